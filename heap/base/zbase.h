@@ -1,0 +1,40 @@
+/* Sizes, alignment and the few compiler helpers that every file uses. */
+#ifndef HEAP_BASE_ZBASE_H
+#define HEAP_BASE_ZBASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define zlikely(x) __builtin_expect(!!(x), 1)
+#define zunlikely(x) __builtin_expect(!!(x), 0)
+#define znoinline __attribute__((noinline))
+#define zcold __attribute__((cold, noinline))
+#define zalways_inline inline __attribute__((always_inline))
+#define zexport __attribute__((visibility("default")))
+#define zprintf_like(fmt, args) __attribute__((format(printf, fmt, args)))
+
+#define ZK ((size_t)1 << 10)
+#define ZM ((size_t)1 << 20)
+#define ZG ((size_t)1 << 30)
+
+#define ZVERSION "0.1.0"
+
+#define ZARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+#define ZCACHE_LINE 64
+
+static inline size_t zalign_up(size_t value, size_t alignment) {
+  return (value + alignment - 1) & ~(alignment - 1);
+}
+
+static inline size_t zalign_down(size_t value, size_t alignment) {
+  return value & ~(alignment - 1);
+}
+
+static inline size_t zmin(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t zmax(size_t a, size_t b) { return a > b ? a : b; }
+
+/* log2 of a power of two, or of the next lower one. value must not be 0. */
+static inline unsigned zlog2(size_t value) { return 63u - (unsigned)__builtin_clzll(value); }
+
+#endif

@@ -1,0 +1,243 @@
+#define _GNU_SOURCE
+#include "heap/base/zos.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "heap/base/zatomic.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+#define THREAD_STACK (256 * ZK) /* the collector thread keeps its stacks in tables of its own */
+
+static struct {
+  uint64_t calls, from, to;
+} faults[ZOS_FAULT_COUNT];
+
+static bool faulty(zos_fault_t fault) {
+  if (zlikely(faults[fault].to == 0)) return false;
+  uint64_t call = zfetch_add_relaxed(&faults[fault].calls, 1) + 1;
+  return call >= faults[fault].from && call <= faults[fault].to;
+}
+
+void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to) {
+  faults[fault].calls = 0;
+  faults[fault].from = from;
+  faults[fault].to = to;
+}
+
+static bool fault_named(const char *name, size_t length, zos_fault_t *fault) {
+  static const char *const names[] = {
+#define X(id, text) text,
+      ZOS_FAULT_TABLE(X)
+#undef X
+  };
+  for (unsigned i = 0; i < ZOS_FAULT_COUNT; i++) {
+    if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) {
+      *fault = (zos_fault_t)i;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool zos_fault_parse(const char *text) {
+  struct {
+    zos_fault_t fault;
+    uint64_t from, to;
+  } parsed[ZOS_FAULT_COUNT];
+  unsigned count = 0;
+  const char *at = text;
+  while (*at != '\0') {
+    const char *equals = strchr(at, '=');
+    if (equals == NULL || count == ZOS_FAULT_COUNT) return false;
+    if (!fault_named(at, (size_t)(equals - at), &parsed[count].fault)) return false;
+    char *end;
+    errno = 0;
+    if (equals[1] < '0' || equals[1] > '9') return false;
+    parsed[count].from = parsed[count].to = strtoull(equals + 1, &end, 10);
+    if (*end == '+') {
+      parsed[count].to = UINT64_MAX;
+      end++;
+    } else if (*end == '-') {
+      if (end[1] < '0' || end[1] > '9') return false;
+      parsed[count].to = strtoull(end + 1, &end, 10);
+    }
+    if (errno != 0 || parsed[count].from == 0) return false;
+    if (*end == ',') {
+      end++;
+    } else if (*end != '\0') {
+      return false;
+    }
+    at = end;
+    count++;
+  }
+  for (unsigned i = 0; i < count; i++) {
+    zos_fault_set(parsed[i].fault, parsed[i].from, parsed[i].to);
+  }
+  return count > 0;
+}
+
+void *zos_reserve(size_t size, size_t alignment) {
+  if (faulty(ZOS_FAULT_RESERVE)) return NULL;
+  size_t total = size + alignment;
+  char *mapping = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) return NULL;
+  char *start = (char *)zalign_up((uintptr_t)mapping, alignment);
+  if (start > mapping) munmap(mapping, (size_t)(start - mapping));
+  size_t tail = (size_t)(mapping + total - (start + size));
+  if (tail > 0) munmap(start + size, tail);
+  return start;
+}
+
+int zos_commit(void *start, size_t size) {
+  if (faulty(ZOS_FAULT_COMMIT)) return -ENOMEM;
+  return mprotect(start, size, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+}
+
+int zos_uncommit(void *start, size_t size) {
+  if (faulty(ZOS_FAULT_UNCOMMIT)) return -EINVAL;
+  return madvise(start, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+int zos_move_pages(void *from, void *to, size_t size) {
+  if (faulty(ZOS_FAULT_REMAP)) return -ENOMEM;
+  void *moved = mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+  return moved == MAP_FAILED ? -errno : 0;
+}
+
+void *zos_table_map(size_t size) {
+  if (faulty(ZOS_FAULT_TABLE)) return NULL;
+  void *table = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return table == MAP_FAILED ? NULL : table;
+}
+
+void zos_table_unmap(void *table, size_t size) {
+  if (table != NULL) munmap(table, size);
+}
+
+typedef struct {
+  void (*run)(void *);
+  void *argument;
+  char name[16];
+} thread_start_t;
+
+static void *thread_main(void *raw) {
+  thread_start_t start = *(thread_start_t *)raw;
+  free(raw);
+  pthread_setname_np(pthread_self(), start.name);
+  start.run(start.argument);
+  return NULL;
+}
+
+int zos_thread_start(void (*run)(void *), void *argument, const char *name) {
+  if (faulty(ZOS_FAULT_THREAD)) return -EAGAIN;
+  thread_start_t *start = malloc(sizeof *start);
+  if (start == NULL) return -ENOMEM;
+  start->run = run;
+  start->argument = argument;
+  snprintf(start->name, sizeof start->name, "%s", name);
+
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, THREAD_STACK);
+  pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
+  pthread_t thread;
+  int error = pthread_create(&thread, &attributes, thread_main, start);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) free(start);
+  return -error;
+}
+
+static uint64_t clock_ns(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t zos_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+uint64_t zos_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
+
+uint64_t zos_start_ns(void) {
+  static uint64_t start;
+  if (start == 0) start = zos_now_ns();
+  return start;
+}
+
+/* Reads a small file of /proc or /sys into buffer; false when that fails. */
+static bool read_text(const char *path, char *buffer, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t length = read(fd, buffer, size - 1);
+  close(fd);
+  if (length <= 0) return false;
+  buffer[length] = '\0';
+  return true;
+}
+
+size_t zos_rss_bytes(void) {
+  char text[128];
+  unsigned long total, resident;
+  if (!read_text("/proc/self/statm", text, sizeof text)) return 0;
+  if (sscanf(text, "%lu %lu", &total, &resident) != 2) return 0;
+  return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t zos_memory_bytes(void) {
+  return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The path of this process in a hierarchy, from a /proc/self/cgroup line such as
+ * "0::/system.slice/a" (v2) or "9:memory:/a" (v1). */
+static bool cgroup_limit(const char *line_key, const char *root, const char *file, size_t *limit) {
+  char text[4096];
+  if (!read_text("/proc/self/cgroup", text, sizeof text)) return false;
+  char *line = strstr(text, line_key);
+  if (line == NULL) return false;
+  line += strlen(line_key);
+  line[strcspn(line, "\n")] = '\0';
+  char path[4400], value[64];
+  /* A container may show its own cgroup as the root of the mount: try the path, then the root. */
+  for (int attempt = 0; attempt < 2; attempt++) {
+    snprintf(path, sizeof path, "%s%s/%s", root, attempt == 0 ? line : "", file);
+    if (!read_text(path, value, sizeof value)) continue;
+    char *end;
+    unsigned long long bytes = strtoull(value, &end, 10);
+    if (end == value) return false; /* "max" */
+    *limit = (size_t)bytes;
+    return true;
+  }
+  return false;
+}
+
+size_t zos_memory_limit(void) {
+  size_t limit = 0;
+  bool known = cgroup_limit("0::", "/sys/fs/cgroup", "memory.max", &limit) ||
+               cgroup_limit(":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", &limit);
+  return known && limit < zos_memory_bytes() ? limit : 0;
+}
+
+unsigned zos_cpu_count(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  int count = CPU_COUNT(&set);
+  return count > 0 ? (unsigned)count : 1;
+}

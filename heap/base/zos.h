@@ -1,0 +1,63 @@
+/* The operating system, as a table of functions: the sole place of memory and thread system calls.
+ *
+ * Every entry can be made to fail on purpose (option ZGC_FAULT, or zos_fault_set in a test), which
+ * is how "a fault never costs more than stock" is tested. All are safe on any thread. */
+#ifndef HEAP_BASE_ZOS_H
+#define HEAP_BASE_ZOS_H
+
+#include "heap/base/zbase.h"
+
+/* What can fail, and its name in ZGC_FAULT. */
+#define ZOS_FAULT_TABLE(X) \
+  X(RESERVE, "reserve")    \
+  X(COMMIT, "commit")      \
+  X(UNCOMMIT, "uncommit")  \
+  X(REMAP, "remap")        \
+  X(TABLE, "table")        \
+  X(THREAD, "thread")
+
+typedef enum {
+#define X(id, name) ZOS_FAULT_##id,
+  ZOS_FAULT_TABLE(X)
+#undef X
+      ZOS_FAULT_COUNT
+} zos_fault_t;
+
+/* Address space without memory behind it, aligned to `alignment` (a power of two); NULL when the
+ * system refuses. */
+void *zos_reserve(size_t size, size_t alignment);
+
+/* Makes [start, start + size) of a reservation readable and writable, zero-filled on first touch.
+ * 0 or -errno. */
+int zos_commit(void *start, size_t size);
+
+/* Gives the memory back; the range stays readable and writable and reads as zeros. 0 or -errno. */
+int zos_uncommit(void *start, size_t size);
+
+/* Moves the memory of [from, from + size) to `to`, leaving `from` mapped and zero. Both lie in
+ * committed ranges and do not overlap. 0 or -errno (then nothing has changed). */
+int zos_move_pages(void *from, void *to, size_t size);
+
+/* A private zeroed mapping for side tables, not counted against overcommit; NULL on failure. */
+void *zos_table_map(size_t size);
+void zos_table_unmap(void *table, size_t size);
+
+/* Starts a detached thread with every signal blocked, so that it never runs a handler of the
+ * program. `name` has at most 15 characters. 0 or -errno. */
+int zos_thread_start(void (*run)(void *), void *argument, const char *name);
+
+uint64_t zos_now_ns(void);        /* monotonic clock */
+uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
+uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
+size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
+size_t zos_memory_bytes(void);    /* physical memory of the machine */
+size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0 */
+unsigned zos_cpu_count(void);     /* processors this process may use */
+
+/* Makes calls number `from`..`to` (counting from 1, both inclusive) of `fault` fail. */
+void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to);
+
+/* Parses "commit=3,thread=1+,table=2-4"; false (and nothing set) when it is not understood. */
+bool zos_fault_parse(const char *text);
+
+#endif

@@ -1,0 +1,447 @@
+#include "heap/zallocator.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "heap/base/zlog.h"
+#include "heap/base/zos.h"
+#include "heap/zfallback.h"
+#include "heap/zold_map.h"
+
+#define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
+#define MEDIUM_BLOCKS 8               /* at least so many to a page */
+#define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
+#define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
+#define LARGEST ((size_t)PTRDIFF_MAX)
+
+zpage_t *zpage_table;
+zallocator_t zallocator;
+void (*zallocator_slow_hook)(void);
+
+/* Stands in where a class has no page: nothing is free in it, so the fast path takes its exit. */
+static zpage_t empty_page;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* used once is_locked */
+static bool is_locked;
+static uint32_t new_page_flags; /* ZPAGE_FLAG_LOCKED once is_locked */
+static size_t moved_runs, fallback_blocks;
+/* With is_locked, `current` holds only empty_page and these are the pages to allocate from. */
+static zpage_t *locked_current[ZCLASS_COUNT];
+
+static zpage_t **current_of(unsigned size_class) {
+  return is_locked ? &locked_current[size_class] : &zallocator.current[size_class];
+}
+
+bool zallocator_start(size_t range_size) {
+  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+    zallocator.current[i] = locked_current[i] = &empty_page;
+  }
+  if (!zgranules_start(range_size)) return false;
+  size_t granules = zgranules_range.size / ZGRANULE_SIZE;
+  zpage_table = zos_table_map(granules * sizeof(zpage_t));
+  zold_map_bits = zos_table_map((zgranules_range.size >> ZOLD_UNIT_SHIFT) / 8);
+  return zpage_table != NULL && zold_map_bits != NULL;
+}
+
+/* -- lists of pages with free blocks ------------------------------------------------------- */
+
+static void list_push(zpage_t *page) {
+  zpage_t **head = &zallocator.listed[page->size_class];
+  page->previous = NULL;
+  page->next = *head;
+  if (*head != NULL) (*head)->previous = page;
+  *head = page;
+}
+
+static void list_remove(zpage_t *page) {
+  zpage_t **head = &zallocator.listed[page->size_class];
+  if (page->previous != NULL) {
+    page->previous->next = page->next;
+  } else {
+    *head = page->next;
+  }
+  if (page->next != NULL) page->next->previous = page->previous;
+}
+
+/* -- pages --------------------------------------------------------------------------------- */
+
+static zpage_kind_t kind_of(const zpage_t *page) {
+  if (page->capacity == 0) return ZPAGE_NONE;
+  if (page->block_size == 0) return ZPAGE_LARGE;
+  return page->size_class < ZSMALL_CLASSES ? ZPAGE_SMALL : ZPAGE_MEDIUM;
+}
+
+static size_t granules_for(size_t bytes) {
+  return zalign_up(bytes, ZGRANULE_SIZE) >> ZGRANULE_SHIFT;
+}
+
+static size_t page_granules(const zpage_t *page) {
+  if (page->block_size == 0) return granules_for(zpage_large_size(page));
+  if (page->block_size * (size_t)MEDIUM_BLOCKS <= ZGRANULE_SIZE) return 1;
+  return granules_for(page->block_size * (size_t)MEDIUM_BLOCKS);
+}
+
+static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
+  for (size_t i = from; i < to; i++) {
+    page[i].flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
+    zstore_relaxed(&page[i].inner, (uint32_t)i);
+  }
+}
+
+static zpage_t *page_alloc(unsigned size_class) {
+  size_t block_size = zsize_class_block_size(size_class);
+  size_t granules =
+      block_size * MEDIUM_BLOCKS <= ZGRANULE_SIZE ? 1 : granules_for(block_size * MEDIUM_BLOCKS);
+  bool zeroed;
+  size_t first = zgranules_alloc(granules, &zeroed);
+  if (first == SIZE_MAX) return NULL;
+  zpage_t *page = &zpage_table[first];
+  page->free = NULL;
+  page->used = page->carved = 0;
+  page->capacity = (uint32_t)(granules * ZGRANULE_SIZE / block_size);
+  page->size_class = size_class;
+  page->cells = 0;
+  page->flags = (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags;
+  zstore_relaxed(&page->inner, 0);
+  zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
+  zstore_relaxed(&page->block_size, (uint32_t)block_size);
+  point_inner_entries(page, 1, granules);
+  return page;
+}
+
+static void page_free(zpage_t *page) {
+  size_t granules = page_granules(page);
+  page->capacity = 0;
+  page->flags = 0;
+  zstore_relaxed(&page->block_size, 0);
+  zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
+  for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
+  zgranules_free(zpage_index(page), granules);
+}
+
+/* Puts the next few blocks of untouched memory on the empty free list; false when none is left. */
+static bool carve(zpage_t *page) {
+  uint32_t block_size = page->block_size, count = CARVE_BYTES / block_size;
+  if (count == 0) count = 1;
+  if (count > page->capacity - page->carved) count = page->capacity - page->carved;
+  if (count == 0) return false;
+  char *block = zpage_start(page) + (size_t)page->carved * block_size;
+  zblock_t *last = NULL;
+  for (uint32_t i = count; i-- > 0;) {
+    zblock_t *b = (zblock_t *)(block + (size_t)i * block_size);
+    b->next = last;
+    last = b;
+  }
+  page->free = last;
+  page->carved += count;
+  return true;
+}
+
+/* Makes the class's current page one with a free block; false when memory is short. */
+static bool refill(unsigned size_class) {
+  zpage_t **current = current_of(size_class);
+  zpage_t *page = *current;
+  if (page != &empty_page) {
+    if (page->free != NULL || carve(page)) return true;
+    page->flags |= ZPAGE_FLAG_FULL;
+    *current = &empty_page;
+  }
+  page = zallocator.listed[size_class];
+  if (page != NULL) {
+    list_remove(page);
+  } else {
+    page = page_alloc(size_class);
+    if (page == NULL) return false;
+  }
+  if (page->free == NULL && !carve(page)) return false;
+  *current = page;
+  return true;
+}
+
+/* -- large blocks -------------------------------------------------------------------------- */
+
+static void set_large_size(zpage_t *page, size_t size) {
+  zstore_relaxed(&page->next, (zpage_t *)size);
+}
+
+static void *large_alloc(size_t size, bool want_zeroed) {
+  size_t granules = granules_for(size);
+  bool zeroed;
+  size_t first = zgranules_alloc(granules, &zeroed);
+  if (first == SIZE_MAX) return NULL;
+  zpage_t *page = &zpage_table[first];
+  page->used = page->capacity = page->carved = 1;
+  page->size_class = ZCLASS_COUNT;
+  page->cells = 0;
+  page->flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
+  zstore_relaxed(&page->inner, 0);
+  zstore_relaxed(&page->reciprocal, 0); /* block index 0 for every address */
+  zstore_relaxed(&page->block_size, 0);
+  set_large_size(page, granules * ZGRANULE_SIZE);
+  point_inner_entries(page, 1, granules);
+  void *block = zpage_start(page);
+  if (want_zeroed && !zeroed) memset(block, 0, size);
+  return block;
+}
+
+/* The block at its old address with another number of granules, or NULL. */
+static void *large_resize_in_place(zpage_t *page, size_t size) {
+  size_t before = page_granules(page), after = granules_for(size), index = zpage_index(page);
+  if (after > before) {
+    if (!zgranules_extend(index + before, after - before)) return NULL;
+    point_inner_entries(page, before, after);
+  } else if (after < before) {
+    for (size_t i = after; i < before; i++) zstore_relaxed(&page[i].inner, 0);
+    zgranules_free(index + after, before - after);
+  }
+  set_large_size(page, after * ZGRANULE_SIZE);
+  return zpage_start(page);
+}
+
+/* Moves OS pages to a larger run instead of copying bytes; NULL when that is not to be had. */
+static void *large_move(zpage_t *page, size_t size) {
+  size_t bytes = zpage_large_size(page);
+  if (bytes < MOVE_PAGES_MIN || moved_runs >= MOVED_RUNS_MAX) return NULL;
+  char *to = large_alloc(size, false);
+  if (to == NULL) return NULL;
+  int error = zos_move_pages(zpage_start(page), to, bytes);
+  if (error != 0) {
+    zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead",
+              (unsigned long)bytes, error);
+    memcpy(to, zpage_start(page), bytes);
+    page_free(page);
+    return to;
+  }
+  moved_runs++;
+  zgranules_note_zeroed(zpage_index(page), bytes / ZGRANULE_SIZE);
+  page_free(page);
+  return to;
+}
+
+/* -- slow paths ---------------------------------------------------------------------------- */
+
+static void *alloc_from_class(unsigned size_class) {
+  if (!refill(size_class)) return NULL;
+  zpage_t *page = *current_of(size_class);
+  zblock_t *block = page->free;
+  page->free = block->next;
+  page->used++;
+  return block;
+}
+
+static znoinline void *alloc_slow(size_t size, bool zeroed) {
+  if (zallocator_slow_hook != NULL) zallocator_slow_hook();
+  if (size > LARGEST) return NULL;
+  void *block;
+  if (is_locked) pthread_mutex_lock(&lock);
+  if (size <= ZSMALL_MAX) {
+    block = alloc_from_class(zsize_class_small(size));
+  } else if (size <= ZMEDIUM_MAX) {
+    block = alloc_from_class(zsize_class_medium(size));
+  } else {
+    block = large_alloc(size, zeroed);
+    zeroed = zeroed && block == NULL;
+  }
+  if (is_locked) pthread_mutex_unlock(&lock);
+  if (zunlikely(block == NULL)) {
+    if (zfetch_add_relaxed(&fallback_blocks, 1) == 0) {
+      zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from jemalloc",
+                (unsigned long)size);
+    }
+    return zeroed ? zfallback_alloc_zeroed(1, size) : zfallback_alloc(size);
+  }
+  if (zeroed) memset(block, 0, size);
+  return block;
+}
+
+/* What is left to do when a block went back to a page with flags, or when it was the last one. */
+static void after_free_locked(zpage_t *page) {
+  bool is_current = page == *current_of(page->size_class);
+  if (page->used == 0 && !is_current) {
+    if (!(page->flags & ZPAGE_FLAG_FULL)) list_remove(page);
+    page_free(page);
+    return;
+  }
+  if (page->flags & ZPAGE_FLAG_FULL) {
+    page->flags &= ~(uint32_t)ZPAGE_FLAG_FULL;
+    list_push(page);
+  }
+}
+
+static void free_in_page(zpage_t *page, void *block) {
+  if (page->flags & ZPAGE_FLAG_OLD) zold_map_forget_block(page, block);
+  if (page->block_size == 0) {
+    page_free(page);
+    return;
+  }
+  zblock_t *b = block;
+  b->next = page->free;
+  page->free = b;
+  page->used--;
+  if (page->used == 0 || page->flags & ZPAGE_FLAG_FULL) after_free_locked(page);
+}
+
+static znoinline void free_slow(void *block) {
+  if (is_locked) pthread_mutex_lock(&lock);
+  free_in_page(zpage_find(block), block);
+  if (is_locked) pthread_mutex_unlock(&lock);
+}
+
+/* -- fast paths ---------------------------------------------------------------------------- */
+
+void *zallocator_alloc(size_t size) {
+  if (zlikely(size <= ZSMALL_MAX)) {
+    zpage_t *page = zallocator.current[zsize_class_small(size)];
+    zblock_t *block = page->free;
+    if (zlikely(block != NULL)) {
+      page->free = block->next;
+      page->used++;
+      return block;
+    }
+  }
+  return alloc_slow(size, false);
+}
+
+void *zallocator_alloc_zeroed(size_t size) {
+  if (zunlikely(size > ZSMALL_MAX)) return alloc_slow(size, true);
+  void *block = zallocator_alloc(size);
+  if (zlikely(block != NULL)) memset(block, 0, size);
+  return block;
+}
+
+void zallocator_free(void *block) {
+  if (zunlikely(!zgranules_contains(block))) {
+    zfallback_free(block);
+    return;
+  }
+  zpage_t *page = zpage_entry(block);
+  if (zunlikely(page->flags != 0 || page->used == 1)) {
+    free_slow(block);
+    return;
+  }
+  zblock_t *b = block;
+  b->next = page->free;
+  page->free = b;
+  page->used--;
+}
+
+/* -- realloc ------------------------------------------------------------------------------- */
+
+static size_t block_bytes(const zpage_t *page) {
+  return page->block_size != 0 ? page->block_size : zpage_large_size(page);
+}
+
+/* A block shrinks in place while at least three quarters of it stay in use. */
+static bool fits_in_place(size_t have, size_t size) { return size <= have && size >= have - have / 4; }
+
+static void *realloc_large(void *block, size_t size) {
+  void *result = NULL;
+  if (is_locked) pthread_mutex_lock(&lock);
+  zpage_t *page = zpage_find(block);
+  /* An old object never moves (GC objects of this size are resized by copy): see zold_map.h. */
+  if (page->block_size == 0 && size > ZMEDIUM_MAX && size <= LARGEST) {
+    result = large_resize_in_place(page, size);
+    if (result == NULL && !(page->flags & ZPAGE_FLAG_OLD)) result = large_move(page, size);
+  }
+  if (is_locked) pthread_mutex_unlock(&lock);
+  return result;
+}
+
+static void *realloc_by_copy(void *block, size_t have, size_t size) {
+  void *result = zallocator_alloc(size);
+  if (result == NULL) return NULL;
+  memcpy(result, block, zmin(have, size));
+  zallocator_free(block);
+  return result;
+}
+
+void *zallocator_realloc(void *block, size_t size) {
+  if (block == NULL) return zallocator_alloc(size);
+  if (zunlikely(!zgranules_contains(block))) return zfallback_realloc(block, size);
+  zpage_t *page = zpage_find(block);
+  size_t have = block_bytes(page);
+  if (fits_in_place(have, size)) return block;
+  if (page->block_size == 0) {
+    void *result = realloc_large(block, size);
+    if (result != NULL) return result;
+  }
+  return realloc_by_copy(block, have, size);
+}
+
+/* -- the second GIL, fork, statistics ------------------------------------------------------- */
+
+void zallocator_lock_forever(void) {
+  if (is_locked) return;
+  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+    locked_current[i] = zallocator.current[i];
+    zallocator.current[i] = &empty_page;
+  }
+  is_locked = true;
+  new_page_flags = ZPAGE_FLAG_LOCKED;
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules; i++) zpage_table[i].flags |= ZPAGE_FLAG_LOCKED;
+}
+
+bool zallocator_is_locked(void) { return is_locked; }
+
+void zallocator_lock_for_fork(void) {
+  pthread_mutex_lock(&lock);
+  zgranules_lock_for_fork();
+}
+
+void zallocator_unlock_after_fork(void) {
+  zgranules_unlock_after_fork();
+  pthread_mutex_unlock(&lock);
+}
+
+void zallocator_stats(zallocator_stats_t *stats) {
+  memset(stats, 0, sizeof *stats);
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules;) {
+    const zpage_t *page = &zpage_table[i];
+    zpage_kind_t kind = kind_of(page);
+    if (kind == ZPAGE_NONE || page->inner != 0) {
+      i++;
+      continue;
+    }
+    size_t run = page_granules(page);
+    stats->pages[kind]++;
+    stats->page_bytes += run * ZGRANULE_SIZE;
+    stats->used_bytes += (size_t)page->used * block_bytes(page);
+    i += zmax(run, 1);
+  }
+  stats->fallback_blocks = zload_relaxed(&fallback_blocks);
+}
+
+static bool page_is_valid(const zpage_t *page) {
+  if (page->block_size == 0) return page->used == 1;
+  size_t free = 0;
+  const char *start = zpage_start(page);
+  for (const zblock_t *b = page->free; b != NULL; b = b->next) {
+    size_t offset = (size_t)((const char *)b - start);
+    if (offset >= (size_t)page->carved * page->block_size || offset % page->block_size != 0) {
+      return false;
+    }
+    if (++free > page->carved) return false;
+  }
+  return page->used + free == page->carved && page->carved <= page->capacity;
+}
+
+bool zallocator_verify(char *message, size_t size) {
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules;) {
+    const zpage_t *page = &zpage_table[i];
+    if (kind_of(page) == ZPAGE_NONE || page->inner != 0) {
+      i++;
+      continue;
+    }
+    if (!page_is_valid(page)) {
+      snprintf(message, size, "page %zu (block size %u, used %u, carved %u of %u): free list broken",
+               i, page->block_size, page->used, page->carved, page->capacity);
+      return false;
+    }
+    i += zmax(page_granules(page), 1);
+  }
+  return true;
+}

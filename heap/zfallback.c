@@ -1,0 +1,22 @@
+#include "heap/zfallback.h"
+
+#include <jemalloc/jemalloc.h>
+
+void *zfallback_alloc(size_t size) { return mallocx(size == 0 ? 1 : size, 0); }
+
+void *zfallback_alloc_zeroed(size_t count, size_t size) {
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total)) return NULL;
+  return mallocx(total == 0 ? 1 : total, MALLOCX_ZERO);
+}
+
+void *zfallback_realloc(void *block, size_t size) {
+  if (block == NULL) return zfallback_alloc(size);
+  return rallocx(block, size == 0 ? 1 : size, 0);
+}
+
+void zfallback_free(void *block) {
+  if (block != NULL) dallocx(block, 0);
+}
+
+size_t zfallback_size(const void *block) { return sallocx(block, 0); }

@@ -1,0 +1,14 @@
+/* jemalloc, for what the ZPage heap does not serve: the RAW domain, passive mode and overflow.
+ * Any thread, no lock needed. */
+#ifndef HEAP_ZFALLBACK_H
+#define HEAP_ZFALLBACK_H
+
+#include "heap/base/zbase.h"
+
+void *zfallback_alloc(size_t size);
+void *zfallback_alloc_zeroed(size_t count, size_t size);
+void *zfallback_realloc(void *block, size_t size);
+void zfallback_free(void *block);
+size_t zfallback_size(const void *block);
+
+#endif

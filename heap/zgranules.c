@@ -1,0 +1,218 @@
+#include "heap/zgranules.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "heap/base/zassert.h"
+#include "heap/base/zatomic.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zos.h"
+
+#define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run */
+#define SMALLEST_RANGE (64 * ZM)
+#define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
+#define NONE SIZE_MAX
+
+zgranules_range_t zgranules_range;
+
+/* Everything below is guarded by `lock`. One bit per granule:
+ *   used    handed out
+ *   dirty   may hold something else than zeros
+ *   recent  freed since the last aging, so its memory is kept for another round
+ * A free granule above the high-water mark `top` was never handed out and is clean. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t *used, *dirty, *recent;
+static size_t top;       /* granules at and above were never handed out */
+static size_t lowest;    /* no free granule lies below */
+static size_t used_count, free_dirty_count;
+
+static bool test(const uint64_t *bits, size_t i) { return bits[i / 64] >> (i % 64) & 1; }
+
+/* Calls for whole words matter: a large run covers thousands of granules. */
+static void fill(uint64_t *bits, size_t first, size_t count, bool value) {
+  while (count > 0) {
+    size_t bit = first % 64, here = zmin(count, 64 - bit);
+    uint64_t mask = (here == 64 ? ~(uint64_t)0 : (((uint64_t)1 << here) - 1)) << bit;
+    if (value) {
+      bits[first / 64] |= mask;
+    } else {
+      bits[first / 64] &= ~mask;
+    }
+    first += here;
+    count -= here;
+  }
+}
+
+static size_t count_set(const uint64_t *bits, size_t first, size_t count) {
+  size_t total = 0;
+  while (count > 0) {
+    size_t bit = first % 64, here = zmin(count, 64 - bit);
+    uint64_t mask = (here == 64 ? ~(uint64_t)0 : (((uint64_t)1 << here) - 1)) << bit;
+    total += (size_t)__builtin_popcountll(bits[first / 64] & mask);
+    first += here;
+    count -= here;
+  }
+  return total;
+}
+
+/* Index of the first bit with this value in [from, end), or end. */
+static size_t find(const uint64_t *bits, size_t from, size_t end, bool value) {
+  while (from < end) {
+    uint64_t word = bits[from / 64];
+    if (!value) word = ~word;
+    word &= ~(uint64_t)0 << (from % 64);
+    if (word != 0) return zmin(end, (from & ~(size_t)63) + (size_t)__builtin_ctzll(word));
+    from = (from | 63) + 1;
+  }
+  return end;
+}
+
+bool zgranules_start(size_t size) {
+  for (; size >= SMALLEST_RANGE; size /= 2) {
+    void *base = zos_reserve(size, 2 * ZM);
+    if (base == NULL) continue;
+    size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8, 4096);
+    char *tables = zos_table_map(3 * bitmap);
+    if (tables == NULL) return false; /* the reservation costs nothing */
+    used = (uint64_t *)tables;
+    dirty = (uint64_t *)(tables + bitmap);
+    recent = (uint64_t *)(tables + 2 * bitmap);
+    zgranules_range.size = size;
+    zgranules_range.base = base;
+    return true;
+  }
+  return false;
+}
+
+static bool commit_up_to(size_t end) {
+  size_t offset = end * ZGRANULE_SIZE, committed = zgranules_range.committed_end;
+  if (offset <= committed) return true;
+  size_t wanted = zmin(zalign_up(offset, COMMIT_STEP), zgranules_range.size);
+  int error = zos_commit(zgranules_range.base + committed, wanted - committed);
+  if (error != 0) {
+    zlog_warn("gc,fault", "commit of %lu bytes failed: %d", (unsigned long)(wanted - committed),
+              error);
+    return false;
+  }
+  zstore_release(&zgranules_range.committed_end, wanted);
+  return true;
+}
+
+static void take(size_t first, size_t count) {
+  if (free_dirty_count > 0) {
+    size_t were_dirty = count_set(dirty, first, count);
+    free_dirty_count -= were_dirty;
+    if (were_dirty > 0) fill(recent, first, count, false);
+  }
+  fill(used, first, count, true);
+  used_count += count;
+  if (first + count > top) top = first + count;
+}
+
+/* First granule of a free run at or above `from`, possibly reaching over `top`. */
+static size_t find_run(size_t from, size_t count) {
+  size_t limit = zgranules_range.size / ZGRANULE_SIZE;
+  for (;;) {
+    size_t first = find(used, from, top, false);
+    size_t end = find(used, first, zmin(first + count, top), true);
+    if (end == top) end = limit; /* all above top is free */
+    if (end - first >= count) return first;
+    if (end >= limit) return NONE;
+    from = end;
+  }
+}
+
+size_t zgranules_alloc(size_t count, bool *zeroed) {
+  pthread_mutex_lock(&lock);
+  if (count == 1) lowest = find(used, lowest, top, false);
+  size_t first = find_run(lowest, count);
+  if (first != NONE && !commit_up_to(first + count)) first = NONE;
+  if (first != NONE) {
+    take(first, count);
+    *zeroed = count_set(dirty, first, count) == 0;
+    fill(dirty, first, count, true);
+  }
+  pthread_mutex_unlock(&lock);
+  return first;
+}
+
+bool zgranules_extend(size_t first_free, size_t count) {
+  pthread_mutex_lock(&lock);
+  size_t limit = zgranules_range.size / ZGRANULE_SIZE;
+  bool fits = first_free + count <= limit &&
+              find(used, first_free, first_free + count, true) == first_free + count &&
+              commit_up_to(first_free + count);
+  if (fits) {
+    take(first_free, count);
+    fill(dirty, first_free, count, true);
+  }
+  pthread_mutex_unlock(&lock);
+  return fits;
+}
+
+void zgranules_free(size_t first, size_t count) {
+  pthread_mutex_lock(&lock);
+  zassert(count_set(used, first, count) == count);
+  fill(used, first, count, false);
+  used_count -= count;
+  size_t were_dirty = count_set(dirty, first, count);
+  free_dirty_count += were_dirty;
+  if (were_dirty > 0) fill(recent, first, count, true);
+  if (first < lowest) lowest = first;
+  pthread_mutex_unlock(&lock);
+}
+
+void zgranules_note_zeroed(size_t first, size_t count) {
+  pthread_mutex_lock(&lock);
+  fill(dirty, first, count, false);
+  pthread_mutex_unlock(&lock);
+}
+
+/* One stretch of free dirty granules at or after *at, at most UNCOMMIT_STEP long. */
+static size_t uncommit_next_locked(size_t *at) {
+  size_t i = find(dirty, *at, top, true);
+  while (i < top && (test(used, i) || test(recent, i))) {
+    if (test(used, i)) {
+      i = find(used, i, top, false);
+    } else {
+      fill(recent, i, 1, false);
+      i++;
+    }
+    i = find(dirty, i, top, true);
+  }
+  size_t end = i, most = zmin(top, i + UNCOMMIT_STEP / ZGRANULE_SIZE);
+  while (end < most && !test(used, end) && test(dirty, end) && !test(recent, end)) end++;
+  *at = end;
+  if (end == i) return 0;
+  int error = zos_uncommit(zgranules_range.base + i * ZGRANULE_SIZE, (end - i) * ZGRANULE_SIZE);
+  if (error != 0) {
+    zlog_warn("gc,fault", "uncommit failed: %d; the memory stays with the process", error);
+    *at = top;
+    return 0;
+  }
+  fill(dirty, i, end - i, false);
+  free_dirty_count -= end - i;
+  return (end - i) * ZGRANULE_SIZE;
+}
+
+size_t zgranules_uncommit_aged(void) {
+  size_t given_back = 0, at = 0, end;
+  do { /* the lock is let go between steps: the program may be waiting to allocate */
+    pthread_mutex_lock(&lock);
+    given_back += uncommit_next_locked(&at);
+    end = top;
+    pthread_mutex_unlock(&lock);
+  } while (at < end);
+  return given_back;
+}
+
+bool zgranules_has_aged(void) { return zload_relaxed(&free_dirty_count) > 0; }
+
+size_t zgranules_used_bytes(void) { return zload_relaxed(&used_count) * ZGRANULE_SIZE; }
+
+size_t zgranules_resident_bytes(void) {
+  return (zload_relaxed(&used_count) + zload_relaxed(&free_dirty_count)) * ZGRANULE_SIZE;
+}
+
+void zgranules_lock_for_fork(void) { pthread_mutex_lock(&lock); }
+void zgranules_unlock_after_fork(void) { pthread_mutex_unlock(&lock); }

@@ -1,0 +1,66 @@
+/* The heap's address range, handed out in runs of granules.
+ *
+ * One range is reserved at start-up. Granules below `committed_end` are readable and writable for
+ * the rest of the process and are never unmapped: memory given back to the system reads as zeros.
+ * That is what lets the collector thread read any address below `committed_end` at any time.
+ *
+ * Runs are taken at the lowest address that fits, so that a shrinking heap empties from the top. A
+ * freed run keeps its memory until two calls of zgranules_uncommit_aged have passed.
+ *
+ * All functions may be called from any thread; one lock guards the bitmaps. It is held for short
+ * scans only, never over a call out of this file except the system calls of zos. */
+#ifndef HEAP_ZGRANULES_H
+#define HEAP_ZGRANULES_H
+
+#include "heap/base/zbase.h"
+
+#ifdef ZGC_TINY
+#define ZGRANULE_SHIFT 14
+#else
+#define ZGRANULE_SHIFT 16
+#endif
+#define ZGRANULE_SIZE ((size_t)1 << ZGRANULE_SHIFT)
+
+typedef struct {
+  char *base;            /* fixed once zgranules_start has returned true; NULL before */
+  size_t size;           /* bytes reserved */
+  size_t committed_end;  /* offset; grows only. Release in commit, acquire in zgranules_is_readable */
+} zgranules_range_t;
+
+extern zgranules_range_t zgranules_range;
+
+/* Reserves `size` bytes, or half of it, a quarter... down to 64 MiB. False: nothing is reserved. */
+bool zgranules_start(size_t size);
+
+/* First granule of a run of `count`, or SIZE_MAX when there is none. *zeroed tells whether the
+ * memory is known to read as zeros. */
+size_t zgranules_alloc(size_t count, bool *zeroed);
+void zgranules_free(size_t first, size_t count);
+
+/* Takes the `count` granules that follow a run into it; false when they are not free. */
+bool zgranules_extend(size_t first_free, size_t count);
+
+/* The run reads as zeros after its pages have been moved away. */
+void zgranules_note_zeroed(size_t first, size_t count);
+
+/* Gives back memory that has been free since the call before last. Bytes given back. */
+size_t zgranules_uncommit_aged(void);
+bool zgranules_has_aged(void); /* is there free memory that a later call would give back? */
+
+size_t zgranules_used_bytes(void);      /* in runs handed out */
+size_t zgranules_resident_bytes(void);  /* runs handed out + free memory not yet given back */
+
+void zgranules_lock_for_fork(void);
+void zgranules_unlock_after_fork(void);
+
+static inline bool zgranules_contains(const void *address) {
+  return (uintptr_t)address - (uintptr_t)zgranules_range.base < zgranules_range.size;
+}
+
+/* May be read by any thread without a fault. */
+static inline bool zgranules_is_readable(const void *address) {
+  return (uintptr_t)address - (uintptr_t)zgranules_range.base <
+         __atomic_load_n(&zgranules_range.committed_end, __ATOMIC_ACQUIRE);
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* The old set: one bit per 16-byte granule, set where an old object starts.
+ *
+ * One kind of writer: whoever holds the allocator's lock (the GIL). It is set when an object is
+ * promoted and cleared by free before the block can be reused. Collector threads read it relaxed:
+ * an answer out of date costs time, never correctness (collector/zpass.h says why).
+ *
+ * An object starts ZOLD_HEADER_MIN or ZOLD_HEADER_MAX bytes into its block: behind a PyGC_Head, or
+ * behind a PyGC_Head and two words of managed dict and weak references. */
+#ifndef HEAP_ZOLD_MAP_H
+#define HEAP_ZOLD_MAP_H
+
+#include "heap/zpage.h"
+
+#define ZOLD_HEADER_MIN 16
+#define ZOLD_HEADER_MAX 32
+#define ZOLD_UNIT_SHIFT 4
+
+extern uint64_t *zold_map_bits; /* covers the whole range; fixed at start-up */
+extern size_t zold_map_count;   /* bits set; allocator's lock */
+
+/* Called for each old object of at least ZOLD_HOOK_SIZE bytes that is freed: a type may be dying. */
+#define ZOLD_HOOK_SIZE 512
+extern void (*zold_map_free_hook)(void *object);
+
+static inline size_t zold_map_unit(const void *object) {
+  return (size_t)((const char *)object - zgranules_range.base) >> ZOLD_UNIT_SHIFT;
+}
+
+/* object must lie in the range. */
+static inline bool zold_map_has(const void *object) {
+  size_t unit = zold_map_unit(object);
+  return zload_relaxed(&zold_map_bits[unit / 64]) >> (unit % 64) & 1;
+}
+
+/* Any address. */
+static inline bool zold_map_is_old(const void *address) {
+  return zgranules_contains(address) && ((uintptr_t)address & (16 - 1)) == 0 &&
+         zold_map_has(address);
+}
+
+/* True when the bit was not set before. Allocator's lock. */
+bool zold_map_add(void *object);
+/* Forgets what starts in this block, which is being freed. Allocator's lock. */
+void zold_map_forget_block(zpage_t *page, void *block);
+void zold_map_remove(void *object);
+/* Forgets all (gc.freeze). Allocator's lock. */
+void zold_map_clear(void);
+
+#endif

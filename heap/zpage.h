@@ -1,0 +1,111 @@
+/* ZPage: a run of granules cut into blocks of one size.
+ *
+ *   small    1 granule (64 KiB), blocks of 16..1024 bytes
+ *   medium   1..32 granules, blocks up to 256 KiB
+ *   large    as many granules as its only block needs
+ *
+ * Metadata lies in a side table with one entry per granule, so block memory is dense and a free
+ * touches the block, its zpage_t and nothing else. Entries of the inner granules of a run point back
+ * to the first one.
+ *
+ * Who may touch what: the allocator (zallocator.c) owns every field; its lock is the GIL, or
+ * zallocator's own lock once a second GIL exists. Any thread may read the fields marked shared
+ * through zpage_find and zpage_block_of: a page can be freed and cut anew meanwhile, so what they
+ * answer may be out of date, but it always lies in readable memory.
+ *
+ * used + length of the free list + capacity - carved == capacity. */
+#ifndef HEAP_ZPAGE_H
+#define HEAP_ZPAGE_H
+
+#include "heap/base/zassert.h"
+#include "heap/base/zatomic.h"
+#include "heap/zgranules.h"
+
+typedef struct zblock {
+  struct zblock *next;
+} zblock_t;
+
+typedef enum { ZPAGE_NONE, ZPAGE_SMALL, ZPAGE_MEDIUM, ZPAGE_LARGE } zpage_kind_t;
+
+/* Any flag sends a free through the slow path. */
+enum {
+  ZPAGE_FLAG_OLD = 1,     /* holds, or held, objects of the old set */
+  ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
+  ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
+  ZPAGE_FLAG_LOCKED = 8   /* a second GIL exists: take the allocator's lock first */
+};
+
+typedef struct zpage {
+  zblock_t *free;      /* blocks that were freed, or carved ahead */
+  uint32_t used;       /* blocks handed out */
+  uint32_t flags;
+  uint32_t carved;     /* blocks that have been put on the free list at least once */
+  uint32_t capacity;
+  uint32_t size_class;
+  uint32_t cells;      /* collector: first counting cell of this page, see collector/zcells.h */
+  /* shared: written when the run is handed out, read by anyone */
+  uint32_t block_size; /* 0 for large */
+  uint32_t inner;      /* granules back to the first one of the run; 0 there */
+  uint64_t reciprocal; /* ceil(2^40 / block_size) */
+  struct zpage *next, *previous; /* pages of one class with free blocks */
+} zpage_t;
+
+_Static_assert(sizeof(zpage_t) == ZCACHE_LINE, "a free should touch one line of metadata");
+
+extern zpage_t *zpage_table; /* one entry per granule; fixed at start-up */
+
+/* The two fields that only large pages need share the list links' place. */
+static inline size_t zpage_large_size(const zpage_t *page) { return (size_t)zload_relaxed(&page->next); }
+
+static inline size_t zpage_index(const zpage_t *page) { return (size_t)(page - zpage_table); }
+
+static inline char *zpage_start(const zpage_t *page) {
+  return zgranules_range.base + (zpage_index(page) << ZGRANULE_SHIFT);
+}
+
+/* Entry of the granule that holds `address`, which must lie in the range. */
+static inline zpage_t *zpage_entry(const void *address) {
+  return &zpage_table[(size_t)((const char *)address - zgranules_range.base) >> ZGRANULE_SHIFT];
+}
+
+/* The page that holds `address`. */
+static inline zpage_t *zpage_find(const void *address) {
+  zpage_t *page = zpage_entry(address);
+  return page - zload_relaxed(&page->inner);
+}
+
+#define ZPAGE_RECIPROCAL_SHIFT 40
+
+static inline uint64_t zpage_reciprocal(size_t block_size) {
+  return (((uint64_t)1 << ZPAGE_RECIPROCAL_SHIFT) + block_size - 1) / block_size;
+}
+
+/* Which block of the page holds `offset`; exact while offset * block_size < 2^40. */
+static inline size_t zpage_block_index(const zpage_t *page, size_t offset) {
+  return (size_t)((offset * zload_relaxed(&page->reciprocal)) >> ZPAGE_RECIPROCAL_SHIFT);
+}
+
+/* Bounds of the block that holds `address`; false when the address is not in a page. Safe on any
+ * thread: [*start, *end) is readable whatever happens meanwhile. */
+static inline bool zpage_block_of(const void *address, const char **start, const char **end) {
+  if (!zgranules_is_readable(address)) return false;
+  const zpage_t *page = zpage_find(address);
+  size_t block_size = zload_relaxed(&page->block_size);
+  const char *page_start = zpage_start(page);
+  const char *limit = zgranules_range.base + zload_acquire(&zgranules_range.committed_end);
+  if (block_size == 0) { /* large, or no page at all (then the size reads as 0) */
+    size_t size = zpage_large_size(page);
+    if (size == 0 || size > (size_t)(limit - page_start)) return false;
+    *start = page_start;
+    *end = page_start + size;
+    return true;
+  }
+  size_t index = zpage_block_index(page, (size_t)((const char *)address - page_start));
+  const char *block = page_start + index * block_size;
+  if (block > (const char *)address || (size_t)(limit - block) < block_size) return false;
+  *start = block;
+  *end = block + block_size;
+  return true;
+}
+
+#endif

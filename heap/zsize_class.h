@@ -1,0 +1,37 @@
+/* Request size -> size class -> block size.
+ *
+ * Small requests (<= 1 KiB) go in steps of 16 bytes; medium ones (<= 256 KiB) in eight steps per
+ * doubling, so that rounding up wastes at most 12.5 %. What is larger has pages of its own. */
+#ifndef HEAP_ZSIZE_CLASS_H
+#define HEAP_ZSIZE_CLASS_H
+
+#include "heap/base/zbase.h"
+
+#define ZBLOCK_ALIGNMENT 16
+#define ZSMALL_MAX ((size_t)1024)
+#define ZMEDIUM_MAX (256 * ZK)
+#define ZSMALL_CLASSES 64
+#define ZMEDIUM_STEPS 8 /* per doubling */
+#define ZCLASS_COUNT (ZSMALL_CLASSES + 8 * ZMEDIUM_STEPS)
+
+/* size must be <= ZSMALL_MAX; 0 counts as 1. */
+static inline unsigned zsize_class_small(size_t size) {
+  return (unsigned)((size + (size == 0) - 1) / ZBLOCK_ALIGNMENT);
+}
+
+/* size must be in (ZSMALL_MAX, ZMEDIUM_MAX]. */
+static inline unsigned zsize_class_medium(size_t size) {
+  unsigned doubling = zlog2(size - 1);               /* 10..17 */
+  unsigned step = (unsigned)((size - 1) >> (doubling - 3)) & (ZMEDIUM_STEPS - 1);
+  return ZSMALL_CLASSES + (doubling - 10) * ZMEDIUM_STEPS + step;
+}
+
+static inline size_t zsize_class_block_size(unsigned size_class) {
+  if (size_class < ZSMALL_CLASSES) return ((size_t)size_class + 1) * ZBLOCK_ALIGNMENT;
+  unsigned medium = size_class - ZSMALL_CLASSES;
+  unsigned doubling = 10 + medium / ZMEDIUM_STEPS;
+  size_t step = (size_t)1 << (doubling - 3);
+  return ((size_t)1 << doubling) + (medium % ZMEDIUM_STEPS + 1) * step;
+}
+
+#endif
