@@ -1,0 +1,839 @@
+"""Everything the gc module's documentation promises, as a program sees it."""
+
+import gc
+import sys
+import unittest
+import weakref
+
+from zgctest import ACTIVE, age, automatic_gc_off, collect, main, requires_active, run, zgc
+
+
+class Node:
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+class Plain:
+    pass
+
+
+def ring(n=2, cls=Node):
+    """A ring of n instances; returns one of them."""
+    nodes = [cls() for _ in range(n)]
+    for i, node in enumerate(nodes):
+        node.next = nodes[i - 1]
+    return nodes[0]
+
+
+def garbage_lists(n):
+    for _ in range(n):
+        x = []
+        x.append(x)
+
+
+class Collect(unittest.TestCase):
+    """gc.collect is synchronous and its counts are exact, whatever collects behind it."""
+
+    def test_counts_of_each_generation(self):
+        for generation in (0, 1, 2):
+            with self.subTest(generation), automatic_gc_off():
+                garbage_lists(25)
+                self.assertEqual(gc.collect(generation), 25)
+                self.assertEqual(gc.collect(generation), 0)
+
+    def test_counts_of_each_container(self):
+        def in_dict(x):
+            x["me"] = x
+            return x
+
+        def in_set(x):
+            x.add(Node(s=x))
+            return x
+
+        def in_tuple(x):
+            x.append((x,))
+            return x
+        # An instance's attributes are an object of their own only where they are a dict.
+        for make, counts in ((lambda: in_dict({}), {1}), (lambda: in_tuple([]), {2}),
+                             (lambda: in_set(set()), {2, 3}), (lambda: ring(2), {2, 4})):
+            with automatic_gc_off():
+                make()
+                self.assertIn(gc.collect(), counts)
+
+    def test_default_is_a_full_collection(self):
+        with automatic_gc_off():
+            ref = weakref.ref(ring())
+            gc.collect(0)
+            self.assertIsNone(ref())
+            keep = ring()
+            ref = weakref.ref(keep)
+            for generation in (0, 1):       # into the oldest generation
+                gc.collect(generation)
+            del keep
+            self.assertIn(gc.collect(), (2, 4))
+            self.assertIsNone(ref())
+
+    def test_young_collection_leaves_old_garbage(self):
+        with automatic_gc_off():
+            x = []
+            x.append(x)
+            gc.collect()
+            del x
+            self.assertEqual(gc.collect(0), 0)
+            self.assertEqual(gc.collect(1), 0)
+            self.assertEqual(gc.collect(2), 1)
+
+    def test_generation_one_reaches_survivors_of_generation_zero(self):
+        with automatic_gc_off():
+            x = []
+            x.append(x)
+            gc.collect(0)
+            del x
+            self.assertEqual(gc.collect(0), 0)
+            self.assertEqual(gc.collect(1), 1)
+
+    def test_arguments(self):
+        self.assertIsInstance(gc.collect(generation=1), int)
+        self.assertRaises(ValueError, gc.collect, -1)
+        self.assertRaises(ValueError, gc.collect, 3)
+        self.assertRaises(TypeError, gc.collect, "x")
+        self.assertRaises(TypeError, gc.collect, 1, 2)
+
+    def test_count_includes_uncollectable_under_saveall(self):
+        with automatic_gc_off():
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            try:
+                garbage_lists(7)
+                self.assertEqual(gc.collect(), 7)
+            finally:
+                gc.set_debug(0)
+            self.assertEqual(len(gc.garbage), 7)
+            self.assertTrue(all(x[0] is x for x in gc.garbage))
+            for x in gc.garbage:
+                x.clear()
+            gc.garbage.clear()
+
+    def test_live_data_survives_in_full(self):
+        data = {i: [i, (i,), {str(i)}] for i in range(20000)}
+        data["self"] = data
+        for generation in (0, 1, 2):
+            gc.collect(generation)
+        self.assertEqual(len(data), 20001)
+        for i in range(20000):
+            self.assertEqual(data[i], [i, (i,), {str(i)}])
+
+    def test_nested_collect_returns_zero(self):
+        results = []
+
+        class Nested:
+            def __del__(self):
+                results.append(gc.collect())
+        with automatic_gc_off():
+            x = Nested()
+            x.me = x
+            del x
+            self.assertGreaterEqual(gc.collect(), 1)
+        self.assertEqual(results, [0])
+
+
+class Switch(unittest.TestCase):
+    def tearDown(self):
+        gc.enable()
+
+    def test_enable_disable_isenabled(self):
+        self.assertTrue(gc.isenabled())
+        gc.disable()
+        self.assertFalse(gc.isenabled())
+        gc.disable()
+        gc.enable()
+        self.assertTrue(gc.isenabled())
+
+    def test_disabled_means_no_automatic_collection(self):
+        gc.collect()
+        gc.disable()
+        refs = [weakref.ref(ring()) for _ in range(20)]
+        age_lists = [[] for _ in range(300000)]
+        del age_lists
+        self.assertTrue(all(r() is not None for r in refs))
+        self.assertGreater(gc.collect(), 0)
+        self.assertTrue(all(r() is None for r in refs))
+
+    def test_enabled_means_young_garbage_goes_by_itself(self):
+        refs = [weakref.ref(ring()) for _ in range(200)]
+        age()
+        self.assertTrue(all(r() is None for r in refs))
+
+    @requires_active
+    def test_disabled_means_no_concurrent_collection_starts(self):
+        gc.disable()
+        zgc.collect()
+        before = zgc.stats()["collections"]
+        keep = [[[]] for _ in range(400000)]
+        self.assertEqual(zgc.stats()["collections"], before)
+        self.assertEqual(len(keep), 400000)
+
+    def test_old_garbage_goes_by_itself(self):
+        """Old garbage is found without any call, given enough growth of the heap."""
+        rings = [ring(3) for _ in range(3000)]
+        refs = [weakref.ref(r) for r in rings]
+        age()
+        rings.clear()
+        keep = []
+        for _ in range(400):
+            keep.append([[i] for i in range(5000)])
+            if all(r() is None for r in refs):
+                break
+        self.assertEqual(sum(r() is not None for r in refs), 0)
+
+    def test_switching_while_collecting(self):
+        with automatic_gc_off():
+            seen = []
+
+            class Toggle:
+                def __del__(self):
+                    gc.enable()
+                    seen.append(gc.isenabled())
+                    gc.disable()
+            x = Toggle()
+            x.me = x
+            del x
+            gc.collect()
+            self.assertEqual(seen, [True])
+            self.assertFalse(gc.isenabled())
+
+
+class Thresholds(unittest.TestCase):
+    def setUp(self):
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+
+    def test_defaults_are_this_versions(self):
+        expected = (2000, 10, 10) if sys.version_info >= (3, 13) else (700, 10, 10)
+        self.assertEqual(gc.get_threshold(), expected)
+
+    def test_set_and_get(self):
+        gc.set_threshold(973, 17, 23)
+        self.assertEqual(gc.get_threshold(), (973, 17, 23))
+        age()
+        collect()
+        self.assertEqual(gc.get_threshold(), (973, 17, 23))
+
+    def test_partial_set_keeps_the_others(self):
+        gc.set_threshold(700, 12, 13)
+        gc.set_threshold(800)
+        self.assertEqual(gc.get_threshold(), (800, 12, 13))
+        gc.set_threshold(800, 5)
+        self.assertEqual(gc.get_threshold(), (800, 5, 13))
+
+    def test_bad_arguments(self):
+        before = gc.get_threshold()
+        self.assertRaises(TypeError, gc.set_threshold)
+        self.assertRaises(TypeError, gc.set_threshold, "x")
+        self.assertRaises(TypeError, gc.set_threshold, 1, 2, 3, 4)
+        self.assertEqual(gc.get_threshold(), before)
+
+    def test_zero_switches_automatic_collection_off(self):
+        gc.collect()
+        gc.set_threshold(0)
+        refs = [weakref.ref(ring()) for _ in range(20)]
+        lists = [[] for _ in range(200000)]
+        self.assertTrue(all(r() is not None for r in refs))
+        self.assertTrue(gc.isenabled())
+        self.assertEqual(len(lists), 200000)
+
+    def test_low_threshold_collects_at_once(self):
+        gc.set_threshold(5)
+        ref = weakref.ref(ring())
+        keep = [[] for _ in range(2000)]
+        self.assertIsNone(ref())
+        self.assertEqual(len(keep), 2000)
+
+
+class Counts(unittest.TestCase):
+    def test_count_follows_allocation(self):
+        with automatic_gc_off():
+            gc.collect()
+            first = gc.get_count()
+            keep = [Plain() for _ in range(300)]
+            second = gc.get_count()
+            self.assertEqual(len(first), 3)
+            self.assertIn(second[0] - first[0], range(295, 310))
+            self.assertEqual(second[1:], first[1:])
+            del keep
+            third = gc.get_count()
+            self.assertLessEqual(third[0], second[0] - 290)
+
+    def test_explicit_collections_count_in_the_next_generation(self):
+        with automatic_gc_off():
+            gc.collect()
+            self.assertEqual(gc.get_count()[1:], (0, 0))
+            gc.collect(0)
+            self.assertEqual(gc.get_count()[1:], (1, 0))
+            gc.collect(0)
+            self.assertEqual(gc.get_count()[1:], (2, 0))
+            gc.collect(1)
+            self.assertEqual(gc.get_count()[1:], (0, 1))
+            gc.collect(2)
+            self.assertEqual(gc.get_count()[1:], (0, 0))
+
+    def test_values_stay_in_the_users_thresholds(self):
+        limits = gc.get_threshold()
+        for _ in range(50):
+            keep = [[] for _ in range(3000)]
+            counts = gc.get_count()
+            self.assertTrue(all(type(c) is int and c >= 0 for c in counts), counts)
+            # 3.12+ collects at the next eval breaker check, so the list above may overshoot.
+            self.assertLessEqual(counts[0], limits[0] + 3100)
+            self.assertLessEqual(counts[1], limits[1] + 1)
+        self.assertEqual(len(keep), 3000)
+
+
+class Stats(unittest.TestCase):
+    def test_shape(self):
+        stats = gc.get_stats()
+        self.assertEqual(len(stats), 3)
+        for generation in stats:
+            self.assertEqual(set(generation), {"collections", "collected", "uncollectable"})
+            self.assertTrue(all(type(v) is int and v >= 0 for v in generation.values()))
+
+    def test_each_generation_grows_by_its_own_collections(self):
+        for generation in (0, 1, 2):
+            with self.subTest(generation), automatic_gc_off():
+                before = gc.get_stats()
+                garbage_lists(10)
+                self.assertEqual(gc.collect(generation), 10)
+                after = gc.get_stats()
+                for i in range(3):
+                    ran = int(i == generation)
+                    self.assertEqual(after[i]["collections"] - before[i]["collections"], ran, i)
+                    self.assertEqual(after[i]["collected"] - before[i]["collected"], 10 * ran, i)
+
+    def test_the_snapshot_is_a_copy(self):
+        gc.get_stats()[0]["collections"] = -1
+        self.assertGreaterEqual(gc.get_stats()[0]["collections"], 0)
+
+    def test_automatic_young_collections_are_counted(self):
+        before = gc.get_stats()[0]["collections"]
+        age()
+        self.assertGreater(gc.get_stats()[0]["collections"], before)
+
+    @requires_active
+    def test_concurrent_collections_count_as_generation_2(self):
+        rings = [ring() for _ in range(500)]
+        age()
+        before = gc.get_stats()[2]
+        rings.clear()
+        self.assertGreaterEqual(zgc.collect(), 1000)
+        after = gc.get_stats()[2]
+        self.assertGreater(after["collections"], before["collections"])
+        self.assertGreaterEqual(after["collected"] - before["collected"], 1000)
+
+
+class Objects(unittest.TestCase):
+    def test_get_objects_lists_live_tracked_objects(self):
+        mine = [Node() for _ in range(50)]
+        ids = {id(o) for o in gc.get_objects()}
+        self.assertTrue(all(id(n) in ids for n in mine))
+        self.assertNotIn(id("text"), ids)
+        age()
+        collect()
+        ids = {id(o) for o in gc.get_objects()}
+        self.assertTrue(all(id(n) in ids for n in mine))
+
+    def test_each_object_is_listed_once(self):
+        age()
+        seen = [id(o) for o in gc.get_objects()]
+        self.assertEqual(len(seen), len(set(seen)))
+
+    def test_by_generation(self):
+        with automatic_gc_off():
+            gc.collect()
+            mine = [Node()]
+
+            def where():
+                return [g for g in (0, 1, 2)
+                        if any(o is mine for o in gc.get_objects(generation=g))]
+            self.assertEqual(where(), [0])
+            gc.collect(0)
+            self.assertEqual(where(), [1])
+            gc.collect(1)
+            self.assertEqual(where(), [2])
+            gc.collect(2)
+            self.assertEqual(where(), [2])
+
+    def test_generations_make_up_the_whole(self):
+        with automatic_gc_off():
+            keep = [[] for _ in range(100)]
+            parts = [len(gc.get_objects(g)) for g in (0, 1, 2)]
+            whole = len(gc.get_objects())
+            self.assertLess(abs(whole - sum(parts)), 20)
+            self.assertEqual(len(keep), 100)
+
+    def test_arguments(self):
+        self.assertIsInstance(gc.get_objects(None), list)
+        self.assertRaises(ValueError, gc.get_objects, -2)
+        self.assertRaises(ValueError, gc.get_objects, 3)
+        self.assertRaises(TypeError, gc.get_objects, "1")
+
+    def test_nothing_of_the_library_shows(self):
+        """The objects a program did not make are those that stock has, by type."""
+        code = """
+            import collections, gc
+            kinds = collections.Counter(type(o).__name__ for o in gc.get_objects())
+            for name in sorted(kinds):
+                print(name)
+        """
+        stock = set(run(code, preload=False).out.split())
+        ours = set(run(code).out.split())
+        self.assertLessEqual(ours - stock, {"module"})
+
+    def test_every_listed_object_can_be_used(self):
+        keep = [Node(a=[i]) for i in range(1000)]
+        age()
+        for o in gc.get_objects():
+            self.assertTrue(gc.is_tracked(o))
+            self.assertGreater(sys.getrefcount(o), 0)
+        self.assertEqual(len(keep), 1000)
+
+    def test_referrers(self):
+        target = Node()
+        holders = [[target], (target,), {"k": target}, Node(t=target), {target}]
+        for how in (lambda: None, age, collect):
+            how()
+            found = gc.get_referrers(target)
+            for h in holders[:3] + holders[4:]:
+                self.assertTrue(any(f is h for f in found), type(h))
+            attributes = holders[3].__dict__
+            self.assertTrue(any(f is attributes or f is holders[3] for f in found))
+        self.assertEqual(gc.get_referrers(Node()), [])
+
+    def test_referents(self):
+        a, b = Node(), Node()
+        self.assertEqual(gc.get_referents([a, b, 1]), [1, b, a])
+        self.assertEqual(gc.get_referents((a,), [b]), [a, b])
+        self.assertIn(a, gc.get_referents({"k": a}))
+        self.assertIn(Node, gc.get_referents(a))
+        self.assertEqual(gc.get_referents(1, "x", 4.5), [])
+        self.assertEqual(gc.get_referents(), [])
+
+    def test_is_tracked(self):
+        self.assertFalse(gc.is_tracked(0))
+        self.assertFalse(gc.is_tracked("a"))
+        self.assertTrue(gc.is_tracked([]))
+        self.assertFalse(gc.is_tracked({"a": 1}))
+        self.assertTrue(gc.is_tracked({"a": []}))
+        self.assertTrue(gc.is_tracked(Node()))
+
+    def test_collection_untracks_plain_tuples_as_ever(self):
+        t = tuple([1, "x"] + [i for i in range(3)])
+        self.assertTrue(gc.is_tracked(t))
+        gc.collect()
+        self.assertFalse(gc.is_tracked(t))
+
+    def test_is_finalized(self):
+        class Phoenix(Node):
+            def __del__(self):
+                limbo.append(self)
+        limbo = []
+        x = Phoenix()
+        self.assertFalse(gc.is_finalized(x))
+        self.assertFalse(gc.is_finalized(3))
+        x.me = x
+        del x
+        collect()
+        collect() if not limbo else None
+        self.assertTrue(gc.is_finalized(limbo[0]))
+        limbo[0].me = None
+        limbo.clear()
+
+
+class Freeze(unittest.TestCase):
+    def tearDown(self):
+        gc.unfreeze()
+
+    def test_counts(self):
+        gc.unfreeze()
+        self.assertEqual(gc.get_freeze_count(), 0)
+        keep = [Node() for _ in range(100)]
+        gc.freeze()
+        self.assertGreater(gc.get_freeze_count(), 100)
+        # Objects die out of the permanent generation like everywhere.
+        before = gc.get_freeze_count()
+        del keep
+        self.assertLessEqual(gc.get_freeze_count(), before - 100)
+        gc.unfreeze()
+        self.assertEqual(gc.get_freeze_count(), 0)
+
+    def test_frozen_objects_leave_the_generations(self):
+        mine = [Node()]
+        gc.freeze()
+        self.assertFalse(any(o is mine for o in gc.get_objects()))
+        gc.unfreeze()
+        self.assertTrue(any(o is mine for o in gc.get_objects(2)))
+
+    def test_frozen_garbage_stays_until_unfreeze(self):
+        x = ring()
+        ref = weakref.ref(x)
+        age()
+        gc.freeze()
+        del x
+        for _ in range(2):
+            gc.collect()
+            collect()
+            age()
+        self.assertIsNotNone(ref())
+        self.assertIs(type(ref().next), Node)
+        gc.unfreeze()
+        collect()
+        self.assertIsNone(ref())
+
+    def test_what_is_frozen_holds_what_is_not(self):
+        frozen = Node()
+        age()
+        gc.freeze()
+        frozen.young = ring(10)
+        ref = weakref.ref(frozen.young)
+        for _ in range(3):
+            age()
+            collect()
+        self.assertIsNotNone(ref())
+        self.assertIs(frozen.young.next.next.__class__, Node)
+        del frozen.young
+        age()
+        collect()
+        self.assertIsNone(ref())
+
+    def test_collections_go_on_beside_frozen_objects(self):
+        keep = [[i] for i in range(50000)]
+        gc.freeze()
+        for _ in range(3):
+            rings = [ring() for _ in range(1000)]
+            refs = [weakref.ref(r) for r in rings]
+            age()
+            del rings
+            collect()
+            self.assertEqual(sum(r() is not None for r in refs), 0)
+        gc.unfreeze()
+        collect()
+        self.assertTrue(all(keep[i] == [i] for i in range(50000)))
+
+    def test_freeze_while_a_collection_runs(self):
+        keep = [[[i]] for i in range(100000)]
+        dead = [ring() for _ in range(1000)]
+        refs = [weakref.ref(d) for d in dead]
+        age()
+        for freeze in (gc.freeze, gc.unfreeze) * 5:
+            if ACTIVE:
+                zgc.collect(wait=False)
+            freeze()
+            [[] for _ in range(20000)]
+        del dead
+        gc.unfreeze()
+        collect()
+        self.assertEqual(sum(r() is not None for r in refs), 0)
+        self.assertTrue(all(keep[i] == [[i]] for i in range(100000)))
+
+
+class Callbacks(unittest.TestCase):
+    def setUp(self):
+        self.events = []
+        saved = gc.callbacks[:]
+        self.addCleanup(lambda: gc.callbacks.__setitem__(slice(None), saved))
+        gc.callbacks.append(self.note)
+
+    def note(self, phase, info):
+        self.events.append((phase, dict(info)))
+
+    def test_the_list_is_empty_for_a_new_program(self):
+        self.assertEqual(run("import gc; print(gc.callbacks)").out, "[]\n")
+
+    def test_start_and_stop_of_explicit_collections(self):
+        for generation in (0, 1, 2):
+            with self.subTest(generation), automatic_gc_off():
+                garbage_lists(3)
+                self.events.clear()
+                self.assertEqual(gc.collect(generation), 3)
+                self.assertEqual([p for p, _ in self.events], ["start", "stop"])
+                start, stop = self.events[0][1], self.events[1][1]
+                for info in (start, stop):
+                    self.assertLessEqual({"generation", "collected", "uncollectable"}, set(info))
+                    self.assertEqual(info["generation"], generation)
+                self.assertEqual((stop["collected"], stop["uncollectable"]), (3, 0))
+                self.assertEqual((start["collected"], start["uncollectable"]), (0, 0))
+
+    def check_pairs(self):
+        """start and stop alternate, each pair of one generation."""
+        self.assertEqual(len(self.events) % 2, 0)
+        for (p1, i1), (p2, i2) in zip(self.events[::2], self.events[1::2]):
+            self.assertEqual((p1, p2), ("start", "stop"))
+            self.assertEqual(i1["generation"], i2["generation"])
+
+    def test_automatic_collections_come_in_pairs(self):
+        self.events.clear()
+        age()
+        self.assertGreater(len(self.events), 0)
+        self.check_pairs()
+
+    def test_concurrent_collection_reports_generation_2(self):
+        rings = [ring() for _ in range(300)]
+        age()
+        self.events.clear()
+        rings.clear()
+        collect()
+        self.check_pairs()
+        full = [i for p, i in self.events if p == "stop" and i["generation"] == 2]
+        self.assertGreaterEqual(sum(i["collected"] for i in full), 600)
+
+    def test_collected_in_callbacks_agrees_with_get_stats(self):
+        rings = [ring() for _ in range(300)]
+        age()
+        before = gc.get_stats()
+        self.events.clear()
+        rings.clear()
+        collect()
+        gc.collect()
+        garbage_lists(10)
+        gc.collect(1)
+        stops = [i for p, i in self.events if p == "stop"]
+        after = gc.get_stats()
+        for g in (0, 1, 2):
+            mine = [i for i in stops if i["generation"] == g]
+            self.assertEqual(after[g]["collected"] - before[g]["collected"],
+                             sum(i["collected"] for i in mine), f"generation {g}")
+            self.assertEqual(after[g]["collections"] - before[g]["collections"], len(mine),
+                             f"generation {g}")
+
+    def test_user_clears_the_list(self):
+        gc.callbacks.clear()
+        self.events.clear()
+        refs = [weakref.ref(ring()) for _ in range(50)]
+        age()
+        collect()
+        self.assertEqual(self.events, [])
+        self.assertTrue(all(r() is None for r in refs))
+        gc.callbacks.append(self.note)
+        gc.collect()
+        self.assertGreater(len(self.events), 0)
+
+    def test_user_fills_the_list_with_slices(self):
+        gc.callbacks[:] = [self.note, self.note]
+        self.events.clear()
+        with automatic_gc_off():
+            self.events.clear()
+            gc.collect()
+            self.assertEqual([p for p, _ in self.events], ["start", "start", "stop", "stop"])
+
+    def test_user_rebinds_the_name(self):
+        """gc.callbacks = [] changes the module's attribute, not what is called."""
+        original = gc.callbacks
+        gc.callbacks = []
+        try:
+            self.events.clear()
+            gc.collect()
+            self.assertGreater(len(self.events), 0)
+        finally:
+            gc.callbacks = original
+
+    def test_callback_added_and_removed_while_called(self):
+        def once(phase, info):
+            gc.callbacks.remove(once)
+            self.events.append(("once", {}))
+        gc.callbacks.insert(0, once)
+        self.events.clear()
+        with automatic_gc_off():
+            gc.collect()
+        self.assertEqual([p for p, _ in self.events].count("once"), 1)
+        self.assertNotIn(once, gc.callbacks)
+
+    def test_a_raising_callback_is_reported_and_the_rest_go_on(self):
+        reported = []
+        hook, sys.unraisablehook = sys.unraisablehook, lambda u: reported.append(u.exc_type)
+
+        def bad(phase, info):
+            raise ZeroDivisionError
+        gc.callbacks.insert(0, bad)
+        try:
+            with automatic_gc_off():
+                self.events.clear()
+                reported.clear()
+                garbage_lists(2)
+                self.assertEqual(gc.collect(), 2)
+                self.assertEqual([p for p, _ in self.events], ["start", "stop"])
+                self.assertEqual(reported, [ZeroDivisionError] * 2)
+            age()
+        finally:
+            gc.callbacks.remove(bad)
+            sys.unraisablehook = hook
+
+    def test_a_callback_that_is_not_callable(self):
+        reported = []
+        hook, sys.unraisablehook = sys.unraisablehook, lambda u: reported.append(u.exc_type)
+        gc.callbacks.append(42)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(42)
+            sys.unraisablehook = hook
+        self.assertIn(TypeError, reported)
+
+    def test_collect_from_a_callback_does_nothing(self):
+        results = []
+
+        def nested(phase, info):
+            results.append(gc.collect())
+        gc.callbacks.append(nested)
+        with automatic_gc_off():
+            results.clear()
+            garbage_lists(4)
+            self.assertEqual(gc.collect(), 4)
+            self.assertEqual(results, [0, 0])
+
+    def test_callback_that_allocates(self):
+        kept = []
+
+        def allocate(phase, info):
+            kept.append([[] for _ in range(3000)])
+            garbage_lists(100)
+        gc.callbacks.append(allocate)
+        with automatic_gc_off():
+            gc.collect()
+        gc.callbacks.remove(allocate)
+        self.assertTrue(all(len(k) == 3000 for k in kept))
+
+    @requires_active
+    def test_zgc_collect_from_a_callback_and_a_finalizer_ends(self):
+        results = []
+
+        def nested(phase, info):
+            results.append(zgc.collect())
+        gc.callbacks.append(nested)
+        gc.collect()
+        zgc.collect()
+        gc.callbacks.remove(nested)
+
+        class Final:
+            def __del__(self):
+                results.append(zgc.collect())
+        x = Final()
+        x.me = x
+        del x
+        gc.collect()
+        self.assertTrue(all(type(r) is int for r in results))
+        self.assertGreaterEqual(len(results), 5)
+
+
+class DebugFlags(unittest.TestCase):
+    def tearDown(self):
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+    def test_get_and_set(self):
+        self.assertEqual(gc.get_debug(), 0)
+        gc.set_debug(gc.DEBUG_COLLECTABLE | gc.DEBUG_UNCOLLECTABLE)
+        self.assertEqual(gc.get_debug(), gc.DEBUG_COLLECTABLE | gc.DEBUG_UNCOLLECTABLE)
+        self.assertEqual(gc.DEBUG_LEAK,
+                         gc.DEBUG_COLLECTABLE | gc.DEBUG_UNCOLLECTABLE | gc.DEBUG_SAVEALL)
+
+    def test_garbage_is_empty_in_normal_life(self):
+        garbage_lists(100)
+        collect()
+        self.assertEqual(gc.garbage, [])
+
+    def test_saveall_also_for_concurrent_collections(self):
+        rings = [ring() for _ in range(20)]
+        age()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        del rings
+        for _ in range(3):
+            collect()
+        gc.set_debug(0)
+        saved = [o for o in gc.garbage if type(o) is Node]
+        self.assertEqual(len(saved), 40)
+        self.assertEqual(len({id(o) for o in saved}), 40)
+        self.assertTrue(all(type(o.next) is Node for o in saved))
+
+    def test_printed_output(self):
+        code = """
+            import gc, sys
+            gc.collect()
+            gc.disable()
+            gc.set_debug(int(sys.argv[1]))
+            x = []; x.append(x); del x
+            gc.collect()
+            gc.set_debug(0)
+        """
+        for flags, wanted, unwanted in (
+                (gc.DEBUG_STATS,
+                 ["gc: collecting generation 2...", "gc: objects in each generation:",
+                  "gc: done, 1 unreachable, 0 uncollectable"], ["gc: collectable"]),
+                (gc.DEBUG_COLLECTABLE, ["gc: collectable <list 0x"], ["gc: done"])):
+            with self.subTest(flags=flags):
+                err = run(code, flags).err
+                for text in wanted:
+                    self.assertIn(text, err)
+                for text in unwanted:
+                    self.assertNotIn(text, err)
+
+    def test_uncollectable_legacy_finalizers(self):
+        try:
+            from _testcapi import with_tp_del
+        except ImportError:
+            self.skipTest("needs _testcapi")
+
+        @with_tp_del
+        class Legacy:
+            def __tp_del__(self):
+                pass
+
+        def make():
+            x = Legacy()
+            x.me = x
+            x.payload = [1, 2, 3]
+        make()
+        age()
+        for _ in range(2):
+            collect()
+        gc.collect()
+        found = [o for o in gc.garbage if type(o) is Legacy]
+        self.assertEqual(len(found), 1)
+        self.assertEqual(found[0].payload, [1, 2, 3])
+        found[0].me = None
+
+    def test_uncollectable_objects_at_exit_are_reported(self):
+        code = """
+            import gc
+            gc.set_debug(gc.DEBUG_UNCOLLECTABLE)
+            gc.garbage.extend([] for i in range(5))
+        """
+        self.assertIn("gc: 5 uncollectable objects at shutdown",
+                      run(code, flags=("-Walways",)).err)
+
+
+class ModuleSurface(unittest.TestCase):
+    def test_names_and_documentation(self):
+        """Names, signatures and help texts are those of stock."""
+        code = """
+            import gc, inspect
+            for name in sorted(dir(gc)):
+                o = getattr(gc, name)
+                print(name, type(o).__name__, getattr(o, "__text_signature__", ""),
+                      (getattr(o, "__doc__", "") or "") if callable(o) else "",
+                      getattr(o, "__module__", ""), getattr(o, "__qualname__", ""))
+        """
+        self.assertEqual(run(code).out, run(code, preload=False).out)
+
+    def test_reimport_gives_the_same_behaviour(self):
+        saved = sys.modules.pop("gc")
+        try:
+            import gc as again
+            again.set_threshold(*saved.get_threshold())
+            self.assertEqual(again.get_threshold(), saved.get_threshold())
+            with automatic_gc_off():
+                garbage_lists(3)
+                self.assertEqual(again.collect(), 3)
+            self.assertIs(again.garbage, saved.garbage)
+        finally:
+            sys.modules["gc"] = saved
+
+
+if __name__ == "__main__":
+    main()
