@@ -1,0 +1,69 @@
+"""The frame of a command line tool: help with an example, one-line errors, exit codes."""
+
+import argparse
+import os
+import sys
+
+OK = 0
+MISSED = 1        # the tool worked, and what it was asked to check does not hold
+USAGE = 2         # nothing was checked: bad arguments, unreadable input, missing tool
+INTERRUPTED = 130
+
+
+class ToolError(Exception):
+    """Something the user has to know; printed as one line, without a traceback."""
+
+    def __init__(self, message, code=USAGE):
+        super().__init__(message)
+        self.code = code
+
+
+def parser(name, summary, examples):
+    """An ArgumentParser whose help ends with examples, one per line."""
+    lines = '\n'.join('  ' + line for line in examples)
+    return argparse.ArgumentParser(
+        prog=name, description=summary, epilog='examples:\n' + lines,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def split_command(argv):
+    """Arguments of the tool and the command after the first `--` (None without one)."""
+    if '--' not in argv:
+        return list(argv), None
+    cut = argv.index('--')
+    return list(argv[:cut]), list(argv[cut + 1:])
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(name, main):
+    """Run main(argv) -> exit code as a program."""
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except ToolError as error:
+        note('%s: %s' % (name, error))
+        code = error.code
+    except KeyboardInterrupt:
+        note('%s: interrupted' % name)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left (`| head`). Point stdout away, or the interpreter
+        # complains once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = OK
+    sys.exit(code)
+
+
+def write_text(path, text):
+    """Write a report; '-' is standard output."""
+    if path == '-':
+        sys.stdout.write(text)
+        return
+    try:
+        with open(path, 'w', encoding='utf-8') as out:
+            out.write(text)
+    except OSError as error:
+        raise ToolError('cannot write %s: %s' % (path, error.strerror))
