@@ -1,0 +1,108 @@
+"""The benchmarks: which workload, with what arguments, and what its numbers should be.
+
+A target belongs to one metric: the preloaded value at most so much (at_most), at most so many
+times the stock value of the same round (ratio), or at most so much more than it (more_by).
+`options` are ZGC_ variables of the preloaded side; `sized` benchmarks take --objects.
+"""
+
+from typing import NamedTuple, Optional
+
+
+class Target(NamedTuple):
+    kind: str
+    limit: float
+
+    def __str__(self):
+        return {"at_most": "<= {:g}", "ratio": "<= {:g} x", "more_by": "<= stock + {:g}"}[
+            self.kind].format(self.limit)
+
+    def met(self, stock, preload, ratio):
+        """Whether the medians meet this target; None where that cannot be said."""
+        if self.kind == "at_most":
+            return None if preload is None else preload <= self.limit
+        if self.kind == "ratio":
+            return None if ratio is None else ratio <= self.limit
+        return None if stock is None or preload is None else preload - stock <= self.limit
+
+
+class Row(NamedTuple):
+    metric: str
+    target: Optional[Target] = None
+
+
+class Bench(NamedTuple):
+    name: str
+    workload: str
+    about: str
+    rows: tuple
+    arguments: tuple = ()
+    options: dict = {}
+    sized: bool = True
+
+
+def at_most(limit):
+    return Target("at_most", limit)
+
+
+def ratio(limit):
+    return Target("ratio", limit)
+
+
+def more_by(limit):
+    return Target("more_by", limit)
+
+
+def steps(*targeted, **targets):
+    """The rows of a workload made of steps; `targets` says which have one, and what."""
+    targets.setdefault("peak_rss_mb", ratio(1.05))
+    metrics = ["gc_pause_max_ms", "gc_pause_max_cpu_ms", "young_pause_max_ms", "step_max_ms",
+               "step_p9999_ms", "step_p999_ms", "steps_per_s", "gc_total_ms", "gc_off_ms",
+               "young_total_ms", "full_collections", "collected", "uncollected_max",
+               "peak_rss_mb", *targeted]
+    return tuple(Row(metric, targets.get(metric)) for metric in metrics)
+
+
+LIVE = steps(gc_pause_max_ms=at_most(1.0))
+GARBAGE = steps(gc_pause_max_ms=at_most(2.0), uncollected_max=ratio(1.25))
+
+BENCHES = {bench.name: bench for bench in (
+    Bench("live-3m", "live_heap", "3 M live objects, no garbage, random links",
+          LIVE, ("--objects", "3M")),
+    Bench("live-10m", "live_heap", "10 M live objects, no garbage, random links",
+          LIVE, ("--objects", "10M")),
+    Bench("live-30m", "live_heap", "30 M live objects, no garbage, random links (4 GB)",
+          LIVE, ("--objects", "30M")),
+    Bench("live-near", "live_heap", "10 M live objects, no garbage, well laid out",
+          LIVE, ("--objects", "10M", "--links", "near")),
+    Bench("young", "promote_then_die", "objects grow old, then die by reference count",
+          steps(young_pause_max_ms=at_most(1.0), step_p999_ms=at_most(0.5),
+                young_total_ms=ratio(1.0))),
+    Bench("big-young", "big_young", "2 M objects built with the collector disabled",
+          steps(gc_pause_max_ms=at_most(1.0))),
+    Bench("small-cycles", "small_cycles", "steady small cycles that die young", GARBAGE),
+    Bench("lru", "lru_graphs", "a cache of graphs of 40 objects", GARBAGE),
+    Bench("lru-5000", "lru_graphs", "a cache of graphs of 5,000 objects", GARBAGE,
+          ("--graph-size", "5000")),
+    Bench("queue", "cycle_queue", "a queue of small cycles", GARBAGE),
+    Bench("moved", "moved_graphs", "live graphs moved about, a few dropped", GARBAGE),
+    Bench("server", "server", "the server of the demo", GARBAGE),
+    Bench("huge-cycle", "huge_cycle", "one cycle of 1 M objects is dropped",
+          steps("reclaim_s", "reclaimed_all", gc_pause_max_ms=ratio(0.5))),
+    Bench("slowdown", "slowdown", "the program's speed while a collection runs",
+          (Row("slowdown_pct", at_most(5.0)), Row("quiet_steps_per_s"),
+           Row("collecting_steps_per_s"), Row("peak_rss_mb", ratio(1.05))),
+          # Quiet slices must stay quiet.
+          options={"ZGC_TRIGGER": "1000"}),
+    Bench("cpu", "collection_cpu", "CPU of one full collection, all threads",
+          (Row("full_cpu_ms", ratio(1.0)), Row("full_wall_ms"), Row("explicit_cpu_ms"),
+           Row("explicit_wall_ms"), Row("peak_rss_mb", ratio(1.05)))),
+    Bench("alloc", "alloc_micro", "malloc and free of 16..512 bytes; building lists and the like",
+          (Row("blocks_ns", ratio(1.0)), Row("builds_ns", ratio(1.0)))
+          + tuple(Row(f"block_{size}_{how}_ns") for size in (16, 64, 512)
+                  for how in ("at_once", "batch", "random"))
+          + tuple(Row(f"{what}_batch_ns", ratio(1.0)) for what in ("list", "dict", "instance")),
+          sized=False),
+    Bench("startup", "startup", "python -c pass",
+          (Row("startup_ms", more_by(3.0)), Row("startup_rss_mb", more_by(2.0))),
+          sized=False),
+)}

@@ -1,0 +1,86 @@
+# Shared by the scripts beside it; to be sourced by bash. Sets ROOT and BUILD.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=$ROOT/build
+CMAKE_WANTED=3.20
+
+# What Debian calls the things we need, besides cmake and the test suite of the system's Python.
+PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev libcmocka-dev
+  libbenchmark-dev python3)
+
+say() { printf '==> %s\n' "$*"; }
+
+die() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+is_installed() {
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+version_at_least() {
+  [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# The first cmake that runs and is new enough: the one in PATH may be a pyenv or pip shim without
+# anything behind it.
+find_cmake() {
+  local candidate version
+  while read -r candidate; do
+    version=$("$candidate" --version 2>/dev/null | sed -n '1s/.* //p')
+    if [ -n "$version" ] && version_at_least "$version" "$CMAKE_WANTED"; then
+      echo "$candidate"
+      return
+    fi
+  done < <(type -aP cmake)
+  return 1
+}
+
+missing_packages() {
+  local package
+  for package in "${PACKAGES[@]}"; do
+    is_installed "$package" || echo "$package"
+  done
+  find_cmake >/dev/null || echo cmake
+}
+
+# The name holds the Python version, so it is known once python3 is there.
+missing_testsuite() {
+  local version package
+  version=$(dpkg-query -W -f='${Version}' python3 | grep -oE '^[0-9]+\.[0-9]+')
+  package=libpython$version-testsuite
+  is_installed "$package" || echo "$package"
+}
+
+# Installs what is missing; says what that is. Nothing missing: silent and quick.
+set_up() {
+  local missing
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    say "no apt here; this needs what Debian calls: ${PACKAGES[*]} cmake"
+    return
+  fi
+  mapfile -t missing < <(missing_packages)
+  install_packages "${missing[@]}"
+  mapfile -t missing < <(missing_testsuite)
+  install_packages "${missing[@]}"
+}
+
+install_packages() {
+  local missing=("$@")
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "missing: ${missing[*]}"
+  if [ "$(id -u)" != 0 ]; then
+    die "installing them takes root; run: sudo apt-get install --no-install-recommends ${missing[*]}"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq || say "apt-get update failed; trying with the package lists that are there"
+  apt-get install -y -q --no-install-recommends "${missing[@]}" || die "apt-get install failed"
+}
+
+# configure_and_build [cmake option ...]
+configure_and_build() {
+  local cmake
+  cmake=$(find_cmake) || die "no cmake $CMAKE_WANTED or newer found"
+  "$cmake" -S "$ROOT" -B "$BUILD" "$@" && "$cmake" --build "$BUILD" -j "$(nproc)"
+}
