@@ -2,7 +2,7 @@
 
 A target belongs to one metric: the preloaded value at most so much (at_most), at most so many
 times the stock value of the same round (ratio), or at most so much more than it (more_by).
-`options` are ZGC_ variables of the preloaded side; `sized` benchmarks take --objects.
+`options` are ZGC_ variables of the preloaded side; `scaled_by` names the sizes a workload takes.
 """
 
 from typing import NamedTuple, Optional
@@ -37,7 +37,7 @@ class Bench(NamedTuple):
     rows: tuple
     arguments: tuple = ()
     options: dict = {}
-    sized: bool = True
+    scaled_by: tuple = ("objects", "seconds")
 
 
 def at_most(limit):
@@ -92,17 +92,18 @@ BENCHES = {bench.name: bench for bench in (
           (Row("slowdown_pct", at_most(5.0)), Row("quiet_steps_per_s"),
            Row("collecting_steps_per_s"), Row("peak_rss_mb", ratio(1.05))),
           # Quiet slices must stay quiet.
-          options={"ZGC_TRIGGER": "1000"}),
+          options={"ZGC_TRIGGER": "1000"}, scaled_by=("objects",)),
     Bench("cpu", "collection_cpu", "CPU of one full collection, all threads",
           (Row("full_cpu_ms", ratio(1.0)), Row("full_wall_ms"), Row("explicit_cpu_ms"),
-           Row("explicit_wall_ms"), Row("peak_rss_mb", ratio(1.05)))),
+           Row("explicit_wall_ms"), Row("peak_rss_mb", ratio(1.05))),
+          scaled_by=("objects",)),
     Bench("alloc", "alloc_micro", "malloc and free of 16..512 bytes; building lists and the like",
           (Row("blocks_ns", ratio(1.0)), Row("builds_ns", ratio(1.0)))
           + tuple(Row(f"block_{size}_{how}_ns") for size in (16, 64, 512)
                   for how in ("at_once", "batch", "random"))
           + tuple(Row(f"{what}_batch_ns", ratio(1.0)) for what in ("list", "dict", "instance")),
-          sized=False),
+          scaled_by=()),
     Bench("startup", "startup", "python -c pass",
           (Row("startup_ms", more_by(3.0)), Row("startup_rss_mb", more_by(2.0))),
-          sized=False),
+          scaled_by=()),
 )}

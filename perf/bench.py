@@ -88,8 +88,9 @@ class Outcome:
 def run_rounds(bench, options):
     outcome = Outcome(bench)
     arguments = list(bench.arguments)
-    if options.objects and bench.sized:
-        arguments += ["--objects", options.objects]
+    for size in bench.scaled_by:
+        if getattr(options, size):
+            arguments += ["--" + size, getattr(options, size)]
     for round_number in range(1, options.rounds + 1):
         for side in SIDES:
             preloaded = side == "preload"
@@ -230,6 +231,8 @@ def parse_arguments():
                         help="pairs per benchmark (default: %(default)s)")
     runner.add_argument("--objects", metavar="N",
                         help="live objects, instead of each benchmark's own number")
+    runner.add_argument("--seconds", metavar="S",
+                        help="length of the measured part, instead of the workload's own")
     runner.add_argument("--timeout", type=float, default=900, metavar="S",
                         help="kill a run after this many seconds (default: %(default)s)")
     runner.add_argument("--json", metavar="FILE", help="write every run's result here as well")
