@@ -17,7 +17,7 @@ class Axis:
         self.whole = whole        # ticks at whole numbers only
         self.margin = margin
         self.low = low            # a log axis that starts here
-        self.binary = binary      # ticks at round multiples of 1024, for sizes
+        self.binary = binary      # ticks at powers of two, for sizes
 
     def span(self, values):
         """Range to draw for these values."""
@@ -58,9 +58,11 @@ class Axis:
 
 def linear_ticks(low, high, about, whole=False, binary=False):
     rough = (high - low) / max(about, 1)
-    base = 1024.0 ** max(math.floor(math.log(rough, 1024)), 0) if binary else 1.0
-    power = base * 10.0 ** math.floor(math.log10(rough / base))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    if binary:
+        step = 2.0 ** math.ceil(math.log2(rough))
+    else:
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
     if whole:
         step = max(1.0, round(step))
     first = math.ceil(low / step - 1e-9)
@@ -87,7 +89,7 @@ class Series:
 
 
 class Chart:
-    def __init__(self, title, x, y, caption='', height=230, width=760):
+    def __init__(self, title, x, y, caption='', height=230, width=980):
         self.title, self.caption = title, caption
         self.x, self.y = x, y
         self.height, self.width = height, width

@@ -29,7 +29,7 @@ def find(given=None):
         if os.path.isfile(path):
             return path
     raise ToolError('%s not found; build it (cmake -B build && cmake --build build) '
-                    'or name it with --library PATH' % NAME)
+                    'or name it with --lib PATH' % NAME)
 
 
 def without(preload):
@@ -39,6 +39,6 @@ def without(preload):
 
 
 def preloading(path, preload):
-    """An LD_PRELOAD value with our library first."""
+    """An LD_PRELOAD value with our library behind whatever is there, as zgc-run does it."""
     others = without(preload)
-    return path + (':' + others if others else '')
+    return (others + ':' if others else '') + path

@@ -27,7 +27,7 @@ def arguments(argv):
     parser.add_argument('--a', default='stock', metavar='SETTINGS',
                         help="'stock', or NAME=VALUE settings that go with the preload (stock)")
     parser.add_argument('--b', default='', metavar='SETTINGS', help='the same for side B (preload)')
-    parser.add_argument('--library', metavar='PATH', help='the library; default: the one beside '
+    parser.add_argument('--lib', metavar='PATH', help='the library; default: the one beside '
                                                           'these tools, or $ZGC_LIBRARY')
     parser.add_argument('--warmup', type=int, default=1, metavar='N',
                         help='uncounted runs of side A at first, to fill caches (1)')
@@ -153,7 +153,7 @@ def once_of(chosen, command):
 
 def main(argv):
     chosen, command = arguments(argv)
-    find = lambda: library.find(chosen.library)                              # noqa: E731
+    find = lambda: library.find(chosen.lib)                              # noqa: E731
     sides = [side.make('a', chosen.a, find), side.make('b', chosen.b, find)]
     shown = chosen.serve or ' '.join(shlex.quote(word) for word in command)
     if chosen.serve:

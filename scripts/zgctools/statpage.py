@@ -1,0 +1,165 @@
+"""The statistics page that the library keeps for each process, read from outside.
+
+A file of the owner's, <pid> in $XDG_RUNTIME_DIR/zgcpreload or /dev/shm/zgcpreload-<uid>, little
+endian:
+
+    0   char[8]  "zgcstat1"
+    8   u32      header size: where the counters begin
+    12  u32      number of counters
+    16  u64      pid
+    24  u64      start time of the process, clock ticks (field 22 of /proc/PID/stat)
+    32  u64      sequence, odd while the counters are being written
+    header size: {char name[40]; u64 value} for each counter
+"""
+
+import os
+import stat
+import struct
+import time
+
+from . import proctree
+from .tool import ToolError
+
+MAGIC = b'zgcstat1'
+HEAD = struct.Struct('<8sIIQQQ')
+ENTRY = struct.Struct('<40sQ')
+MOST_COUNTERS = 4096
+RETRIES = 50
+NAME = 'zgcpreload'
+
+
+class NoPage(ToolError):
+    pass
+
+
+def directories(uid, environ=os.environ):
+    """Where a process of this user may keep its page. Its XDG_RUNTIME_DIR is not ours to know,
+    so the usual place counts, too."""
+    found = []
+    if environ.get('XDG_RUNTIME_DIR'):
+        found.append(os.path.join(environ['XDG_RUNTIME_DIR'], NAME))
+    found.append('/run/user/%d/%s' % (uid, NAME))
+    found.append('/dev/shm/%s-%d' % (NAME, uid))
+    return list(dict.fromkeys(found))
+
+
+def owner_of(pid):
+    """Effective uid of the process; NoPage when there is none."""
+    try:
+        return os.stat('/proc/%d' % pid).st_uid
+    except OSError:
+        raise NoPage('no process %d' % pid)
+
+
+def check_safe(path, uid):
+    """The page of another user's process could have been put there by anyone."""
+    directory = os.path.dirname(path)
+    for place, forbidden in ((directory, 0o077), (path, 0o077)):
+        status = os.stat(place, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode) or status.st_uid != uid or status.st_mode & forbidden:
+            raise NoPage('%s is not private to the owner of the process (uid %d); not trusted'
+                         % (place, uid))
+
+
+def find(pid, environ=os.environ):
+    """Path of the page of a process; NoPage with the reason otherwise."""
+    uid = owner_of(pid)
+    for directory in directories(uid, environ):
+        path = os.path.join(directory, str(pid))
+        try:
+            check_safe(path, uid)
+            return path
+        except FileNotFoundError:
+            continue
+        except NotADirectoryError:
+            continue
+        except PermissionError:
+            raise NoPage('process %d belongs to uid %d; its page is readable by that user and root '
+                         'only' % (pid, uid))
+    raise NoPage(why_none(pid))
+
+
+def why_none(pid):
+    """No page: which of the reasons is it?"""
+    maps = proctree.read('/proc/%d/maps' % pid)
+    if not maps:
+        return ('process %d has no statistics page, and its maps cannot be read (not permitted, or '
+                'a kernel thread)' % pid)
+    if b'libzgcpreload.so' not in maps:
+        return 'process %d does not run under the preload' % pid
+    settings = dict(item.partition(b'=')[::2]
+                    for item in proctree.read('/proc/%d/environ' % pid).split(b'\0'))
+    if settings.get(b'ZGC_ENABLE') == b'0':
+        return 'process %d has the library switched off (ZGC_ENABLE=0)' % pid
+    if settings.get(b'ZGC_STATPAGE') == b'0':
+        return 'process %d keeps no statistics page (ZGC_STATPAGE=0)' % pid
+    return ('process %d has the library loaded but keeps no statistics page: it is not active '
+            'there (not a Python, or passive; ZGC_LOG names the reason)' % pid)
+
+
+class Page:
+    """Reads the counters of one process again and again."""
+
+    def __init__(self, pid, environ=os.environ):
+        self.pid = pid
+        self.path = find(pid, environ)
+        try:
+            self.source = open(self.path, 'rb', buffering=0)
+        except OSError as error:
+            raise NoPage('cannot read %s: %s' % (self.path, error.strerror))
+        self.check_identity()
+
+    def check_identity(self):
+        """The page of a dead process whose pid lives again is not ours."""
+        head = self.head(os.pread(self.source.fileno(), HEAD.size, 0))
+        started = proctree.start_time(self.pid)
+        if head[3] != self.pid or head[4] != started:
+            raise NoPage('%s was left by an earlier process with the pid %d'
+                         % (self.path, self.pid))
+
+    def head(self, data):
+        if len(data) < HEAD.size or data[:8] != MAGIC:
+            raise NoPage('%s is no statistics page (or of another version of the library)'
+                         % self.path)
+        head = HEAD.unpack_from(data)
+        if head[1] < HEAD.size or head[2] > MOST_COUNTERS:
+            raise NoPage('%s is damaged' % self.path)
+        return head
+
+    def alive(self):
+        return proctree.start_time(self.pid) is not None and os.path.exists(self.path)
+
+    def read(self):
+        """{name: value}, all of one moment unless the writer never rests."""
+        counters = {}
+        for _ in range(RETRIES):
+            data = self.bytes()
+            _, size, number, _, _, before = self.head(data)
+            if len(data) < size + number * ENTRY.size:
+                raise NoPage('%s is damaged: shorter than its header says' % self.path)
+            counters = {}
+            for place in range(number):
+                name, value = ENTRY.unpack_from(data, size + place * ENTRY.size)
+                counters[name.partition(b'\0')[0].decode('ascii', 'replace')] = value
+            after = self.head(os.pread(self.source.fileno(), HEAD.size, 0))[5]
+            if before == after and not before & 1:
+                break
+            time.sleep(0.001)
+        return counters
+
+    def bytes(self):
+        """The whole page in one read: the header first would leave a gap for the writer."""
+        return os.pread(self.source.fileno(), HEAD.size + 4096 + MOST_COUNTERS * ENTRY.size, 0)
+
+
+def living(environ=os.environ):
+    """Pids of the processes with a page that belongs to them, of this user; of all for root."""
+    pids = []
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            try:
+                Page(int(name), environ).source.close()
+                pids.append(int(name))
+            except (NoPage, OSError):
+                pass
+    return sorted(pids)
