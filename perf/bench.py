@@ -7,7 +7,7 @@
 
 Each round runs stock first and the preload next. The ratio is the median over the rounds of
 preload / stock, so that a change of the machine's mood falls on both. A run that crashes is shown
-with the end of its error output, and makes the exit status 1; so does a missed target with --strict.
+with the end of its error output and makes the exit status 1; with --strict, so does a missed target.
 """
 
 import argparse
@@ -187,7 +187,7 @@ def command_list(_options):
 def command_run(options):
     benches = chosen(options.names)
     if not shutil.which(options.python):
-        sys.exit(f"bench.py: {options.python} is not a program that can be run; name one with --python")
+        sys.exit(f"bench.py: {options.python} is not a program; name an interpreter with --python")
     if not options.lib.is_file():
         sys.exit(f"bench.py: no library at {options.lib}; build it with "
                  "`cmake -B build && cmake --build build`, or name one with --lib")

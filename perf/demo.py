@@ -74,8 +74,8 @@ def print_table(stock, preload):
 def conclusion(stock, preload):
     before, after = stock["step_max_ms"], preload["step_max_ms"]
     if after >= before:
-        return (f"The library did not help here: the longest stop was {shown(before, 'ms')} without "
-                f"it and {shown(after, 'ms')} with it.")
+        return (f"The library did not help here: the longest stop was {shown(before, 'ms')} "
+                f"without it and {shown(after, 'ms')} with it.")
     return (f"The same program did the same work, but its longest stop fell from "
             f"{shown(before, 'ms')} to {shown(after, 'ms')}, with "
             f"{preload['peak_rss_mb'] / stock['peak_rss_mb']:.2f} times the memory.")

@@ -71,7 +71,7 @@ install_packages() {
   [ ${#missing[@]} -gt 0 ] || return 0
   say "missing: ${missing[*]}"
   if [ "$(id -u)" != 0 ]; then
-    die "installing them takes root; run: sudo apt-get install --no-install-recommends ${missing[*]}"
+    die "installing takes root; run: sudo apt-get install --no-install-recommends ${missing[*]}"
   fi
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq || say "apt-get update failed; trying with the package lists that are there"
