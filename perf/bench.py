@@ -7,7 +7,8 @@
 
 Each round runs stock first and the preload next. The ratio is the median over the rounds of
 preload / stock, so that a change of the machine's mood falls on both. A run that crashes is shown
-with the end of its error output and makes the exit status 1; with --strict, so does a missed target.
+with the end of its error output and makes the exit status 1. With --strict a missed target does so
+too.
 """
 
 import argparse

@@ -22,14 +22,15 @@ class Slowdown(Workload):
         self.heap = LiveHeap(self.args.objects)
 
     def rate(self, still_wanted):
-        """Steps per second while still_wanted() says so."""
+        """Steps per second for as long as still_wanted() says so."""
         steps = 0
         started = time.perf_counter()
-        while still_wanted():
+        while True:
             for _ in range(CHECK_EVERY):
                 self.heap.churn()
             steps += CHECK_EVERY
-        return steps / (time.perf_counter() - started)
+            if not still_wanted():
+                return steps / (time.perf_counter() - started)
 
     def quiet_rate(self):
         end = time.perf_counter() + QUIET_SECONDS
