@@ -1,0 +1,104 @@
+"""Samples folded into a tree, collector threads apart from program threads."""
+
+import os
+import re
+
+PROGRAM, COLLECTOR = 'program threads', 'collector threads'
+PYTHON = re.compile(r'^py::(.*):([^:]*)$')
+LIBRARY = 'libzgcpreload'
+
+
+def group_of(comm):
+    """The collector names its threads zgc-collector and zgc-worker."""
+    return COLLECTOR if comm.startswith('zgc-') else PROGRAM
+
+
+def kind_of(function, place):
+    """p Python, z the library, k the kernel, c everything else."""
+    if function.startswith('py::'):
+        return 'p'
+    if LIBRARY in place:
+        return 'z'
+    return 'k' if place.startswith('[') and 'kernel' in place else 'c'
+
+
+def shown(function, place):
+    """'py::leaf:/srv/app.py' -> 'leaf (app.py)'; an address without a name -> its file."""
+    python = PYTHON.match(function)
+    if python:
+        return '%s (%s)' % (python.group(1), os.path.basename(python.group(2)))
+    if function == '[unknown]':
+        return '[%s]' % (os.path.basename(place.strip('[]')) or 'unknown')
+    return function
+
+
+class Node:
+    __slots__ = ('name', 'kind', 'weight', 'own', 'below')
+
+    def __init__(self, name, kind=''):
+        self.name, self.kind = name, kind
+        self.weight = self.own = 0
+        self.below = {}
+
+    def child(self, name, kind):
+        key = (name, kind)
+        if key not in self.below:
+            self.below[key] = Node(name, kind)
+        return self.below[key]
+
+
+class StackTree:
+    """all -> group -> thread name -> functions, outermost first."""
+
+    def __init__(self, samples):
+        self.root = Node('all')
+        self.samples = 0
+        self.groups = {}
+        self.self_weights = {PROGRAM: {}, COLLECTOR: {}}
+        self.pids = set()
+        self.events = set()
+        for sample in samples:
+            self.add(sample)
+
+    def add(self, sample):
+        self.samples += 1
+        self.pids.add(sample.pid)
+        self.events.add(sample.event)
+        group = group_of(sample.comm)
+        path = [(group, 'g'), (sample.comm, 't')]
+        kind_before = None
+        for function, place in sample.frames:
+            # An inlined function belongs to the file of the one around it, which comes before it.
+            kind = kind_before if place == 'inlined' and kind_before else kind_of(function, place)
+            path.append((shown(function, place), kind))
+            kind_before = kind
+        node = self.root
+        node.weight += sample.weight
+        for name, kind in path:
+            node = node.child(name, kind)
+            node.weight += sample.weight
+        node.own += sample.weight
+        self.groups[group] = self.groups.get(group, 0) + sample.weight
+        own = self.self_weights[group]
+        own[path[-1][0]] = own.get(path[-1][0], 0) + sample.weight
+
+    @property
+    def clock(self):
+        """Whether weights are nanoseconds of CPU time."""
+        return all('clock' in event for event in self.events)
+
+    def top(self, group, most=10):
+        """[(function, weight)] by own weight."""
+        own = self.self_weights[group]
+        return sorted(own.items(), key=lambda item: -item[1])[:most]
+
+    def folded(self):
+        """Lines 'all;thread;function weight' as other flame graph tools read them."""
+        def walk(node, path):
+            here = path + [node.name.replace(';', ':')]
+            if node.own:
+                yield '%s %d' % (';'.join(here), node.own)
+            for child in node.below.values():
+                yield from walk(child, here)
+        for child in self.root.below.values():
+            yield from walk(child, [])
