@@ -10,7 +10,6 @@
 #include "heap/zold_map.h"
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
-#define MEDIUM_BLOCKS 8               /* at least so many to a page */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
 #define LARGEST ((size_t)PTRDIFF_MAX)
@@ -78,8 +77,7 @@ static size_t granules_for(size_t bytes) {
 
 static size_t page_granules(const zpage_t *page) {
   if (page->block_size == 0) return granules_for(zpage_large_size(page));
-  if (page->block_size * (size_t)MEDIUM_BLOCKS <= ZGRANULE_SIZE) return 1;
-  return granules_for(page->block_size * (size_t)MEDIUM_BLOCKS);
+  return zpage_granules_of(page->block_size);
 }
 
 static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
@@ -91,8 +89,7 @@ static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
 
 static zpage_t *page_alloc(unsigned size_class) {
   size_t block_size = zsize_class_block_size(size_class);
-  size_t granules =
-      block_size * MEDIUM_BLOCKS <= ZGRANULE_SIZE ? 1 : granules_for(block_size * MEDIUM_BLOCKS);
+  size_t granules = zpage_granules_of(block_size);
   bool zeroed;
   size_t first = zgranules_alloc(granules, &zeroed);
   if (first == SIZE_MAX) return NULL;

@@ -11,6 +11,7 @@
 #define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run */
 #define SMALLEST_RANGE (64 * ZM)
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
+#define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX
 
 zgranules_range_t zgranules_range;
@@ -69,7 +70,7 @@ static size_t find(const uint64_t *bits, size_t from, size_t end, bool value) {
 
 bool zgranules_start(size_t size) {
   for (; size >= SMALLEST_RANGE; size /= 2) {
-    void *base = zos_reserve(size, 2 * ZM);
+    void *base = zos_reserve(size + GUARD, 2 * ZM);
     if (base == NULL) continue;
     size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8, 4096);
     char *tables = zos_table_map(3 * bitmap);
@@ -88,7 +89,7 @@ static bool commit_up_to(size_t end) {
   size_t offset = end * ZGRANULE_SIZE, committed = zgranules_range.committed_end;
   if (offset <= committed) return true;
   size_t wanted = zmin(zalign_up(offset, COMMIT_STEP), zgranules_range.size);
-  int error = zos_commit(zgranules_range.base + committed, wanted - committed);
+  int error = zos_commit(zgranules_range.base + committed, wanted - committed + GUARD);
   if (error != 0) {
     zlog_warn("gc,fault", "commit of %lu bytes failed: %d", (unsigned long)(wanted - committed),
               error);

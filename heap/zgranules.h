@@ -21,6 +21,10 @@
 #endif
 #define ZGRANULE_SIZE ((size_t)1 << ZGRANULE_SHIFT)
 
+/* Readable bytes behind committed_end that are never handed out: a fixed offset below this may be
+ * read from any readable address. */
+#define ZGRANULES_GUARD ((size_t)8192)
+
 typedef struct {
   char *base;            /* fixed once zgranules_start has returned true; NULL before */
   size_t size;           /* bytes reserved */

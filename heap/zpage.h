@@ -74,6 +74,14 @@ static inline zpage_t *zpage_find(const void *address) {
   return page - zload_relaxed(&page->inner);
 }
 
+#define ZPAGE_MEDIUM_BLOCKS 8 /* at least so many to a page */
+
+/* Granules of a small or medium page. */
+static inline size_t zpage_granules_of(size_t block_size) {
+  size_t bytes = block_size * ZPAGE_MEDIUM_BLOCKS;
+  return bytes <= ZGRANULE_SIZE ? 1 : zalign_up(bytes, ZGRANULE_SIZE) >> ZGRANULE_SHIFT;
+}
+
 #define ZPAGE_RECIPROCAL_SHIFT 40
 
 static inline uint64_t zpage_reciprocal(size_t block_size) {

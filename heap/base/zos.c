@@ -126,6 +126,12 @@ void *zos_table_map(size_t size) {
   return table == MAP_FAILED ? NULL : table;
 }
 
+void *zos_scratch_map(size_t size) {
+  void *table = zos_table_map(size);
+  if (table != NULL) madvise(table, size, MADV_DONTFORK);
+  return table;
+}
+
 void zos_table_unmap(void *table, size_t size) {
   if (table != NULL) munmap(table, size);
 }

@@ -42,6 +42,10 @@ int zos_move_pages(void *from, void *to, size_t size);
 void *zos_table_map(size_t size);
 void zos_table_unmap(void *table, size_t size);
 
+/* The same for the duration of one collection: a forked child does not inherit it (the thread that
+ * was writing there does not exist in the child). Given back with zos_table_unmap. */
+void *zos_scratch_map(size_t size);
+
 /* Starts a detached thread with every signal blocked, so that it never runs a handler of the
  * program. `name` has at most 15 characters. 0 or -errno. */
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);

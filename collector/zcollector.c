@@ -1,0 +1,227 @@
+#include "collector/zcollector.h"
+
+#include <limits.h>
+
+#include "collector/zdirector.h"
+#include "collector/zdriver.h"
+#include "collector/zpromotion.h"
+#include "collector/zpyabi.h"
+#include "collector/zsafepoint.h"
+#include "collector/ztype_registry.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zos.h"
+#include "heap/base/zstat.h"
+#include "heap/zallocator.h"
+#include "heap/zold_map.h"
+
+#define YOUNG_THRESHOLD 350 /* measured in zsafepoint.c's promote(): smaller pauses, fewer in all */
+#define STOCK_YOUNG_MAX 2000 /* largest default of a CPython served */
+#define FAULTS_MAX 3
+#define WAIT_SLICE_MS 5
+
+static int user_thresholds[ZGC_GENERATIONS];
+static unsigned consecutive_faults;
+static uint64_t young_at_collection; /* young collections when the last full one ended */
+
+/* -- thresholds ------------------------------------------------------------------------------------ */
+
+/* A user who asked for rarer young collections gets them; the defaults become smaller ones. */
+static int inner_young_threshold(void) {
+  int wished = user_thresholds[0];
+  if (wished <= 0) return wished; /* 0 switches collection off */
+  if (zoption(stress)) return 20;
+  if (zoption(young) != 0) return (int)zoption(young);
+  return wished > STOCK_YOUNG_MAX || wished < YOUNG_THRESHOLD ? wished : YOUNG_THRESHOLD;
+}
+
+static void apply_thresholds(void) {
+  bool ours = zsafepoint_is_on();
+  zgc_state.generations[0].threshold = ours ? inner_young_threshold() : user_thresholds[0];
+  zgc_state.generations[1].threshold = ours ? INT_MAX : user_thresholds[1];
+  zgc_state.generations[2].threshold = ours ? INT_MAX : user_thresholds[2];
+}
+
+void zcollector_get_thresholds(int thresholds[3]) {
+  for (int i = 0; i < ZGC_GENERATIONS; i++) thresholds[i] = user_thresholds[i];
+}
+
+void zcollector_set_thresholds(const int thresholds[3]) {
+  for (int i = 0; i < ZGC_GENERATIONS; i++) user_thresholds[i] = thresholds[i];
+  apply_thresholds();
+}
+
+/* The inner counts of generations 1 and 2 stand still; what they would be follows from the number
+ * of young collections. */
+void zcollector_get_counts(int counts[3]) {
+  for (int i = 0; i < ZGC_GENERATIONS; i++) counts[i] = zgc_state.generations[i].count;
+  if (!zsafepoint_is_on()) return;
+  uint64_t young = zstat_get(young_collections) - young_at_collection;
+  uint64_t per_middle = (uint64_t)(user_thresholds[1] > 0 ? user_thresholds[1] : 0) + 1;
+  counts[1] = (int)(young % per_middle);
+  counts[2] = (int)(young / per_middle % INT_MAX);
+}
+
+/* -- start, stop, switch ------------------------------------------------------------------------------ */
+
+static void forget_type(void *object) { ztype_forget(object); }
+
+static void log_options(void) {
+  for (unsigned id = 0; id < ZOPTION_ID_COUNT; id++) {
+    if (zoption_is_default((zoption_id_t)id)) continue;
+    char value[ZOPTION_TEXT_MAX + 1];
+    zoption_format((zoption_id_t)id, value, sizeof value);
+    zlog_info("gc,init", "option %s=%s", zoption_rows[id].name, value);
+  }
+}
+
+bool zcollector_start(const char **why) {
+  if (!zpyabi_prove(why)) return false;
+  PyObject *gc = zpy.PyImport_ImportModule("gc");
+  if (gc == NULL || !zpromotion_start() || !zsafepoint_install(gc)) {
+    zpy.PyErr_Clear();
+    *why = "no memory for the callback";
+    return false;
+  }
+  zpy.Py_DecRef(gc);
+  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+    user_thresholds[i] = zgc_state.generations[i].threshold;
+  }
+  zold_map_free_hook = forget_type;
+  zdriver_wake_program = zsafepoint_request;
+  zcollector_switch(true);
+  log_options();
+  return true;
+}
+
+void zcollector_stop(void) {
+  zcollector_switch(false);
+  PyObject *gc = zpy.PyImport_ImportModule("gc");
+  if (gc != NULL) {
+    zsafepoint_remove(gc);
+    zpy.Py_DecRef(gc);
+  }
+  zpy.PyErr_Clear();
+  zpromotion_stop();
+}
+
+void zcollector_switch(bool on) {
+  if (on == zsafepoint_is_on()) return;
+  if (!on) zdriver_abandon("switched to the stock collector");
+  if (on) zpromotion_rewind(); /* the stock collector has reordered the list meanwhile */
+  zsafepoint_switch(on);
+  apply_thresholds();
+  consecutive_faults = 0;
+  zlog_info("gc,init", "full collections: %s", on ? "zgc" : "stock");
+}
+
+bool zcollector_is_on(void) { return zsafepoint_is_on(); }
+
+void zcollector_note_fault(const char *what) {
+  zlog_warn("gc,fault", "%s", what);
+  if (++consecutive_faults < FAULTS_MAX) return;
+  zlog_notice("%u failures in a row (%s): full collections are CPython's own from here on",
+              consecutive_faults, what);
+  zcollector_switch(false);
+}
+
+/* -- collections that are asked for ------------------------------------------------------------------ */
+
+/* With debug flags set the user wants to see CPython's own full collection at work. */
+Py_ssize_t zcollector_collect(int generation) {
+  bool ours = zsafepoint_is_on() && generation == ZGC_GENERATIONS - 1 && *zgc_state.debug == 0;
+  Py_ssize_t count = ours ? zsafepoint_full_collect(ZCAUSE_SYSTEM_GC) : -2;
+  if (count == -2) {
+    if (generation > 0) zdriver_abandon("CPython's own full collection takes its place");
+    count = zsafepoint_stock_collect(generation);
+  }
+  if (generation == ZGC_GENERATIONS - 1) young_at_collection = zstat_get(young_collections);
+  return count;
+}
+
+void zcollector_before_freeze(void) { zdriver_abandon("gc.freeze"); }
+void zcollector_after_freeze(void) { zpromotion_forget_all(); }
+
+/* Lets the collector thread work and safepoints happen until the collection under way has ended. */
+static bool wait_for_end(void) {
+  while (zdriver_phase() != ZPHASE_IDLE) {
+    PyThreadState *thread = zpy.PyEval_SaveThread();
+    zdriver_wait(WAIT_SLICE_MS);
+    zpy.PyEval_RestoreThread(thread);
+    if (zpy.PyErr_CheckSignals() != 0) return false;
+    zphase_t phase = zdriver_phase();
+    bool needs_us = phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING;
+    if (needs_us && !zsafepoint_now()) return false;
+  }
+  return true;
+}
+
+/* Brings all that is tracked into the old set, in slices between which other threads may run. */
+static bool promote_everything(void) {
+  zgc_list_splice(&zgc_state.generations[0].head, &zgc_state.generations[2].head);
+  zgc_list_splice(&zgc_state.generations[1].head, &zgc_state.generations[2].head);
+  while (!zpromotion_is_complete()) {
+    zpromotion_slice(zos_now_ns() + zoption(pause_target) * 1000u);
+    PyThreadState *thread = zpy.PyEval_SaveThread();
+    zpy.PyEval_RestoreThread(thread);
+    if (zpy.PyErr_CheckSignals() != 0) return false;
+  }
+  return true;
+}
+
+Py_ssize_t zcollector_collect_concurrently(bool wait) {
+  if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
+  if (*zgc_state.collecting) return 0;
+  if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
+  if (wait && !promote_everything()) return -1;
+  zdirector_note_start();
+  uint64_t before = zstat_get(reclaimed);
+  if (!zdriver_request(ZCAUSE_EXPLICIT)) {
+    if (zdriver_phase() != ZPHASE_IDLE) return 0; /* another thread was faster */
+    zcollector_note_fault("zgc.collect could not start a collection");
+    return zcollector_collect(ZGC_GENERATIONS - 1);
+  }
+  if (!wait) return 0;
+  if (!wait_for_end()) return -1;
+  return (Py_ssize_t)(zstat_get(reclaimed) - before);
+}
+
+/* What CPython's own full collection still finds right after ours is what our passes missed. Ours
+ * may leave what its own finalizers have made since, so there are a few rounds. */
+Py_ssize_t zcollector_verify(void) {
+  char message[160];
+  if (!zallocator_verify(message, sizeof message)) {
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, message);
+    return -1;
+  }
+  if (!zsafepoint_is_on()) return (Py_ssize_t)zold_map_count;
+  Py_ssize_t missed = 0;
+  for (int round = 0; round < 4; round++) {
+    if (zsafepoint_full_collect(ZCAUSE_EXPLICIT) < 0 && zpy.PyErr_Occurred() != NULL) return -1;
+    missed = zsafepoint_stock_collect(ZGC_GENERATIONS - 1);
+    if (missed <= 0) break;
+  }
+  if (missed < 0) return -1;
+  if (missed > 0) {
+    zpy.PyErr_Format(*zpy.PyExc_RuntimeError,
+                     "CPython's own collection found %zd objects of garbage that ours missed",
+                     missed);
+    return -1;
+  }
+  return (Py_ssize_t)zold_map_count;
+}
+
+void zcollector_refresh_stats(void) {
+  zallocator_stats_t heap;
+  zallocator_stats(&heap);
+  zstat_set(heap_used, heap.used_bytes);
+  zstat_set(heap_committed, zgranules_resident_bytes());
+  zstat_set(fallback_blocks, heap.fallback_blocks);
+  zstat_set(old_objects, zold_map_count);
+}
+
+/* -- fork ------------------------------------------------------------------------------------------------ */
+
+void zcollector_fork_prepare(void) { zdriver_lock_for_fork(); }
+void zcollector_fork_parent(void) { zdriver_unlock_after_fork_in_parent(); }
+void zcollector_fork_child(void) { zdriver_reset_after_fork_in_child(); }

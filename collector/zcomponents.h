@@ -1,0 +1,27 @@
+/* Groups candidates into components: objects connected by references, in either direction.
+ *
+ * A component must be fed whole. Its members hold each other, so CPython would take a part of it
+ * for alive; and a weak reference to one member can bring all back to life. Union-find with path
+ * halving (Tarjan, van Leeuwen 1984). */
+#ifndef COLLECTOR_ZCOMPONENTS_H
+#define COLLECTOR_ZCOMPONENTS_H
+
+#include "collector/zpass.h"
+
+typedef struct {
+  PyObject **objects;  /* members of one component stand together */
+  uint32_t *sizes;     /* of the components, in the same order: small ones first */
+  size_t object_count, component_count;
+  size_t next_object, next_component; /* what has been fed */
+  size_t largest;
+} zcomponents_t;
+
+/* From the candidates of a finished pass, which keeps its tables. False when memory is short. */
+bool zcomponents_make(zcomponents_t *components, zpass_t *pass);
+void zcomponents_free(zcomponents_t *components);
+
+static inline size_t zcomponents_left(const zcomponents_t *components) {
+  return components->object_count - components->next_object;
+}
+
+#endif

@@ -1,0 +1,118 @@
+#include "collector/zdirector.h"
+
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zos.h"
+#include "heap/base/zstat.h"
+#include "heap/zgranules.h"
+#include "heap/zold_map.h"
+
+#define GROWTH_MIN 20000        /* old objects; below, a collection is not worth its start */
+#define HEAP_GROWTH_MIN (64 * ZM)
+#define HEAP_PROMOTED_MIN 1000
+#define BACKOFF_MAX 4           /* for collections that find nothing */
+#define PRESSURE_PERCENT 85     /* of the memory limit */
+#define PRESSURE_PAUSE_NS 2000000000u
+
+/* As they were when the last collection ended. GIL. */
+static struct {
+  uint64_t old, promoted, heap, time_ns;
+  unsigned backoff; /* times the trigger, for promotions that did not make the old set grow */
+} base = {.backoff = 1};
+
+static struct {
+  uint64_t old, promoted;
+} at_start; /* of the collection under way */
+
+static bool memory_is_short; /* written by zdirector_tick */
+
+static uint64_t growth(void) {
+  return zold_map_count > base.old ? zold_map_count - base.old : 0;
+}
+
+/* Old objects that a collection waits for: the trigger's share of what the last one left. */
+static uint64_t trigger(void) {
+  uint64_t share = base.old * zoption(trigger) / 100;
+  return share > GROWTH_MIN ? share : GROWTH_MIN;
+}
+
+/* CPython's rule (long_lived_pending > long_lived_total / 4), without its defect: objects that died
+ * by refcount are not counted as growth. Promotions that replaced others count too, but less the
+ * less garbage they turned out to be. */
+static zcause_t rule_growth(void) {
+  uint64_t promoted = zstat_get(promoted) - base.promoted;
+  if (growth() < trigger() && promoted < trigger() * base.backoff) return ZCAUSE_NONE;
+  zlog_debug("gc,director", "rule growth: old %zu base %llu promoted %llu trigger %llu x%u",
+             zold_map_count, (unsigned long long)base.old, (unsigned long long)promoted,
+             (unsigned long long)trigger(), base.backoff);
+  return ZCAUSE_GROWTH;
+}
+
+/* Few objects may hold much memory. */
+static zcause_t rule_heap_growth(void) {
+  uint64_t used = zgranules_used_bytes(), promoted = zstat_get(promoted) - base.promoted;
+  if (promoted < HEAP_PROMOTED_MIN || used < base.heap + HEAP_GROWTH_MIN) return ZCAUSE_NONE;
+  if (used - base.heap < base.heap / 2) return ZCAUSE_NONE;
+  zlog_debug("gc,director", "rule heap growth: used %luM base %luM promoted %llu", zlog_mb(used),
+             zlog_mb(base.heap), (unsigned long long)promoted);
+  return ZCAUSE_HEAP_GROWTH;
+}
+
+static zcause_t rule_memory(void) {
+  if (!zload_relaxed(&memory_is_short)) return ZCAUSE_NONE;
+  if (zos_now_ns() - base.time_ns < PRESSURE_PAUSE_NS) return ZCAUSE_NONE;
+  zstore_relaxed(&memory_is_short, false);
+  return ZCAUSE_MEMORY;
+}
+
+static zcause_t rule_timer(void) {
+  uint64_t seconds = zoption(interval);
+  if (seconds == 0 || zos_now_ns() - base.time_ns < seconds * 1000000000u) return ZCAUSE_NONE;
+  return ZCAUSE_TIMER;
+}
+
+static zcause_t rule_stress(void) { return zoption(stress) ? ZCAUSE_STRESS : ZCAUSE_NONE; }
+
+zcause_t zdirector_decide(void) {
+  static zcause_t (*const rules[])(void) = {rule_growth, rule_heap_growth, rule_memory, rule_timer,
+                                            rule_stress};
+  if (base.time_ns == 0) base.time_ns = zos_now_ns();
+  for (size_t i = 0; i < ZARRAY_LENGTH(rules); i++) {
+    zcause_t cause = rules[i]();
+    if (cause != ZCAUSE_NONE) return cause;
+  }
+  return ZCAUSE_NONE;
+}
+
+void zdirector_note_start(void) {
+  at_start.old = zold_map_count;
+  at_start.promoted = zstat_get(promoted);
+}
+
+void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
+  uint64_t promoted = at_start.promoted - base.promoted;
+  bool fruitless = found * 50 < promoted;
+  base.backoff = !fruitless ? 1 : base.backoff < BACKOFF_MAX ? base.backoff * 2 : BACKOFF_MAX;
+  /* What was promoted while the collection ran has not been looked at: it counts as growth. */
+  uint64_t left = at_start.old > reclaimed ? at_start.old - reclaimed : 0;
+  base.old = left < zold_map_count ? left : zold_map_count;
+  base.promoted = at_start.promoted;
+  base.heap = zgranules_used_bytes();
+  base.time_ns = zos_now_ns();
+}
+
+unsigned zdirector_pressure(void) {
+  uint64_t behind = growth() / trigger(); /* 1: just triggered */
+  if (behind >= ZDIRECTOR_STOP_WORLD) return ZDIRECTOR_STOP_WORLD;
+  return behind < 2 ? 1 : (unsigned)behind;
+}
+
+void zdirector_tick(void) {
+  size_t limit = zos_memory_limit();
+  if (limit == 0) limit = zos_memory_bytes();
+  size_t rss = zos_rss_bytes();
+  if (rss > limit / 100 * PRESSURE_PERCENT && !zload_relaxed(&memory_is_short)) {
+    zlog_info("gc,director", "rule memory: rss %luM of %luM", zlog_mb(rss), zlog_mb(limit));
+    zstore_relaxed(&memory_is_short, true);
+  }
+}

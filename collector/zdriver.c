@@ -1,0 +1,323 @@
+#define _GNU_SOURCE
+#include "collector/zdriver.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "heap/base/zassert.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zos.h"
+#include "heap/base/zstat.h"
+#include "heap/zold_map.h"
+
+#define PASSES_MAX 10
+#define WAKE_NS 3000000u /* a safepoint is asked for when none came for so long */
+#define TICK_MS 1000
+
+zcollection_t zdriver_collection;
+void (*zdriver_wake_program)(void);
+void (*zdriver_tick)(void);
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed;
+static bool is_changed_made;
+
+/* Guarded by `lock`. */
+static zphase_t phase;
+static bool thread_runs;
+static bool deferred_failed;
+
+static bool stop; /* set under `lock`, polled by the passes */
+
+/* The collector thread's; see zdriver.h for what is lent when. */
+static zpass_t pass;
+static zcomponents_t garbage;
+
+/* -- phase -------------------------------------------------------------------------------------- */
+
+static void enter_locked(zphase_t next) {
+  zcheck(zphase_is_legal(phase, next));
+  zstore_release(&phase, next);
+  zstat_set(running, next != ZPHASE_IDLE);
+  pthread_cond_broadcast(&changed);
+}
+
+static void enter(zphase_t next) {
+  pthread_mutex_lock(&lock);
+  enter_locked(next);
+  pthread_mutex_unlock(&lock);
+}
+
+zphase_t zdriver_phase(void) { return zload_acquire(&phase); }
+
+static void make_condition(void) {
+  if (is_changed_made) return;
+  pthread_condattr_t attributes;
+  pthread_condattr_init(&attributes);
+  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+  pthread_cond_init(&changed, &attributes);
+  pthread_condattr_destroy(&attributes);
+  is_changed_made = true;
+}
+
+/* False on time-out. */
+static bool wait_changed_locked(uint64_t ns) {
+  uint64_t until = zos_now_ns() + ns;
+  struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+  return pthread_cond_timedwait(&changed, &lock, &at) != ETIMEDOUT;
+}
+
+/* -- the collection's record -------------------------------------------------------------------- */
+
+static void begin_record(zcause_t cause) {
+  uint64_t sequence = zdriver_collection.sequence + (zdriver_collection.cause != ZCAUSE_NONE);
+  zdriver_collection = (zcollection_t){.sequence = sequence, .cause = cause,
+                                       .started_ns = zos_now_ns()};
+  zdriver_collection.heap_before = zgranules_used_bytes();
+  if (zlog_is(ZLOG_INFO)) zdriver_collection.rss_before = zos_rss_bytes();
+}
+
+void zdriver_begin_stopped(zcause_t cause) {
+  zcheck(zdriver_phase() == ZPHASE_IDLE);
+  begin_record(cause);
+}
+
+static unsigned long long number(void) { return (unsigned long long)zdriver_collection.sequence; }
+
+static void log_start(void) {
+  zlog_info("gc,start", "GC(%llu) Full Collection (%s) old %zu heap %luM rss %luM", number(),
+            zcause_name(zdriver_collection.cause), zload_relaxed(&zold_map_count),
+            zlog_mb(zdriver_collection.heap_before), zlog_mb(zdriver_collection.rss_before));
+}
+
+/* -- the collector thread ------------------------------------------------------------------------ */
+
+/* Waits for the safepoints to serve what the pass deferred; asks for one when none comes. */
+static bool serve_deferred(void) {
+  if (pass.deferred.queue.count == 0) return true;
+  pthread_mutex_lock(&lock);
+  deferred_failed = false;
+  enter_locked(ZPHASE_DEFERRING);
+  while (phase == ZPHASE_DEFERRING) {
+    if (wait_changed_locked(WAKE_NS)) continue;
+    pthread_mutex_unlock(&lock);
+    if (zdriver_wake_program != NULL) zdriver_wake_program();
+    pthread_mutex_lock(&lock);
+  }
+  bool served = !deferred_failed && !stop;
+  pthread_mutex_unlock(&lock);
+  return served;
+}
+
+static bool one_pass(unsigned k) {
+  uint64_t start = zos_now_ns();
+  size_t in = pass.candidate_count;
+  if (!zpass_count(&pass)) return false;
+  if (k == 1) in = pass.members;
+  if (!zpass_subtract(&pass)) return false;
+  uint64_t before_deferred = zos_now_ns();
+  if (!serve_deferred()) return false;
+  if (pass.deferred.queue.count > 0) {
+    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(),
+              zlog_ms(zos_now_ns() - before_deferred), pass.deferred.queue.count);
+    if (k == 1) zstat_set(deferred_objects, pass.deferred.queue.count);
+  }
+  if (!zpass_mark(&pass) || !zpass_sweep(&pass)) return false;
+  zlog_info("gc,phases", "GC(%llu) Concurrent Pass %u %.3fms in %zu out %zu", number(), k,
+            zlog_ms(zos_now_ns() - start), in, pass.candidate_count);
+  return true;
+}
+
+/* Repeats the pass over what it left until the set is stable. */
+static bool concurrent_passes(void) {
+  if (!zpass_begin(&pass, &stop)) return false;
+  for (unsigned k = 1; k <= PASSES_MAX; k++) {
+    size_t before = k == 1 ? SIZE_MAX : pass.candidate_count;
+    if (!one_pass(k)) return false;
+    if (pass.candidate_count == 0 || pass.candidate_count == before) return true;
+  }
+  return true;
+}
+
+static bool concurrent_components(void) {
+  uint64_t start = zos_now_ns();
+  if (!zcomponents_make(&garbage, &pass)) return false;
+  zlog_info("gc,phases", "GC(%llu) Concurrent Components %.3fms components %zu largest %zu",
+            number(), zlog_ms(zos_now_ns() - start), garbage.component_count, garbage.largest);
+  return true;
+}
+
+static void log_end(void) {
+  const zcollection_t *c = &zdriver_collection;
+  zlog_info("gc",
+            "GC(%llu) Full Collection (%s) found %llu reclaimed %llu heap %luM->%luM rss %luM->%luM "
+            "concurrent %.3fms pauses %llu max %.3fms total %.3fms",
+            number(), zcause_name(c->cause), (unsigned long long)c->found,
+            (unsigned long long)c->reclaimed, zlog_mb(c->heap_before),
+            zlog_mb(zgranules_used_bytes()), zlog_mb(c->rss_before), zlog_mb(zos_rss_bytes()),
+            zlog_ms(c->concurrent_ns), (unsigned long long)c->pauses, zlog_ms(c->pause_max_ns),
+            zlog_ms(c->pause_total_ns));
+}
+
+static void collect(void) {
+  uint64_t start = zos_now_ns(), cpu = zos_thread_cpu_ns();
+  log_start();
+  bool found = concurrent_passes() && (pass.candidate_count == 0 || concurrent_components());
+  bool stopped = zload_relaxed(&stop);
+  zdriver_collection.found = garbage.object_count;
+  zpass_end(&pass);
+  zdriver_collection.concurrent_ns = zos_now_ns() - start;
+  zstat_add(concurrent_ns, zdriver_collection.concurrent_ns);
+  zstat_add(concurrent_cpu_ns, zos_thread_cpu_ns() - cpu);
+  zstat_add(found, garbage.object_count);
+  zstat_set(pending_garbage, garbage.object_count);
+  pthread_mutex_lock(&lock);
+  if (found && !stop && garbage.object_count > 0) {
+    enter_locked(ZPHASE_RECLAIMING);
+  } else {
+    if (found && !stop) {
+      zcause_count(zdriver_collection.cause);
+      log_end();
+    } else if (!stopped) {
+      zstat_add(faults, 1);
+      zstat_add(collections_abandoned, 1);
+      zlog_warn("gc,fault", "GC(%llu) abandoned: no memory for a side table", number());
+    }
+    zcomponents_free(&garbage);
+    enter_locked(ZPHASE_IDLE);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+/* While garbage waits, safepoints are asked for at a steady pace, so that an idle program gets rid
+ * of it too. */
+static void wait_while_reclaiming_locked(void) {
+  while (phase == ZPHASE_RECLAIMING) {
+    if (wait_changed_locked(WAKE_NS)) continue;
+    if (zos_now_ns() - zload_relaxed(&zdriver_collection.fed_last_ns) < WAKE_NS) continue;
+    pthread_mutex_unlock(&lock);
+    if (zdriver_wake_program != NULL) zdriver_wake_program();
+    pthread_mutex_lock(&lock);
+  }
+}
+
+static void collector_thread(void *unused) {
+  (void)unused;
+  pthread_mutex_lock(&lock);
+  for (;;) {
+    if (phase == ZPHASE_RECLAIMING) wait_while_reclaiming_locked();
+    if (phase == ZPHASE_REQUESTED) {
+      enter_locked(ZPHASE_CONCURRENT);
+      pthread_mutex_unlock(&lock);
+      collect();
+      pthread_mutex_lock(&lock);
+      continue;
+    }
+    if (!wait_changed_locked((uint64_t)TICK_MS * 1000000u) && zdriver_tick != NULL) {
+      pthread_mutex_unlock(&lock);
+      zdriver_tick();
+      pthread_mutex_lock(&lock);
+    }
+  }
+}
+
+bool zdriver_ensure_thread(void) {
+  pthread_mutex_lock(&lock);
+  make_condition();
+  if (!thread_runs) {
+    int error = zos_thread_start(collector_thread, NULL, "zgc-collector");
+    thread_runs = error == 0;
+    if (error != 0) {
+      zstat_add(faults, 1);
+      zlog_warn("gc,fault", "the collector thread cannot be started: %s", strerror(-error));
+    }
+  }
+  bool runs = thread_runs;
+  pthread_mutex_unlock(&lock);
+  return runs;
+}
+
+/* -- safepoints' side ------------------------------------------------------------------------------ */
+
+bool zdriver_request(zcause_t cause) {
+  if (zdriver_phase() != ZPHASE_IDLE || !zdriver_ensure_thread()) return false;
+  pthread_mutex_lock(&lock);
+  bool idle = phase == ZPHASE_IDLE;
+  if (idle) {
+    zstore_relaxed(&stop, false);
+    begin_record(cause);
+    enter_locked(ZPHASE_REQUESTED);
+  }
+  pthread_mutex_unlock(&lock);
+  return idle;
+}
+
+zdeferred_t *zdriver_deferred(void) { return &pass.deferred; }
+
+void zdriver_deferred_done(bool failed) {
+  pthread_mutex_lock(&lock);
+  deferred_failed = failed;
+  enter_locked(ZPHASE_CONCURRENT);
+  pthread_mutex_unlock(&lock);
+}
+
+zcomponents_t *zdriver_garbage(void) { return &garbage; }
+
+void zdriver_finish(void) {
+  zcomponents_free(&garbage);
+  zstat_set(pending_garbage, 0);
+  zcause_count(zdriver_collection.cause);
+  if (zlog_is(ZLOG_INFO)) log_end();
+  enter(ZPHASE_IDLE);
+}
+
+void zdriver_abandon(const char *why) {
+  if (zdriver_phase() == ZPHASE_IDLE) return;
+  pthread_mutex_lock(&lock);
+  if (phase != ZPHASE_IDLE) {
+    zlog_info("gc", "GC(%llu) Full Collection (%s) abandoned: %s", number(),
+              zcause_name(zdriver_collection.cause), why);
+    zstore_relaxed(&stop, true);
+    if (phase == ZPHASE_DEFERRING) enter_locked(ZPHASE_CONCURRENT);
+    if (phase == ZPHASE_REQUESTED || phase == ZPHASE_RECLAIMING) {
+      if (phase == ZPHASE_RECLAIMING) {
+        zcomponents_free(&garbage);
+        zstat_set(pending_garbage, 0);
+      }
+      enter_locked(ZPHASE_IDLE);
+    }
+    /* The collector thread polls `stop` every few thousand objects. */
+    while (phase != ZPHASE_IDLE) pthread_cond_wait(&changed, &lock);
+    zstat_add(collections_abandoned, 1);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+void zdriver_wait(unsigned ms) {
+  pthread_mutex_lock(&lock);
+  if (phase == ZPHASE_REQUESTED || phase == ZPHASE_CONCURRENT) {
+    wait_changed_locked((uint64_t)ms * 1000000u);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+/* -- fork -------------------------------------------------------------------------------------------- */
+
+void zdriver_lock_for_fork(void) { pthread_mutex_lock(&lock); }
+void zdriver_unlock_after_fork_in_parent(void) { pthread_mutex_unlock(&lock); }
+
+void zdriver_reset_after_fork_in_child(void) {
+  pthread_mutex_init(&lock, NULL);
+  is_changed_made = false;
+  make_condition();
+  /* Scratch tables were not inherited; there is nothing to unmap. */
+  memset(&pass, 0, sizeof pass);
+  memset(&garbage, 0, sizeof garbage);
+  zstore_release(&phase, ZPHASE_IDLE);
+  stop = false;
+  thread_runs = false;
+  zstat_set(running, 0);
+  zstat_set(pending_garbage, 0);
+}

@@ -1,0 +1,30 @@
+/* Feeding: garbage is linked into generation 0, alone, and CPython's own young collection takes it
+ * from there: its trial deletion is the exact verdict, and weak references, callbacks, finalizers,
+ * resurrection and tp_clear are by definition CPython's, on every version.
+ *
+ * The young objects stand in generation 1 meanwhile, which is empty otherwise. So every list is
+ * CPython's own and complete at any moment: finalizers may look with gc.get_objects, call gc.freeze,
+ * fork or end the process.
+ *
+ * GIL held, at phase `start` of a collection of generation 0. */
+#ifndef COLLECTOR_ZFEED_H
+#define COLLECTOR_ZFEED_H
+
+#include "collector/zcomponents.h"
+
+/* Sets the young objects aside. */
+void zfeed_open(void);
+/* Puts them, and what of the batch survived, back into generation 0. Phase `stop`. */
+void zfeed_close(void);
+
+/* Links whole components into generation 0, about `objects` of them, at least one component.
+ * Objects that died meanwhile are skipped. Objects linked. */
+size_t zfeed_components(zcomponents_t *components, size_t objects);
+
+/* Links every candidate of a pass made with the world stopped. Objects linked. */
+size_t zfeed_candidates(PyObject *const *candidates, size_t count);
+
+/* Writes "Node 900 dict 600" for what was fed since the last call, most frequent first. */
+void zfeed_describe_types(char *text, size_t size);
+
+#endif

@@ -1,0 +1,76 @@
+#include "collector/zpromotion.h"
+
+#include "collector/ztype_registry.h"
+#include "heap/base/zos.h"
+#include "heap/base/zstat.h"
+#include "heap/zold_map.h"
+
+#define CLOCK_EVERY 64 /* objects between two looks at the clock */
+
+static PyObject *marker; /* NULL: not started */
+static size_t foreign;
+
+static zgc_head_t *oldest(void) { return &zgc_state.generations[ZGC_GENERATIONS - 1].head; }
+
+bool zpromotion_start(void) {
+  marker = zpy.PyList_New(0);
+  if (marker == NULL) {
+    zpy.PyErr_Clear();
+    return false;
+  }
+  zpromotion_rewind();
+  return true;
+}
+
+void zpromotion_stop(void) {
+  if (marker != NULL) zpy.Py_DecRef(marker);
+  marker = NULL;
+}
+
+void zpromotion_rewind(void) {
+  foreign = 0;
+  zgc_list_unlink(zpyabi_head(marker));
+  zgc_list_insert_before(zpyabi_head(marker), zgc_head_next(oldest()));
+}
+
+void zpromotion_forget_all(void) {
+  zold_map_clear();
+  zstat_set(old_objects, 0);
+  zpromotion_rewind();
+}
+
+bool zpromotion_is_complete(void) {
+  return zgc_head_next(zpyabi_head(marker)) == oldest();
+}
+
+static void enumerate(PyObject *object) {
+  if (zunlikely(!zgranules_contains(object))) {
+    foreign++;
+    return;
+  }
+  if (zold_map_has(object)) return;
+  if (ztype_of(object) == NULL) return; /* memory is short: the object stays outside the old set */
+  zold_map_add(object);
+  zstat_add(promoted, 1);
+}
+
+size_t zpromotion_slice(uint64_t deadline) {
+  zgc_head_t *own = zpyabi_head(marker), *end = oldest();
+  zgc_head_t *at = zgc_head_next(own);
+  size_t count = 0;
+  while (at != end) {
+    zgc_head_t *next = zgc_head_next(at);
+    __builtin_prefetch(next);
+    enumerate(zpyabi_object(at));
+    at = next;
+    if (++count % CLOCK_EVERY == 0 && zos_now_ns() > deadline) break;
+  }
+  if (count > 0) {
+    zgc_list_unlink(own);
+    zgc_list_insert_before(own, at);
+    zstat_set(old_objects, zold_map_count);
+  }
+  return count;
+}
+
+size_t zpromotion_foreign(void) { return foreign; }

@@ -1,0 +1,31 @@
+/* Promotion: which members of CPython's oldest list have entered the old set.
+ *
+ * New members stand at the tail of that list. A marker of our own (a real list object, since other
+ * code walks these lists too) stands between those that were enumerated and those that were not;
+ * enumeration moves it on in slices at safepoints.
+ *
+ * All functions: GIL held, outside of any collection of CPython's. */
+#ifndef COLLECTOR_ZPROMOTION_H
+#define COLLECTOR_ZPROMOTION_H
+
+#include "collector/zpyabi.h"
+
+/* Puts the marker at the start of the oldest list. False when memory is short. */
+bool zpromotion_start(void);
+/* Takes the marker out; the old set stays. */
+void zpromotion_stop(void);
+
+/* Everything stands behind the marker again: for when CPython has reordered the list. */
+void zpromotion_rewind(void);
+/* Empties the old set and rewinds: for gc.freeze, which moves the whole list away. */
+void zpromotion_forget_all(void);
+
+/* Enumerates until the end of the list, or until `deadline`. Objects enumerated. */
+size_t zpromotion_slice(uint64_t deadline);
+bool zpromotion_is_complete(void);
+
+/* Tracked objects met outside the ZPage heap since the last rewind: cycles through them are invisible to
+ * our passes, so the director falls back on stock collections when there are any. */
+size_t zpromotion_foreign(void);
+
+#endif

@@ -1,0 +1,290 @@
+#define _GNU_SOURCE
+#include "collector/zpyabi.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const zpyabi_layout_t layouts[] = {
+    {11, ZPYABI_ATTRIBUTES_311, false, false, 872, 0},
+    {12, ZPYABI_ATTRIBUTES_312, true, false, 880, 0},
+    {13, ZPYABI_ATTRIBUTES_313, true, false, 880, 8},
+};
+
+/* struct _gc_runtime_state, counted from its generations[] (Include/internal/pycore_gc.h). */
+enum {
+  STATE_ENABLED = -12,
+  STATE_DEBUG = -8,
+  STATE_GENERATION0 = 72,
+  STATE_PERMANENT = 80,
+  STATE_STATS = 104,
+  STATE_COLLECTING = 176,
+  STATE_GARBAGE = 184,
+  STATE_CALLBACKS = 192
+};
+
+/* PyTypeObject and PyMemberDef, the same since 3.8 (Include/cpython/object.h, structmember.h). */
+enum {
+  TYPE_NAME = 24,
+  TYPE_BASIC_SIZE = 32,
+  TYPE_ITEM_SIZE = 40,
+  TYPE_FLAGS = 168,
+  TYPE_TRAVERSE = 184,
+  TYPE_BASE = 256,
+  TYPE_DICT_OFFSET = 288,
+  MEMBER_SIZE = 40,
+  MEMBER_TYPE = 8,
+  MEMBER_OFFSET = 16,
+  MEMBER_OBJECT_EX = 16
+};
+enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48 }; /* Py_tp_traverse, Py_tp_base of the stable ABI */
+
+#define INTERPRETER_SIZE_MAX (2 * ZM) /* the collector's state lies inside PyInterpreterState */
+
+const zpyabi_layout_t *zpyabi_layout;
+zgc_state_t zgc_state;
+
+/* -- lists ------------------------------------------------------------------------------------ */
+
+static void set_next(zgc_head_t *head, zgc_head_t *next) {
+  head->next = (head->next & ZPYABI_NEXT_FLAGS) | (uintptr_t)next;
+}
+
+static void set_prev(zgc_head_t *head, zgc_head_t *prev) {
+  head->prev = (head->prev & ZPYABI_PREV_FLAGS) | (uintptr_t)prev;
+}
+
+void zgc_list_unlink(zgc_head_t *head) {
+  zgc_head_t *next = zgc_head_next(head), *prev = zgc_head_prev(head);
+  set_next(prev, next);
+  set_prev(next, prev);
+}
+
+void zgc_list_insert_before(zgc_head_t *head, zgc_head_t *at) {
+  zgc_head_t *prev = zgc_head_prev(at);
+  set_next(prev, head);
+  set_prev(head, prev);
+  set_next(head, at);
+  set_prev(at, head);
+}
+
+void zgc_list_splice(zgc_head_t *from, zgc_head_t *to) {
+  if (zgc_list_is_empty(from)) return;
+  zgc_head_t *first = zgc_head_next(from), *last = zgc_head_prev(from);
+  zgc_head_t *tail = zgc_head_prev(to);
+  set_next(tail, first);
+  set_prev(first, tail);
+  set_next(last, to);
+  set_prev(to, last);
+  set_next(from, from);
+  set_prev(from, from);
+}
+
+size_t zgc_list_size(const zgc_head_t *list) {
+  size_t size = 0;
+  for (const zgc_head_t *h = zgc_head_next(list); h != list; h = zgc_head_next(h)) size++;
+  return size;
+}
+
+/* -- types ------------------------------------------------------------------------------------ */
+
+static Py_ssize_t type_ssize(PyTypeObject *type, size_t offset) {
+  return *(Py_ssize_t *)((char *)type + offset);
+}
+
+zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
+  zpyabi_type_t t = {
+      .name = zpyabi_word(type, TYPE_NAME),
+      .basic_size = type_ssize(type, TYPE_BASIC_SIZE),
+      .item_size = type_ssize(type, TYPE_ITEM_SIZE),
+      .dict_offset = type_ssize(type, TYPE_DICT_OFFSET),
+      .flags = (unsigned long)type_ssize(type, TYPE_FLAGS),
+      .traverse = (zpy_traverse_t)zpyabi_word(type, TYPE_TRAVERSE),
+      .base = zpyabi_word(type, TYPE_BASE),
+  };
+  if (t.flags & ZPYABI_FLAG_HEAPTYPE) {
+    t.cached_keys = zpyabi_word(type, zpyabi_layout->cached_keys);
+  }
+  return t;
+}
+
+Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i) {
+  if ((Py_ssize_t)i >= type_ssize(type, ZPYABI_VAR_SIZE)) return 0;
+  const char *members = (const char *)type + type_ssize(zpyabi_type(type), TYPE_BASIC_SIZE);
+  const char *member = members + i * MEMBER_SIZE;
+  if (*(const int *)(member + MEMBER_TYPE) != MEMBER_OBJECT_EX) return -1;
+  return *(const Py_ssize_t *)(member + MEMBER_OFFSET);
+}
+
+/* -- proof ------------------------------------------------------------------------------------ */
+
+int zpyabi_recognise(const char **why) {
+  static char reason[160];
+  const char *version = zpy.Py_GetVersion();
+  *why = reason;
+  if (strstr(version, "free-threading") != NULL) {
+    snprintf(reason, sizeof reason, "free-threaded build (%.60s): it has no generations to steer",
+             version);
+    return 0;
+  }
+  int major = 0, minor = 0;
+  if (sscanf(version, "%d.%d", &major, &minor) == 2 && major == 3) {
+    for (size_t i = 0; i < ZARRAY_LENGTH(layouts); i++) {
+      if (layouts[i].minor == minor) return minor;
+    }
+  }
+  snprintf(reason, sizeof reason, "CPython %.40s is not one of those served (3.11 to 3.13)",
+           version);
+  return 0;
+}
+
+#define CLAIM(condition, text) \
+  do {                         \
+    if (!(condition)) {        \
+      *why = text;             \
+      return false;            \
+    }                          \
+  } while (0)
+
+static bool ints_are(PyObject *tuple, const int *values, size_t count) {
+  bool equal = tuple != NULL;
+  for (size_t i = 0; equal && i < count; i++) {
+    equal = zpy.PyLong_AsLong(zpy.PyTuple_GetItem(tuple, (Py_ssize_t)i)) == values[i];
+  }
+  if (tuple != NULL) zpy.Py_DecRef(tuple);
+  return equal;
+}
+
+static void *state_at(ptrdiff_t offset) { return (char *)zgc_state.generations + offset; }
+
+static bool prove_lists(const char **why) {
+  PyObject *sample = zpy.PyList_New(0);
+  CLAIM(sample != NULL, "no memory");
+  zgc_head_t *head = zpyabi_head(sample);
+  zgc_head_t *young = zgc_head_next(head);
+  bool is_last = zpy.PyObject_GC_IsTracked(sample) && young != NULL && zgc_head_prev(young) == head;
+  uintptr_t distance = (uintptr_t)young - (uintptr_t)zpy.PyInterpreterState_Main();
+  zpy.Py_DecRef(sample);
+  CLAIM(is_last, "a new list is not the last member of generation 0");
+  CLAIM(distance < INTERPRETER_SIZE_MAX, "generation 0 does not lie in the interpreter's state");
+  zgc_state.generations = (zgc_generation_t *)young;
+  CLAIM(*(zgc_head_t **)state_at(STATE_GENERATION0) == young, "generation0 pointer");
+  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+    zgc_head_t *list = &zgc_state.generations[i].head;
+    CLAIM(zgc_head_prev(zgc_head_next(list)) == list && zgc_head_next(zgc_head_prev(list)) == list,
+          "a generation's list is not a ring");
+  }
+  zgc_state.permanent = state_at(STATE_PERMANENT);
+  CLAIM(zgc_head_prev(zgc_head_next(zgc_state.permanent)) == zgc_state.permanent,
+        "the permanent generation's list is not a ring");
+  return true;
+}
+
+static bool prove_thresholds(PyObject *gc, const char **why) {
+  int before[ZGC_GENERATIONS];
+  for (int i = 0; i < ZGC_GENERATIONS; i++) before[i] = zgc_state.generations[i].threshold;
+  CLAIM(ints_are(zpy.PyObject_CallMethod(gc, "get_threshold", NULL), before, 3), "get_threshold");
+  PyObject *done = zpy.PyObject_CallMethod(gc, "set_threshold", "iii", 100003, 100019, 100043);
+  CLAIM(done != NULL, "set_threshold");
+  zpy.Py_DecRef(done);
+  bool seen = zgc_state.generations[0].threshold == 100003 &&
+              zgc_state.generations[1].threshold == 100019 &&
+              zgc_state.generations[2].threshold == 100043;
+  for (int i = 0; seen && i < ZGC_GENERATIONS; i++) zgc_state.generations[i].threshold = before[i];
+  CLAIM(seen, "set_threshold does not write where thresholds were expected");
+  CLAIM(ints_are(zpy.PyObject_CallMethod(gc, "get_threshold", NULL), before, 3),
+        "thresholds written are not read back");
+  return true;
+}
+
+static bool prove_flags(PyObject *gc, const char **why) {
+  zgc_state.enabled = state_at(STATE_ENABLED);
+  zgc_state.debug = state_at(STATE_DEBUG);
+  zgc_state.collecting = state_at(STATE_COLLECTING);
+  int was = zpy.PyGC_Disable();
+  bool off = *zgc_state.enabled == 0 && !zpy.PyGC_IsEnabled();
+  zpy.PyGC_Enable();
+  bool on = *zgc_state.enabled == 1;
+  if (!was) zpy.PyGC_Disable();
+  CLAIM(off && on, "enabled flag");
+  int debug = *zgc_state.debug;
+  PyObject *done = zpy.PyObject_CallMethod(gc, "set_debug", "i", ZGC_DEBUG_SAVEALL);
+  CLAIM(done != NULL, "set_debug");
+  zpy.Py_DecRef(done);
+  bool seen = *zgc_state.debug == ZGC_DEBUG_SAVEALL;
+  done = zpy.PyObject_CallMethod(gc, "set_debug", "i", debug);
+  if (done != NULL) zpy.Py_DecRef(done);
+  CLAIM(seen && *zgc_state.debug == debug, "debug flags");
+  CLAIM(*zgc_state.collecting == 0, "collecting flag");
+  return true;
+}
+
+static bool prove_members(PyObject *gc, const char **why) {
+  zgc_state.callbacks = state_at(STATE_CALLBACKS);
+  PyObject *callbacks = zpy.PyObject_GetAttrString(gc, "callbacks");
+  PyObject *garbage = zpy.PyObject_GetAttrString(gc, "garbage");
+  bool same = callbacks != NULL && callbacks == *zgc_state.callbacks && garbage != NULL &&
+              garbage == *(PyObject **)state_at(STATE_GARBAGE);
+  if (callbacks != NULL) zpy.Py_DecRef(callbacks);
+  if (garbage != NULL) zpy.Py_DecRef(garbage);
+  CLAIM(same, "gc.callbacks or gc.garbage");
+  zgc_state.stats = state_at(STATE_STATS);
+  Py_ssize_t before = zgc_state.stats[0].collections;
+  PyObject *count = zpy.PyObject_CallMethod(gc, "collect", "i", 0);
+  CLAIM(count != NULL, "gc.collect(0)");
+  zpy.Py_DecRef(count);
+  CLAIM(zgc_state.stats[0].collections == before + 1, "generation statistics");
+  CLAIM(*zgc_state.collecting == 0, "collecting flag");
+  return true;
+}
+
+static bool prove_refcounts(const char **why) {
+  PyObject *sample = zpy.PyList_New(0);
+  CLAIM(sample != NULL, "no memory");
+  bool right = zpyabi_refcount(sample) == 1;
+  for (int i = 0; i < 5; i++) zpy.Py_IncRef(sample);
+  right = right && zpyabi_refcount(sample) == 6;
+  for (int i = 0; i < 5; i++) zpy.Py_DecRef(sample);
+  right = right && zpyabi_refcount(sample) == 1 && zpyabi_type(sample) == zpy.PyList_Type;
+  zpy.Py_DecRef(sample);
+  CLAIM(right, "refcount or type word");
+  CLAIM(!zpyabi_layout->immortal || zpyabi_refcount(zpy_None()) == ZPYABI_IMMORTAL, "immortality");
+  return true;
+}
+
+static bool prove_types(const char **why) {
+  PyTypeObject *samples[] = {zpy.PyList_Type, zpy.PyDict_Type, zpy.PyType_Type, zpy.PySet_Type};
+  for (size_t i = 0; i < ZARRAY_LENGTH(samples); i++) {
+    zpyabi_type_t t = zpyabi_read_type(samples[i]);
+    CLAIM((void *)t.traverse == zpy.PyType_GetSlot(samples[i], SLOT_TRAVERSE), "tp_traverse");
+    CLAIM(t.base == zpy.PyType_GetSlot(samples[i], SLOT_BASE), "tp_base");
+    CLAIM(t.flags == zpy.PyType_GetFlags(samples[i]), "tp_flags");
+  }
+  PyObject *size = zpy.PyObject_GetAttrString(zpy.PyType_Type, "__basicsize__");
+  PyObject *offset = zpy.PyObject_GetAttrString(zpy.PyType_Type, "__dictoffset__");
+  zpyabi_type_t t = zpyabi_read_type(zpy.PyType_Type);
+  bool right = size != NULL && offset != NULL && zpy.PyLong_AsLong(size) == t.basic_size &&
+               zpy.PyLong_AsLong(offset) == t.dict_offset && t.name != NULL &&
+               strcmp(t.name, "type") == 0;
+  if (size != NULL) zpy.Py_DecRef(size);
+  if (offset != NULL) zpy.Py_DecRef(offset);
+  CLAIM(right, "PyTypeObject");
+  return true;
+}
+
+bool zpyabi_prove(const char **why) {
+  int minor = zpyabi_recognise(why);
+  if (minor == 0) return false;
+  for (size_t i = 0; i < ZARRAY_LENGTH(layouts); i++) {
+    if (layouts[i].minor == minor) zpyabi_layout = &layouts[i];
+  }
+  CLAIM(zpy.PyInterpreterState_Get() == zpy.PyInterpreterState_Main(), "not the main interpreter");
+  PyObject *gc = zpy.PyImport_ImportModule("gc");
+  if (gc == NULL) zpy.PyErr_Clear();
+  CLAIM(gc != NULL, "the gc module cannot be imported");
+  bool proven = prove_lists(why) && prove_thresholds(gc, why) && prove_flags(gc, why) &&
+                prove_members(gc, why) && prove_refcounts(why) && prove_types(why);
+  if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+  zpy.Py_DecRef(gc);
+  return proven;
+}

@@ -1,0 +1,168 @@
+/* CPython's memory layout: the only file (with zpyabi.c) that knows it.
+ *
+ * Offsets come from one table row per minor version (zpyabi.c). A row is a claim; zpyabi_prove
+ * tests each claim against what the public API says, with the GIL held, and the library becomes
+ * active only when all hold. Vendors patch interpreters, so a version number alone proves nothing.
+ *
+ * "racy" accessors may be used by a thread without the GIL on memory of the ZPage heap: they read
+ * one word, relaxed, and promise nothing about the word's age. */
+#ifndef COLLECTOR_ZPYABI_H
+#define COLLECTOR_ZPYABI_H
+
+#include "collector/zpyapi.h"
+#include "heap/base/zatomic.h"
+
+struct zpy_object {
+  Py_ssize_t refcount; /* 3.14 splits this word; read it through zpyabi_refcount */
+  PyTypeObject *type;
+};
+
+/* Where instances of Python classes keep their attributes. */
+typedef enum {
+  ZPYABI_ATTRIBUTES_311, /* values pointer 4 words, dict 3 words before the object */
+  ZPYABI_ATTRIBUTES_312, /* one word, 3 before the object: values (bit 0 set) or dict */
+  ZPYABI_ATTRIBUTES_313  /* values behind the object, dict 3 words before it */
+} zpyabi_attributes_t;
+
+typedef struct {
+  int minor; /* of 3.minor */
+  zpyabi_attributes_t attributes;
+  bool immortal;            /* a negative low word of the refcount means immortal */
+  bool split_refcount;      /* only the low 32 bits count */
+  uint16_t cached_keys;     /* in PyHeapTypeObject */
+  uint16_t values_header;   /* bytes before the first value in PyDictValues */
+} zpyabi_layout_t;
+
+extern const zpyabi_layout_t *zpyabi_layout; /* NULL until zpyabi_prove */
+
+/* -- PyGC_Head: two words before a GC object ------------------------------------------------ */
+
+typedef struct zgc_head {
+  uintptr_t next; /* bit 0 may be set during a collection; 0: untracked */
+  uintptr_t prev; /* bits 0 and 1 are flags (finalized, collecting) */
+} zgc_head_t;
+
+#define ZPYABI_NEXT_FLAGS ((uintptr_t)1)
+#define ZPYABI_PREV_FLAGS ((uintptr_t)3)
+
+static inline zgc_head_t *zpyabi_head(PyObject *object) { return (zgc_head_t *)object - 1; }
+static inline PyObject *zpyabi_object(zgc_head_t *head) { return (PyObject *)(head + 1); }
+static inline zgc_head_t *zgc_head_next(const zgc_head_t *head) {
+  return (zgc_head_t *)(head->next & ~ZPYABI_NEXT_FLAGS);
+}
+static inline zgc_head_t *zgc_head_prev(const zgc_head_t *head) {
+  return (zgc_head_t *)(head->prev & ~ZPYABI_PREV_FLAGS);
+}
+static inline bool zpyabi_is_tracked(PyObject *object) { return zpyabi_head(object)->next != 0; }
+
+/* List surgery, GIL held, no collection under way on these lists. */
+static inline bool zgc_list_is_empty(const zgc_head_t *list) { return zgc_head_next(list) == list; }
+void zgc_list_unlink(zgc_head_t *head);                       /* leaves the object's links as they are */
+void zgc_list_insert_before(zgc_head_t *head, zgc_head_t *at); /* head is unlinked */
+void zgc_list_splice(zgc_head_t *from, zgc_head_t *to);       /* all of `from` to the end of `to` */
+size_t zgc_list_size(const zgc_head_t *list);
+
+/* -- the collector's state in the main interpreter ------------------------------------------ */
+
+typedef struct {
+  zgc_head_t head;
+  int threshold;
+  int count; /* generation 0: allocations minus frees since its last collection */
+} zgc_generation_t;
+
+typedef struct {
+  Py_ssize_t collections, collected, uncollectable;
+} zgc_generation_stats_t;
+
+#define ZGC_GENERATIONS 3
+#define ZGC_DEBUG_SAVEALL 32
+
+typedef struct {
+  zgc_generation_t *generations; /* ZGC_GENERATIONS of them */
+  zgc_generation_stats_t *stats;
+  zgc_head_t *permanent;
+  int *enabled;
+  int *debug;
+  int *collecting;
+  PyObject **callbacks; /* the list whose members CPython calls */
+} zgc_state_t;
+
+extern zgc_state_t zgc_state; /* of the main interpreter; valid after zpyabi_prove */
+
+/* -- objects --------------------------------------------------------------------------------- */
+
+#define ZPYABI_IMMORTAL INT64_MAX
+
+/* References held, or ZPYABI_IMMORTAL. Racy. */
+static inline int64_t zpyabi_refcount(const PyObject *object) {
+  int64_t count = zload_relaxed(&object->refcount);
+  if (zpyabi_layout->immortal && (int32_t)count < 0) return ZPYABI_IMMORTAL;
+  return zpyabi_layout->split_refcount ? (int64_t)(uint32_t)count : count;
+}
+
+static inline PyTypeObject *zpyabi_type(const PyObject *object) {
+  return zload_relaxed(&object->type); /* racy; never followed without the GIL */
+}
+
+static inline void *zpyabi_word(const void *object, ptrdiff_t offset) { /* racy */
+  return zload_relaxed((void *const *)((const char *)object + offset));
+}
+
+enum { /* the same in every layout served */
+  ZPYABI_VAR_SIZE = 16,
+  ZPYABI_LIST_ITEMS = 24,
+  ZPYABI_TUPLE_ITEMS = 24,
+  ZPYABI_DICT_KEYS = 32,
+  ZPYABI_DICT_VALUES = 40,
+  ZPYABI_KEYS_LOG2_INDEX_BYTES = 9,
+  ZPYABI_KEYS_KIND = 10,
+  ZPYABI_KEYS_ENTRIES = 24,
+  ZPYABI_KEYS_INDICES = 32,
+  ZPYABI_KEYS_GENERAL = 0, /* kind: entries are hash, key, value; else key, value */
+  ZPYABI_SET_MASK = 32,
+  ZPYABI_SET_TABLE = 40,
+  ZPYABI_DEQUE_LEFT_BLOCK = 24,
+  ZPYABI_DEQUE_RIGHT_BLOCK = 32,
+  ZPYABI_DEQUE_LEFT_INDEX = 40,
+  ZPYABI_DEQUE_RIGHT_INDEX = 48,
+  ZPYABI_DEQUE_BLOCK_LENGTH = 64,
+  ZPYABI_DEQUE_BLOCK_DATA = 8,
+  ZPYABI_DEQUE_BLOCK_RIGHT = 8 + 64 * 8,
+  ZPYABI_VALUES_EMBEDDED = 2, /* 3.13: byte of PyDictValues: lives inside the instance */
+  ZPYABI_VALUES_CAPACITY = 0,
+  ZPYABI_VALUES_VALID = 3
+};
+
+/* -- types, GIL held -------------------------------------------------------------------------- */
+
+#define ZPYABI_FLAG_HEAPTYPE (1ul << 9)
+#define ZPYABI_FLAG_HAVE_GC (1ul << 14)
+#define ZPYABI_FLAG_MANAGED_DICT (1ul << 4)
+#define ZPYABI_FLAG_INLINE_VALUES (1ul << 2) /* 3.13 */
+
+typedef struct {
+  const char *name;
+  Py_ssize_t basic_size, item_size, dict_offset;
+  unsigned long flags;
+  zpy_traverse_t traverse;
+  PyTypeObject *base;
+  void *cached_keys; /* heap types made by a class statement: their shared keys, or NULL */
+} zpyabi_type_t;
+
+zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
+
+/* Offset of slot `i` of a heap type's own __slots__, -1 when it is not an object slot, 0 past the
+ * last. */
+Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i);
+
+/* -- proof ------------------------------------------------------------------------------------ */
+
+/* Minor version of a CPython that has a layout row, or 0; *why says what was found instead. Before
+ * initialisation. */
+int zpyabi_recognise(const char **why);
+
+/* Finds and proves everything above, in the main interpreter with the GIL held. False: *why names
+ * the claim that did not hold. Leaves no trace but one young collection. */
+bool zpyabi_prove(const char **why);
+
+#endif

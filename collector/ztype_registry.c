@@ -1,0 +1,464 @@
+#include "collector/ztype_registry.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/zwalker.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zos.h"
+#include "heap/base/zstat.h"
+
+#define EDGES_MAX 512 /* an instance with more is not used as a proof */
+#define FIRST_TABLE 1024
+#define POOL_BYTES (256 * ZK)
+
+const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
+
+/* Open addressing; a reader that holds the old table while a larger one is published finds less,
+ * never something wrong. Old tables are kept: readers have no way to say they are done. */
+typedef struct {
+  size_t mask;
+  ztype_t *slots[];
+} table_t;
+
+static table_t *table;
+static size_t slots_used;
+static ztype_t *free_entries;
+static char *pool;
+static size_t pool_left;
+
+static const void *set_dummy;           /* fills deleted set entries; not an edge */
+static zpy_traverse_t subtype_traverse; /* tp_traverse of every class made by a class statement */
+
+/* -- table --------------------------------------------------------------------------------------- */
+
+static size_t hash_of(const void *type) {
+  return (size_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15u >> 20);
+}
+
+ztype_t *ztype_find(PyTypeObject *type) {
+  table_t *t = zload_acquire(&table);
+  if (t == NULL) return NULL;
+  for (size_t i = hash_of(type) & t->mask;; i = (i + 1) & t->mask) {
+    ztype_t *entry = zload_acquire(&t->slots[i]);
+    if (entry == NULL) return NULL;
+    if (zload_relaxed(&entry->type) == type) return entry;
+  }
+}
+
+/* A reader may still look at a dead entry that is used again: it then sees another type's. */
+static void recycle(ztype_t *dead) {
+  dead->free_next = free_entries;
+  free_entries = dead;
+}
+
+/* Takes an unused slot or that of a dead entry. */
+static void insert(table_t *t, ztype_t *entry) {
+  size_t i = hash_of(entry->type) & t->mask;
+  while (t->slots[i] != NULL && t->slots[i]->type != NULL) i = (i + 1) & t->mask;
+  if (t->slots[i] == NULL) {
+    slots_used++;
+  } else {
+    recycle(t->slots[i]);
+  }
+  zstore_release(&t->slots[i], entry);
+}
+
+static bool grow(void) {
+  size_t size = table == NULL ? FIRST_TABLE : (table->mask + 1) * 2;
+  table_t *larger = zos_table_map(sizeof *larger + size * sizeof larger->slots[0]);
+  if (larger == NULL) return false;
+  larger->mask = size - 1;
+  slots_used = 0;
+  for (size_t i = 0; table != NULL && i <= table->mask; i++) {
+    ztype_t *entry = table->slots[i];
+    if (entry == NULL) continue;
+    if (entry->type != NULL) {
+      insert(larger, entry);
+    } else {
+      recycle(entry);
+    }
+  }
+  zstore_release(&table, larger);
+  return true;
+}
+
+static ztype_t *new_entry(void) {
+  ztype_t *entry = free_entries;
+  if (entry != NULL) {
+    free_entries = entry->free_next;
+    memset(entry, 0, sizeof *entry);
+    return entry;
+  }
+  if (pool_left < sizeof *entry) {
+    pool = zos_table_map(POOL_BYTES);
+    pool_left = pool == NULL ? 0 : POOL_BYTES;
+    if (pool == NULL) return NULL;
+  }
+  entry = (ztype_t *)pool;
+  pool += sizeof *entry;
+  pool_left -= sizeof *entry;
+  return entry;
+}
+
+static bool publish(ztype_t *entry) {
+  if ((table == NULL || slots_used * 2 > table->mask) && !grow()) return false;
+  insert(table, entry);
+  zstat_add(types_registered, 1);
+  if (entry->kind == ZTYPE_DEFERRED) zstat_add(types_deferred, 1);
+  return true;
+}
+
+void ztype_forget(PyTypeObject *type) {
+  ztype_t *entry = ztype_find(type);
+  if (entry == NULL) return;
+  /* The slot keeps pointing at the dead entry, so that probe chains stay whole. */
+  if (entry->kind == ZTYPE_DEFERRED) zstat_add(types_deferred, -1);
+  zstat_add(types_registered, -1);
+  zstore_relaxed(&entry->type, NULL);
+}
+
+void ztype_each(void (*visit)(const ztype_t *, void *), void *arg) {
+  for (size_t i = 0; table != NULL && i <= table->mask; i++) {
+    const ztype_t *entry = table->slots[i];
+    if (entry != NULL && entry->type != NULL) visit(entry, arg);
+  }
+}
+
+/* -- edges of one instance -------------------------------------------------------------------------- */
+
+typedef struct {
+  size_t count;
+  bool overflow;
+  void *edge[EDGES_MAX];
+} edges_t;
+
+static void edges_add(void *context, void *reference) {
+  edges_t *edges = context;
+  if (reference == set_dummy) return;
+  if (edges->count == EDGES_MAX) {
+    edges->overflow = true;
+    return;
+  }
+  edges->edge[edges->count++] = reference;
+}
+
+static int traverse_visit(PyObject *reference, void *context) {
+  edges_t *edges = context;
+  edges_add(context, reference);
+  return edges->overflow; /* stops the traversal */
+}
+
+static int compare_words(const void *a, const void *b) {
+  uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+  return x < y ? -1 : x > y;
+}
+
+static void edges_sort(edges_t *edges) {
+  qsort(edges->edge, edges->count, sizeof edges->edge[0], compare_words);
+}
+
+static void edges_from_traverse(PyObject *instance, zpy_traverse_t traverse, edges_t *edges) {
+  edges->count = 0;
+  edges->overflow = false;
+  if (traverse != NULL) traverse(instance, traverse_visit, edges);
+}
+
+static bool edges_equal(edges_t *a, edges_t *b) {
+  if (a->count != b->count) return false;
+  edges_sort(a);
+  edges_sort(b);
+  return memcmp(a->edge, b->edge, a->count * sizeof a->edge[0]) == 0;
+}
+
+/* Takes one occurrence of `reference` out; false when there is none. */
+static bool edges_take(edges_t *edges, const void *reference) {
+  for (size_t i = 0; i < edges->count; i++) {
+    if (edges->edge[i] != reference) continue;
+    edges->edge[i] = edges->edge[--edges->count];
+    return true;
+  }
+  return false;
+}
+
+static edges_t expected, walked; /* GIL */
+
+static void make_deferred(ztype_t *entry, const char *why) {
+  if (entry->kind == ZTYPE_DEFERRED) return;
+  zlog_debug("gc,types", "type %.80s is deferred: %s", zpyabi_read_type(entry->type).name, why);
+  entry->kind = ZTYPE_DEFERRED;
+  zstat_add(types_deferred, 1);
+}
+
+/* Compares the walker with tp_traverse on this instance. An instance whose storage lies outside the
+ * heap, or with very many edges, proves nothing either way. */
+static void prove_on(ztype_t *entry, PyObject *instance) {
+  if (entry->kind == ZTYPE_DEFERRED || entry->proofs_left == 0) return;
+  edges_from_traverse(instance, entry->traverse, &expected);
+  walked.count = 0;
+  walked.overflow = false;
+  bool complete = zwalker_walk(instance, entry, edges_add, &walked);
+  if (!complete || expected.overflow || walked.overflow) return;
+  entry->proofs_left--;
+  if (!edges_equal(&expected, &walked)) make_deferred(entry, "its walker differs from tp_traverse");
+}
+
+/* -- describing a type -------------------------------------------------------------------------------- */
+
+static bool add_field(ztype_t *entry, size_t offset) {
+  if (entry->field_count == ZTYPE_FIELDS_MAX || offset + sizeof(void *) > ZTYPE_BASIC_SIZE_MAX) return false;
+  entry->fields[entry->field_count++] = (uint16_t)offset;
+  return true;
+}
+
+static ztype_kind_t exact_kind(PyTypeObject *type) {
+  if (type == zpy.PyList_Type) return ZTYPE_LIST;
+  if (type == zpy.PyTuple_Type) return ZTYPE_TUPLE;
+  if (type == zpy.PyDict_Type) return ZTYPE_DICT;
+  if (type == zpy.PySet_Type || type == zpy.PyFrozenSet_Type) return ZTYPE_SET;
+  return ZTYPE_DEFERRED;
+}
+
+/* A class made by a class statement: what subtype_traverse (Objects/typeobject.c) does, as data. */
+static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
+  if (t->basic_size > ZTYPE_BASIC_SIZE_MAX) return false;
+  PyTypeObject *base = entry->type;
+  zpyabi_type_t b = *t;
+  while (b.traverse == subtype_traverse) {
+    Py_ssize_t offset;
+    for (unsigned i = 0; (offset = zpyabi_type_slot(base, i)) != 0; i++) {
+      if (offset > 0 && !add_field(entry, (size_t)offset)) return false;
+    }
+    base = b.base;
+    if (base == NULL) return false;
+    b = zpyabi_read_type(base);
+  }
+  entry->managed_dict = (t->flags & ZPYABI_FLAG_MANAGED_DICT) != 0;
+  entry->inline_values = (t->flags & ZPYABI_FLAG_INLINE_VALUES) != 0;
+  if (!entry->managed_dict && t->dict_offset != b.dict_offset) {
+    if (t->dict_offset < 0 && t->item_size != sizeof(void *)) return false; /* int and its like */
+    entry->dict_offset = (int32_t)t->dict_offset;
+  }
+  entry->cached_keys = t->cached_keys;
+  entry->visits_type = b.traverse == NULL || !(b.flags & ZPYABI_FLAG_HEAPTYPE);
+  entry->kind = ZTYPE_PLAIN;
+  if (b.traverse == NULL) return true;
+  ztype_kind_t exact = exact_kind(base);
+  if (exact != ZTYPE_DEFERRED) {
+    entry->kind = (uint8_t)exact;
+    return true;
+  }
+  const ztype_t *known = ztype_find(base); /* a C type learned from a sample */
+  if (known == NULL || known->kind == ZTYPE_DEFERRED) return false;
+  entry->kind = known->kind;
+  entry->visits_type = entry->visits_type || known->visits_type;
+  for (unsigned i = 0; i < known->field_count; i++) {
+    if (!add_field(entry, known->fields[i])) return false;
+  }
+  return true;
+}
+
+static ztype_t *register_type(PyTypeObject *type) {
+  ztype_t *entry = new_entry();
+  if (entry == NULL) return NULL;
+  zpyabi_type_t t = zpyabi_read_type(type);
+  entry->type = type;
+  entry->traverse = t.traverse;
+  entry->basic_size = (uint32_t)t.basic_size;
+  entry->item_size = (uint32_t)t.item_size;
+  entry->proofs_left = ZTYPE_PROOFS;
+  entry->kind = (uint8_t)exact_kind(type);
+  bool described = true;
+  if (entry->kind == ZTYPE_DEFERRED && subtype_traverse != NULL &&
+      t.traverse == subtype_traverse) {
+    described = describe_class(entry, &t);
+  }
+  if (!described) {
+    entry->kind = ZTYPE_DEFERRED;
+    entry->field_count = 0;
+  }
+  return publish(entry) ? entry : NULL;
+}
+
+ztype_t *ztype_of(PyObject *instance) {
+  PyTypeObject *type = zpyabi_type(instance);
+  ztype_t *entry = ztype_find(type);
+  if (zunlikely(entry == NULL)) {
+    entry = register_type(type);
+    if (entry == NULL) return NULL;
+  }
+  if (zunlikely(entry->proofs_left > 0)) prove_on(entry, instance);
+  return entry;
+}
+
+/* -- learning C types from samples ---------------------------------------------------------------------- */
+
+/* Each edge that the container part does not explain must stand in exactly as many words of the
+ * instance's fixed part as tp_traverse reports it. The samples have every field set. */
+static void learn(PyObject *sample, ztype_kind_t kind) {
+  ztype_t *entry = ztype_find(zpyabi_type(sample));
+  if (entry != NULL && entry->kind != ZTYPE_DEFERRED) {
+    prove_on(entry, sample);
+    return;
+  }
+  if (entry == NULL) entry = register_type(zpyabi_type(sample));
+  if (entry == NULL || entry->kind != ZTYPE_DEFERRED) return;
+  edges_from_traverse(sample, entry->traverse, &expected);
+  ztype_t learned = *entry;
+  learned.kind = (uint8_t)kind;
+  walked.count = 0;
+  walked.overflow = false;
+  if (!zwalker_walk(sample, &learned, edges_add, &walked)) return;
+  for (size_t i = 0; i < walked.count; i++) {
+    if (!edges_take(&expected, walked.edge[i])) return;
+  }
+  if (edges_take(&expected, zpyabi_type(sample))) learned.visits_type = true;
+  for (size_t offset = 16; offset + sizeof(void *) <= entry->basic_size; offset += sizeof(void *)) {
+    const void *word = zpyabi_word(sample, (ptrdiff_t)offset);
+    if (word != NULL && edges_take(&expected, word) && !add_field(&learned, offset)) return;
+  }
+  if (expected.count != 0) return;
+  *entry = learned;
+  prove_on(entry, sample);
+  if (entry->kind != ZTYPE_DEFERRED) zstat_add(types_deferred, -1);
+}
+
+/* Makes (kind, object) pairs. Only built-in modules are imported; every field of the objects whose
+ * type is to be learned is set, to objects that occur nowhere else in it. */
+static const char sample_program[] =
+    "def make():\n"
+    "    import _collections, _functools, _weakref, sys\n"
+    "    class O: pass\n"
+    "    class Attrs:\n"
+    "        def __init__(self, n):\n"
+    "            for i in range(n): setattr(self, 'a%d' % i, O())\n"
+    "    class Slots:\n"
+    "        __slots__ = ('a', 'b', '__weakref__')\n"
+    "    class More(Slots):\n"
+    "        __slots__ = ('c', '__dict__')\n"
+    "    class Named(tuple): pass\n"
+    "    class Listed(list): __slots__ = ('extra',)\n"
+    "    class Mapped(dict): pass\n"
+    "    def fill(o, **k):\n"
+    "        for n, v in k.items(): setattr(o, n, v)\n"
+    "        return o\n"
+    "    def function():\n"
+    "        c = O()\n"
+    "        def f(a=O(), *, b=O()) -> O():\n"
+    "            'a doc string of its own'\n"
+    "            return c\n"
+    "        f.x = O()\n"
+    "        f.__module__ = 'a module name ' + str(id(f))\n"
+    "        try: f.__type_params__ = (O(),)\n"
+    "        except AttributeError: pass\n"
+    "        return f\n"
+    "    def gone(n, keep):\n"
+    "        s = {O() for _ in range(n)}\n"
+    "        for o in list(s)[keep:]: s.discard(o)\n"
+    "        return s\n"
+    "    def holed(n):\n"
+    "        d = {O(): O() for _ in range(n)}\n"
+    "        for k in list(d)[::2]: del d[k]\n"
+    "        return d\n"
+    "    class P: x = property(lambda s: 1, lambda s, v: 2, lambda s: 3, 'doc of x')\n"
+    "    f = function()\n"
+    "    late = Attrs(3); late.__dict__['late'] = O()\n"
+    "    target = O()\n"
+    "    dq = _collections.deque(O() for _ in range(200)); dq.rotate(70)\n"
+    "    od = _collections.OrderedDict({O(): O(), 'k': O()}); od.x = O()\n"
+    "    PLAIN, LIST, TUPLE, DICT, SET, DEQUE = range(1, 7)\n"
+    "    return [(SET, gone(1, 0)), (DICT, {}),\n"
+    "        (LIST, [O(), O()]), (LIST, []), (TUPLE, (O(), O())),\n"
+    "        (DICT, {'a': O(), 'b': O()}), (DICT, {O(): O(), 1: O()}), (DICT, holed(40)),\n"
+    "        (DICT, {str(i): O() for i in range(300)}), (DICT, O.__dict__.copy()),\n"
+    "        (SET, {O()}), (SET, gone(100, 60)), (SET, gone(9, 3)), (SET, frozenset([O(), O()])),\n"
+    "        (PLAIN, O()), (PLAIN, Attrs(5)), (PLAIN, Attrs(40)), (PLAIN, late),\n"
+    "        (DICT, late.__dict__), (DICT, Attrs(4).__dict__),\n"
+    "        (PLAIN, fill(Slots(), a=O(), b=O())), (PLAIN, fill(More(), a=O(), c=O(), d=O())),\n"
+    "        (TUPLE, fill(Named([O(), O(), O()]), x=O())), (LIST, fill(Listed([O()]), extra=O())),\n"
+    "        (DICT, fill(Mapped(a=O()), x=O())),\n"
+    "        (DEQUE, dq), (DEQUE, _collections.deque()), (DEQUE, _collections.deque([O()], 3)),\n"
+    "        (DICT, od), (DICT, _collections.defaultdict(function(), {O(): O()})),\n"
+    "        (PLAIN, f), (PLAIN, f.__closure__[0]), (PLAIN, P.__dict__['x']),\n"
+    "        (PLAIN, fill(classmethod(function()), x=O())),\n"
+    "        (PLAIN, fill(staticmethod(function()), x=O())),\n"
+    "        (PLAIN, fill(_functools.partial(function(), O(), k=O()), x=O())),\n"
+    "        (PLAIN, _weakref.ref(target, function())), (PLAIN, fill.__get__(O())),\n"
+    "        (PLAIN, len), (PLAIN, type(sys.implementation)(a=O()))], target\n"
+    "made = make()\n";
+
+enum { FILE_INPUT = 257 }; /* Py_file_input */
+
+static PyObject *run_samples(void) {
+  PyObject *code = zpy.Py_CompileString(sample_program, "<zgc>", FILE_INPUT);
+  PyObject *names = code == NULL ? NULL : zpy.PyDict_New();
+  PyObject *made = NULL;
+  if (names != NULL &&
+      zpy.PyDict_SetItemString(names, "__builtins__", zpy.PyEval_GetBuiltins()) == 0) {
+    PyObject *done = zpy.PyEval_EvalCode(code, names, names);
+    if (done != NULL) {
+      made = zpy.PyDict_GetItemString(names, "made");
+      if (made != NULL) zpy.Py_IncRef(made);
+      zpy.Py_DecRef(done);
+    }
+  }
+  if (names != NULL) zpy.Py_DecRef(names);
+  if (code != NULL) zpy.Py_DecRef(code);
+  return made;
+}
+
+/* A set whose only member was discarded holds the dummy and nothing else. */
+static void find_set_dummy(PyObject *set) {
+  const char *entries = zpyabi_word(set, ZPYABI_SET_TABLE);
+  size_t mask = (size_t)zpyabi_word(set, ZPYABI_SET_MASK);
+  if (mask > 64) return;
+  for (size_t i = 0; i <= mask; i++) {
+    const void *key = zpyabi_word(entries, (ptrdiff_t)(i * 16));
+    if (key != NULL) set_dummy = key;
+  }
+}
+
+static void learn_all(PyObject *samples) {
+  Py_ssize_t count = zpy.PyList_Size(samples);
+  for (Py_ssize_t i = 0; i < count; i++) {
+    PyObject *pair = zpy.PyList_GetItem(samples, i);
+    long kind = zpy.PyLong_AsLong(zpy.PyTuple_GetItem(pair, 0));
+    PyObject *sample = zpy.PyTuple_GetItem(pair, 1);
+    if (i == 0) find_set_dummy(sample);
+    if (i == 1) zwalker_empty_keys[0] = zpyabi_word(sample, ZPYABI_DICT_KEYS);
+    zpyabi_type_t t = zpyabi_read_type(zpyabi_type(sample));
+    if (kind == ZTYPE_PLAIN && (t.flags & ZPYABI_FLAG_HEAPTYPE) && t.cached_keys != NULL &&
+        subtype_traverse == NULL) {
+      subtype_traverse = t.traverse;
+    }
+  }
+  for (Py_ssize_t i = 0; i < count; i++) {
+    PyObject *pair = zpy.PyList_GetItem(samples, i);
+    long kind = zpy.PyLong_AsLong(zpy.PyTuple_GetItem(pair, 0));
+    learn(zpy.PyTuple_GetItem(pair, 1), (ztype_kind_t)kind);
+  }
+}
+
+static void log_entry(const ztype_t *entry, void *unused) {
+  (void)unused;
+  zlog_debug("gc,types", "type %.60s: %s, %u fields", zpyabi_read_type(entry->type).name,
+             entry->kind == ZTYPE_DEFERRED ? "deferred" : "walker proven", entry->field_count);
+}
+
+bool ztype_registry_start(void) {
+  uint64_t start = zos_now_ns();
+  PyObject *made = run_samples();
+  if (made == NULL) {
+    if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+    zlog_warn("gc,fault", "the sample program failed: every type is deferred");
+    return false;
+  }
+  learn_all(zpy.PyTuple_GetItem(made, 0));
+  zpy.Py_DecRef(made);
+  if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+  if (zlog_is(ZLOG_DEBUG)) ztype_each(log_entry, NULL);
+  zlog_info("gc,init", "walkers proven for %llu types, %llu deferred, in %.3fms",
+            (unsigned long long)(zstat_get(types_registered) - zstat_get(types_deferred)),
+            (unsigned long long)zstat_get(types_deferred), zlog_ms(zos_now_ns() - start));
+  return true;
+}

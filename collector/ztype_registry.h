@@ -1,0 +1,63 @@
+/* What the collector thread knows about types: type address -> how to find an instance's edges.
+ *
+ * The collector thread never follows ob_type; it uses the word as a key here. Entries are made and
+ * changed with the GIL held and read without it: an entry is published with release (paired with
+ * acquire in ztype_find), and every field read through it is bounded by the walker, so an entry
+ * that is out of date costs time, never memory safety.
+ *
+ * A heap type can die and another be born at its address: zold_map's free hook calls
+ * ztype_forget before the block can be reused. */
+#ifndef COLLECTOR_ZTYPE_REGISTRY_H
+#define COLLECTOR_ZTYPE_REGISTRY_H
+
+#include "collector/zpyabi.h"
+
+typedef enum {
+  ZTYPE_DEFERRED, /* only the type's own tp_traverse knows; visited at safepoints */
+  ZTYPE_PLAIN,    /* fields only */
+  ZTYPE_LIST,
+  ZTYPE_TUPLE,
+  ZTYPE_DICT,
+  ZTYPE_SET,
+  ZTYPE_DEQUE
+} ztype_kind_t;
+
+#define ZTYPE_FIELDS_MAX 120
+#define ZTYPE_BASIC_SIZE_MAX 4096 /* so that fields stay below ZGRANULES_GUARD */
+#define ZTYPE_PROOFS 4 /* instances on which a type's walker is compared with its tp_traverse */
+
+typedef struct ztype {
+  PyTypeObject *type; /* NULL once the type is dead */
+  uint8_t kind;       /* ztype_kind_t */
+  bool visits_type;   /* instances count as references to their type */
+  bool managed_dict;
+  bool inline_values;
+  uint8_t proofs_left;
+  uint8_t field_count;
+  int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
+  uint32_t basic_size, item_size;
+  const void *cached_keys;
+  zpy_traverse_t traverse;
+  struct ztype *free_next;
+  uint16_t fields[ZTYPE_FIELDS_MAX]; /* offsets of object pointers in the instance */
+} ztype_t;
+
+/* Registered entry or NULL. Any thread. */
+ztype_t *ztype_find(PyTypeObject *type);
+
+/* Entry for the type of `instance`, made at the first meeting, and compared with tp_traverse on the
+ * first few instances: a walker that is not exact makes its type deferred. GIL held. NULL when memory
+ * is short. */
+ztype_t *ztype_of(PyObject *instance);
+
+/* Runs the proofs on sample objects of every kind that has a walker. GIL held; once. False when even
+ * the sample program cannot run (then nothing is registered and all types are deferred). */
+bool ztype_registry_start(void);
+
+/* The type object at this address is being freed. GIL held. */
+void ztype_forget(PyTypeObject *type);
+
+/* Calls visit(name, deferred, arg) per live entry; GIL held. */
+void ztype_each(void (*visit)(const ztype_t *, void *), void *arg);
+
+#endif

@@ -1,0 +1,66 @@
+#include "heap/zpyref_table.h"
+
+#include <string.h>
+
+#include "heap/base/zos.h"
+#include "heap/zbody_page.h"
+
+#define STEP (ZM / sizeof(zpyref_t))
+
+zpyref_table_t zpyref_table;
+
+bool zpyref_table_start(void) {
+  for (size_t size = 8 * ZG; size >= 64 * ZM; size /= 2) {
+    void *entries = zos_reserve(size, ZM);
+    if (entries == NULL) continue;
+    zpyref_table.entries = entries;
+    zpyref_table.limit = (uint32_t)(size / sizeof(zpyref_t));
+    zpyref_table.top = 1;
+    return true;
+  }
+  return false;
+}
+
+void zpyref_table_stop(void) {
+  zos_table_unmap(zpyref_table.entries, (size_t)zpyref_table.limit * sizeof(zpyref_t));
+  memset(&zpyref_table, 0, sizeof zpyref_table);
+}
+
+static zcold uint32_t grow(void) {
+  uint32_t index = zpyref_table.top;
+  if (index == zpyref_table.limit) return 0;
+  if (index >= zpyref_table.committed) {
+    if (zos_commit(&zpyref_table.entries[zpyref_table.committed], ZM) != 0) return 0;
+    zpyref_table.committed += (uint32_t)STEP;
+  }
+  /* Free until it is filled in below: a sweeping thread must not take it for a dead one. */
+  zstore_relaxed(&zpyref_table.entries[index].object, 1);
+  zstore_release(&zpyref_table.top, index + 1);
+  return index;
+}
+
+uint32_t zpyref_alloc(void *object, bool old) {
+  uint32_t index = zpyref_table.free_list;
+  if (index == 0) {
+    index = grow();
+    if (index == 0) return 0;
+  } else {
+    zpyref_table.free_list = (uint32_t)(zpyref_table.entries[index].object >> 1);
+  }
+  zpyref_t *entry = &zpyref_table.entries[index];
+  zstore_relaxed(&entry->seq, zbody_space.seq);
+  zstore_relaxed(&entry->old, old);
+  zstore_release(&entry->object, (uintptr_t)object);
+  zpyref_table.live++;
+  return index;
+}
+
+void *zpyref_free(uint32_t index) {
+  zpyref_t *entry = &zpyref_table.entries[index];
+  uintptr_t object = entry->object;
+  zassert((object & 1) == 0);
+  zstore_release(&entry->object, (uintptr_t)zpyref_table.free_list << 1 | 1);
+  zpyref_table.free_list = index;
+  zpyref_table.live--;
+  return (void *)object;
+}

@@ -1,0 +1,272 @@
+/* Start-up and end, in stages:
+ *
+ *   constructor   before main, maybe not even a Python process. There is no interpreter, no thread but
+ *                 ours. Decides whether to stay asleep; otherwise sets the allocators.
+ *   late start    a pending call, queued by the allocator's slow path once the interpreter is up; it
+ *                 fires while `site` is imported, before user code. GIL held. Proves the interpreter
+ *                 and starts the collector.
+ *   end           an atexit function, registered first and therefore run last: hands everything back.
+ *
+ * Fork handlers hold every lock of ours over the fork, in the order driver, allocator, granules. */
+#define _GNU_SOURCE
+#include "preload/zboot.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "collector/zcollector.h"
+#include "collector/zdirector.h"
+#include "collector/zdriver.h"
+#include "collector/zpyabi.h"
+#include "heap/base/zatomic.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zos.h"
+#include "heap/base/zstat.h"
+#include "heap/zallocator.h"
+#include "heap/zfallback.h"
+#include "preload/zgc_facade.h"
+#include "preload/zmodule.h"
+
+static zboot_state_t state = ZBOOT_ASLEEP;
+static char reason[200];
+static bool is_bound;
+static bool seen_uninitialised; /* since the last end: a new interpreter may come up */
+
+zboot_state_t zboot_state(void) { return state; }
+const char *zboot_reason(void) { return reason; }
+const char *zboot_binding(void) { return is_bound ? "table" : "none"; }
+
+static void become_passive(const char *why) {
+  state = ZBOOT_PASSIVE;
+  snprintf(reason, sizeof reason, "%s", why);
+  zlog_info("gc,init", "passive: %s", why);
+}
+
+/* -- the allocator table ------------------------------------------------------------------------- */
+
+static void *object_malloc(void *ctx, size_t size) {
+  (void)ctx;
+  return zallocator_alloc(size);
+}
+
+static void *object_calloc(void *ctx, size_t count, size_t size) {
+  (void)ctx;
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total)) return NULL;
+  return zallocator_alloc_zeroed(total);
+}
+
+static void *object_realloc(void *ctx, void *block, size_t size) {
+  (void)ctx;
+  return zallocator_realloc(block, size);
+}
+
+static void object_free(void *ctx, void *block) {
+  (void)ctx;
+  zallocator_free(block);
+}
+
+static void *raw_malloc(void *ctx, size_t size) {
+  (void)ctx;
+  return zfallback_alloc(size);
+}
+
+/* An interpreter's state is the one thing of this size that is allocated as a single zeroed item of
+ * the RAW domain, and from 3.12 on it may bring a GIL of its own: from here on the heap's fast paths
+ * are closed. A false alarm costs a few nanoseconds per allocation. */
+#define INTERPRETER_STATE_MIN (64 * ZK)
+
+static void *raw_calloc(void *ctx, size_t count, size_t size) {
+  (void)ctx;
+  if (zunlikely(count == 1 && size >= INTERPRETER_STATE_MIN) && zpy.Py_IsInitialized()) {
+    zallocator_lock_forever();
+  }
+  return zfallback_alloc_zeroed(count, size);
+}
+
+static void *raw_realloc(void *ctx, void *block, size_t size) {
+  (void)ctx;
+  return zfallback_realloc(block, size);
+}
+
+static void raw_free(void *ctx, void *block) {
+  (void)ctx;
+  zfallback_free(block);
+}
+
+static void bind_table(void) {
+  PyMemAllocatorEx object = {NULL, object_malloc, object_calloc, object_realloc, object_free};
+  PyMemAllocatorEx raw = {NULL, raw_malloc, raw_calloc, raw_realloc, raw_free};
+  zpy.PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &raw);
+  zpy.PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &object);
+  zpy.PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &object);
+  is_bound = true;
+}
+
+/* -- end -------------------------------------------------------------------------------------------- */
+
+static void print_stats(void) {
+  zcollector_refresh_stats();
+  const char *name;
+  uint64_t value;
+  for (unsigned i = 0; zstat_at(i, &name, &value); i++) {
+    if (value != 0) zlog_notice("%s=%llu", name, (unsigned long long)value);
+  }
+}
+
+static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  if (state == ZBOOT_ACTIVE) {
+    zcollector_refresh_stats();
+    zlog_info("gc,exit", "collections %llu reclaimed %llu pauses %llu max %.3fms faults %llu",
+              (unsigned long long)zstat_get(collections), (unsigned long long)zstat_get(reclaimed),
+              (unsigned long long)zstat_get(pauses), zlog_ms(zstat_get(pause_max_ns)),
+              (unsigned long long)zstat_get(faults));
+    if (zoption(stats)) print_stats();
+    zgc_facade_remove();
+    zcollector_stop();
+    state = ZBOOT_ENDING;
+    seen_uninitialised = false;
+  }
+  return zpy_new_none();
+}
+
+static PyMethodDef exit_def = {"zgc_end", on_exit_of_interpreter, METH_NOARGS, NULL};
+
+static bool register_exit(void) {
+  PyObject *atexit = zpy.PyImport_ImportModule("atexit");
+  PyObject *function = zpy.PyCFunction_NewEx(&exit_def, NULL, NULL);
+  PyObject *done = NULL;
+  if (atexit != NULL && function != NULL) {
+    done = zpy.PyObject_CallMethod(atexit, "register", "O", function);
+  }
+  if (atexit != NULL) zpy.Py_DecRef(atexit);
+  if (function != NULL) zpy.Py_DecRef(function);
+  if (done != NULL) zpy.Py_DecRef(done);
+  return done != NULL;
+}
+
+/* -- late start ---------------------------------------------------------------------------------------- */
+
+static int late_start(void *unused) {
+  (void)unused;
+  if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
+  zallocator_slow_hook = NULL;
+  const char *why = "";
+  if (!register_exit()) {
+    zpy.PyErr_Clear();
+    become_passive("the atexit module is not to be had");
+    return 0;
+  }
+  if (!zcollector_start(&why)) {
+    char text[160];
+    snprintf(text, sizeof text, "this interpreter is not as expected: %.100s", why);
+    become_passive(text);
+    return 0;
+  }
+  zgc_facade_install();
+  state = ZBOOT_ACTIVE;
+  zdriver_tick = zdirector_tick;
+  return 0;
+}
+
+static bool is_queued;
+
+/* On an allocation's slow path, GIL held: must not run anything of Python. */
+static void watch_for_interpreter(void) {
+  bool up = zpy.Py_IsInitialized();
+  if (!up) seen_uninitialised = true;
+  if (!up || is_queued) return;
+  if (state == ZBOOT_ENDING) {
+    if (!seen_uninitialised) return;
+    state = ZBOOT_WAITING;
+  }
+  if (state != ZBOOT_WAITING) return;
+  is_queued = zpy.Py_AddPendingCall(late_start, NULL) == 0;
+}
+
+/* -- fork ------------------------------------------------------------------------------------------------ */
+
+static void before_fork(void) {
+  zcollector_fork_prepare();
+  zallocator_lock_for_fork();
+}
+
+static void after_fork_in_parent(void) {
+  zallocator_unlock_after_fork();
+  zcollector_fork_parent();
+}
+
+static void after_fork_in_child(void) {
+  zallocator_unlock_after_fork();
+  zcollector_fork_child();
+  zlog_after_fork_in_child();
+  zstat_add(forks, 1);
+}
+
+/* -- constructor ------------------------------------------------------------------------------------------- */
+
+static size_t range_size(void) {
+  size_t wished = zoption(heap_max);
+  if (wished != 0) return zalign_up(wished, 2 * ZM);
+  size_t memory = zos_memory_bytes();
+  return (size_t)1 << (zlog2(memory > 16 * ZG ? memory : 16 * ZG) + 2);
+}
+
+static void start_in_python(void) {
+  const char *missing;
+  if (!zpy_resolve(&missing)) {
+    snprintf(reason, sizeof reason, "the interpreter has no %.80s", missing);
+    return;
+  }
+  zpy.PyImport_AppendInittab("zgc", zmodule_init);
+  state = ZBOOT_PASSIVE;
+  if (!zoption_parse()) {
+    become_passive("an option was not understood");
+    return;
+  }
+  if (zoption_text(log)[0] != '\0') {
+    zlog_start(zoption_text(log), (zlog_level_t)zoption(log_level));
+  }
+  if (!zoption(enable)) {
+    become_passive("ZGC_ENABLE=0");
+    return;
+  }
+  if (zoption_text(fault)[0] != '\0' && !zos_fault_parse(zoption_text(fault))) {
+    zlog_notice("ZGC_FAULT=%s not understood (as in commit=3,thread=1+,table=2-4); running as stock "
+                "CPython", zoption_text(fault));
+    become_passive("an option was not understood");
+    return;
+  }
+  const char *allocator = getenv("PYTHONMALLOC");
+  if (allocator != NULL && allocator[0] != '\0') {
+    become_passive("PYTHONMALLOC is set");
+    return;
+  }
+  const char *why;
+  if (zpyabi_recognise(&why) == 0) {
+    become_passive(why);
+    return;
+  }
+  if (!zallocator_start(range_size())) {
+    become_passive("no address range for the heap");
+    return;
+  }
+  zlog_info("gc,init", "zgcpreload %s python %.20s binding table heap range %luM", ZVERSION,
+            zpy.Py_GetVersion(), zlog_mb(zgranules_range.size));
+  bind_table();
+  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  zallocator_slow_hook = watch_for_interpreter;
+  state = ZBOOT_WAITING;
+}
+
+__attribute__((constructor)) static void construct(void) {
+  if (getauxval(AT_SECURE) != 0 || !zpy_is_python()) return;
+  zos_start_ns();
+  start_in_python();
+}

@@ -1,0 +1,19 @@
+/* Whether and how the library is at work in this process. */
+#ifndef PRELOAD_ZBOOT_H
+#define PRELOAD_ZBOOT_H
+
+#include "heap/base/zbase.h"
+
+typedef enum {
+  ZBOOT_ASLEEP,  /* not a Python process, or ZGC_ENABLE=0: nothing was touched */
+  ZBOOT_PASSIVE, /* a Python process that runs as stock; zboot_reason() says why */
+  ZBOOT_WAITING, /* the heap serves; the interpreter is not up yet */
+  ZBOOT_ACTIVE,  /* heap and collector serve */
+  ZBOOT_ENDING   /* the interpreter is being finalised */
+} zboot_state_t;
+
+zboot_state_t zboot_state(void);
+const char *zboot_reason(void);  /* "" when there is none */
+const char *zboot_binding(void); /* "table", or "none" */
+
+#endif

@@ -1,0 +1,11 @@
+/* The gc module as users see it over our collector: functions that show and take what the user
+ * expects, whatever the inner values are. GIL held. */
+#ifndef PRELOAD_ZGC_FACADE_H
+#define PRELOAD_ZGC_FACADE_H
+
+/* Replaces collect, get_threshold, set_threshold, get_count and freeze in the gc module. A function
+ * that cannot be replaced stays the interpreter's own. */
+void zgc_facade_install(void);
+void zgc_facade_remove(void);
+
+#endif

@@ -1,0 +1,183 @@
+#include "preload/zmodule.h"
+
+#include <string.h>
+
+#include "collector/zcollector.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zstat.h"
+#include "preload/zboot.h"
+
+static bool require_active(void) {
+  if (zboot_state() == ZBOOT_ACTIVE) return true;
+  zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "zgcpreload is not active: %s",
+                   zboot_reason()[0] != '\0' ? zboot_reason() : "the interpreter is ending");
+  return false;
+}
+
+/* Adds and releases the value; false with an exception set. */
+static bool put(PyObject *dict, const char *key, PyObject *value) {
+  if (value == NULL) return false;
+  int error = zpy.PyDict_SetItemString(dict, key, value);
+  zpy.Py_DecRef(value);
+  return error == 0;
+}
+
+static PyObject *text(const char *s) { return zpy.PyUnicode_FromString(s); }
+
+static PyObject *option_value(zoption_id_t id) {
+  if (zoption_rows[id].type == ZOPTION_TEXT || zoption_rows[id].type == ZOPTION_LEVEL) {
+    char value[ZOPTION_TEXT_MAX + 1];
+    zoption_format(id, value, sizeof value);
+    return text(value);
+  }
+  return zpy.PyLong_FromUnsignedLongLong(zoption_number(id));
+}
+
+static PyObject *option_values(void) {
+  PyObject *dict = zpy.PyDict_New();
+  for (unsigned id = 0; dict != NULL && id < ZOPTION_ID_COUNT; id++) {
+    if (put(dict, zoption_rows[id].name, option_value((zoption_id_t)id))) continue;
+    zpy.Py_DecRef(dict);
+    dict = NULL;
+  }
+  return dict;
+}
+
+static PyObject *module_status(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  bool active = zboot_state() == ZBOOT_ACTIVE;
+  bool ours = active && zcollector_is_on();
+  char version[64];
+  strncpy(version, zpy.Py_GetVersion(), sizeof version - 1);
+  version[sizeof version - 1] = '\0';
+  version[strcspn(version, " ")] = '\0';
+  PyObject *why = zboot_reason()[0] != '\0' && !active ? text(zboot_reason()) : zpy_new_none();
+  PyObject *dict = zpy.PyDict_New();
+  bool made = dict != NULL;
+  made = made && put(dict, "active", zpy.PyBool_FromLong(active));
+  made = put(dict, "reason", why) && made;
+  made = made && put(dict, "collector", text(ours ? "zgc" : "stock"));
+  made = made && put(dict, "binding", text(zboot_binding()));
+  made = made && put(dict, "interpreter", text(version));
+  made = made && put(dict, "version", text(ZVERSION));
+  made = made && put(dict, "options", option_values());
+  if (!made && dict != NULL) zpy.Py_DecRef(dict);
+  return made ? dict : NULL;
+}
+
+static PyObject *module_stats(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  if (zboot_state() == ZBOOT_ACTIVE) zcollector_refresh_stats();
+  PyObject *dict = zpy.PyDict_New();
+  const char *name;
+  uint64_t value;
+  for (unsigned i = 0; dict != NULL && zstat_at(i, &name, &value); i++) {
+    if (put(dict, name, zpy.PyLong_FromUnsignedLongLong(value))) continue;
+    zpy.Py_DecRef(dict);
+    dict = NULL;
+  }
+  return dict;
+}
+
+static PyObject *describe_option(zoption_id_t id) {
+  const zoption_row_t *row = &zoption_rows[id];
+  char range[128];
+  zoption_describe_range(id, range, sizeof range);
+  PyObject *dict = zpy.PyDict_New();
+  bool made = dict != NULL && put(dict, "name", text(row->name)) &&
+              put(dict, "type", text(zoption_type_name(row->type))) &&
+              put(dict, "default", zpy.PyLong_FromUnsignedLongLong(row->fallback)) &&
+              put(dict, "range", text(range)) && put(dict, "help", text(row->help)) &&
+              put(dict, "value", option_value(id));
+  if (!made && dict != NULL) zpy.Py_DecRef(dict);
+  return made ? dict : NULL;
+}
+
+static PyObject *module_options(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  PyObject *list = zpy.PyList_New(0);
+  for (unsigned id = 0; list != NULL && id < ZOPTION_ID_COUNT; id++) {
+    PyObject *row = describe_option((zoption_id_t)id);
+    bool added = row != NULL && zpy.PyList_Append(list, row) == 0;
+    if (row != NULL) zpy.Py_DecRef(row);
+    if (added) continue;
+    zpy.Py_DecRef(list);
+    list = NULL;
+  }
+  return list;
+}
+
+static PyObject *module_enable(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  if (!require_active()) return NULL;
+  zcollector_switch(true);
+  return zpy_new_none();
+}
+
+static PyObject *module_disable(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  if (!require_active()) return NULL;
+  zcollector_switch(false);
+  return zpy_new_none();
+}
+
+static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *keywords) {
+  (void)self;
+  static char *names[] = {"wait", NULL};
+  int wait = 1;
+  if (!zpy.PyArg_ParseTupleAndKeywords(arguments, keywords, "|p:collect", names, &wait)) {
+    return NULL;
+  }
+  if (!require_active()) return NULL;
+  Py_ssize_t count = zcollector_collect_concurrently(wait);
+  return count < 0 ? NULL : zpy.PyLong_FromLong(count);
+}
+
+static PyObject *module_verify(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  if (!require_active()) return NULL;
+  Py_ssize_t count = zcollector_verify();
+  return count < 0 ? NULL : zpy.PyLong_FromLong(count);
+}
+
+static PyMethodDef functions[] = {
+    {"status", module_status, METH_NOARGS,
+     "status($module, /)\n--\n\n"
+     "Whether the library is at work here: active, reason (why not), collector ('zgc' or 'stock'),\n"
+     "binding, interpreter, version, options."},
+    {"stats", module_stats, METH_NOARGS,
+     "stats($module, /)\n--\n\n"
+     "Counters since the start of the process, as a dict of ints. Times in nanoseconds (_ns), sizes\n"
+     "in bytes. old_objects, running, pending_garbage, heap_used and heap_committed are of now."},
+    {"options", module_options, METH_NOARGS,
+     "options($module, /)\n--\n\nEvery option: name, type, default, range, help, value."},
+    {"enable", module_enable, METH_NOARGS,
+     "enable($module, /)\n--\n\n"
+     "Let this library do the full collections from now on. RuntimeError when it is not active."},
+    {"disable", module_disable, METH_NOARGS,
+     "disable($module, /)\n--\n\n"
+     "Let CPython's own collector do them, exactly as without the library."},
+    {"collect", (PyCFunction)(void (*)(void))module_collect, METH_VARARGS | METH_KEYWORDS,
+     "collect($module, /, wait=True)\n--\n\n"
+     "Start a concurrent full collection. With wait, return when all garbage that existed at the\n"
+     "call is reclaimed: the number of objects; other threads run meanwhile. Without, return 0 at\n"
+     "once. Use gc.collect() for a collection with the world stopped."},
+    {"verify", module_verify, METH_NOARGS,
+     "verify($module, /)\n--\n\n"
+     "Check the heap, and our collector against CPython's own, with the world stopped. Collects\n"
+     "garbage. Returns the number of old objects checked; RuntimeError when something is wrong."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "zgc",
+    "The zgcpreload library: a region-based heap and a concurrent full collection for CPython.", -1,
+    functions, NULL, NULL, NULL, NULL};
+
+PyObject *zmodule_init(void) { return zpy.PyModule_Create2(&definition, PYTHON_API_VERSION); }
