@@ -127,12 +127,13 @@ class ZgcRunRefusals(Case):
 
 
 class ZgcRunInstalled(Case):
-    """Under a prefix made by hand: bin/zgc-run, bin/zgc-options, lib/<machine>/libzgcpreload.so."""
+    """Under a prefix made by hand, laid out as `cmake --install` does it."""
 
     def setUp(self):
         super().setUp()
-        table = self.script("bin/zgc-options", f"#!/bin/sh\ncat <<'EOF'\n{TABLE}EOF\n")
-        self.zgc_run = shutil.copy(ZGC_RUN, os.path.dirname(table))
+        self.script("libexec/zgcpreload/zgc-options", f"#!/bin/sh\ncat <<'EOF'\n{TABLE}EOF\n")
+        os.mkdir(os.path.join(self.folder, "bin"))
+        self.zgc_run = shutil.copy(ZGC_RUN, os.path.join(self.folder, "bin"))
         self.library = os.path.join(self.folder, "lib", "some-machine", "libzgcpreload.so")
         os.makedirs(os.path.dirname(self.library))
         shutil.copy(some_library(), self.library)
@@ -224,10 +225,10 @@ class ZgcRunForReal(Case):
         table = os.path.join(os.path.dirname(LIB), "zgc-options")
         if not os.access(table, os.X_OK):
             self.skipTest("no zgc-options beside the library")
-        prefix = os.path.join(self.folder, "prefix")
-        os.makedirs(os.path.join(prefix, "bin"))
-        shutil.copy(table, os.path.join(prefix, "bin"))
-        zgc_run = shutil.copy(ZGC_RUN, os.path.join(prefix, "bin"))
+        for folder in ("build", "scripts"):
+            os.mkdir(os.path.join(self.folder, folder))
+        shutil.copy(table, os.path.join(self.folder, "build"))
+        zgc_run = shutil.copy(ZGC_RUN, os.path.join(self.folder, "scripts"))
         text = run(zgc_run, "--help").stdout
         for line in run(table).stdout.splitlines():
             name = line.split("\t")[0]
