@@ -102,9 +102,8 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
 }
 
 unsigned zdirector_pressure(void) {
-  uint64_t behind = growth() / trigger(); /* 1: just triggered */
-  if (behind >= ZDIRECTOR_STOP_WORLD) return ZDIRECTOR_STOP_WORLD;
-  return behind < 2 ? 1 : (unsigned)behind;
+  uint64_t grown = growth(), waiting = zstat_get(pending_garbage);
+  return (unsigned)((grown > waiting ? grown - waiting : 0) / trigger());
 }
 
 void zdirector_tick(void) {

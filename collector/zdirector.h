@@ -14,9 +14,10 @@ zcause_t zdirector_decide(void);
 void zdirector_note_start(void);
 void zdirector_note_end(uint64_t found, uint64_t reclaimed);
 
-/* How far garbage has outrun the collection under way: 1 on time; more: feed that many times as
- * much per safepoint; ZDIRECTOR_STOP_WORLD: collect with the world stopped. */
+/* How many times the trigger the old set has grown since the last collection, not counting garbage
+ * that only waits to be fed: how far promotion has outrun the collection under way. */
 unsigned zdirector_pressure(void);
+#define ZDIRECTOR_BEHIND 3
 #define ZDIRECTOR_STOP_WORLD 16
 
 /* On the collector thread, about once a second, without the GIL: looks at memory. */

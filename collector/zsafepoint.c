@@ -7,6 +7,7 @@
 #include "collector/zdriver.h"
 #include "collector/zfeed.h"
 #include "collector/zpromotion.h"
+#include "collector/ztype_registry.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -19,6 +20,7 @@
 #define ENUMERATE_FROM 20000    /* promotions before the first enumeration: small programs pay nothing */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
+#define BATCH_BEHIND 4          /* times larger when garbage outruns us */
 #define BATCH_MAX 200000
 #define YOUNG_LOG_NS 1000000000u
 
@@ -52,7 +54,7 @@ static struct {
 static bool fed_last_time;
 static size_t batch_size = BATCH_FIRST;
 static uint64_t promotions_seen; /* survivors moved into the oldest list before enumeration began */
-static bool enumerating;
+static bool enumerating, registry_started;
 static bool pending; /* a pending call is queued; any thread */
 
 static struct {
@@ -121,10 +123,19 @@ static int reported_generation(long generation) {
   return now.plan == PLAN_BATCH || now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
+/* Larger batches when garbage is made faster than it is fed. */
+static size_t batch_factor(void) {
+  unsigned pressure = zdirector_pressure();
+  if (pressure < ZDIRECTOR_BEHIND) return 1;
+  zstat_add(escalations, 1);
+  zlog_debug("gc,director", "escalation: batches x%u", BATCH_BEHIND);
+  return BATCH_BEHIND;
+}
+
 static void open_batch(void) {
   now.young_count = zgc_state.generations[0].count;
   zfeed_open();
-  now.batch = zfeed_components(zdriver_garbage(), batch_size * zdirector_pressure());
+  now.batch = zfeed_components(zdriver_garbage(), batch_size * batch_factor());
 }
 
 static void take_over(void) {
@@ -222,6 +233,14 @@ static void close_batch(PyObject *info) {
   if (zcomponents_left(zdriver_garbage()) == 0) finish_collection();
 }
 
+/* The registry's proofs run here, once, and not at start-up: small programs never come here. */
+static void start_enumerating(void) {
+  if (enumerating) return;
+  enumerating = true;
+  if (!registry_started) ztype_registry_start();
+  registry_started = true;
+}
+
 /* Survivors of a young collection are promoted at once: garbage among old objects is cheap to find,
  * and a generation 1 collection would be the longest pause left. */
 static void promote(void) {
@@ -229,7 +248,7 @@ static void promote(void) {
   if (!enumerating) promotions_seen += (uint64_t)zgc_state.generations[0].threshold;
   if (!zgc_list_is_empty(survivors)) zgc_list_splice(list_of(1), list_of(ZGC_GENERATIONS - 1));
   zgc_state.generations[1].count = 0;
-  if (!enumerating && promotions_seen > ENUMERATE_FROM) enumerating = true;
+  if (!enumerating && promotions_seen > ENUMERATE_FROM) start_enumerating();
 }
 
 static void serve_deferred(uint64_t deadline) {
@@ -403,13 +422,13 @@ Py_ssize_t zsafepoint_stock_collect(int generation) {
 }
 
 bool zsafepoint_now(void) {
-  enumerating = true;
+  start_enumerating();
   return call_collect(0, CALLER_SAFEPOINT) >= 0;
 }
 
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
-  enumerating = true;
+  start_enumerating();
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
   Py_ssize_t count = call_collect(0, CALLER_FULL);
