@@ -28,7 +28,7 @@ def arguments(argv):
                         help="'stock', or NAME=VALUE settings that go with the preload (stock)")
     parser.add_argument('--b', default='', metavar='SETTINGS', help='the same for side B (preload)')
     parser.add_argument('--lib', metavar='PATH', help='the library; default: the one beside '
-                                                          'these tools, or $ZGC_LIBRARY')
+                                                          'these tools, or $ZGC_LIB')
     parser.add_argument('--warmup', type=int, default=1, metavar='N',
                         help='uncounted runs of side A at first, to fill caches (1)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS', help='limit for one run')

@@ -122,4 +122,6 @@ def nothing(log):
     if log.strange:
         return ('no line of a zgcpreload log among %d lines, the first: %s'
                 % (log.strange, log.examples[0]))
+    if log.cut:
+        return 'no line of a zgcpreload log, only a part of one line or binary data'
     return 'the log is empty (was the library active, and ZGC_LOG set?)'

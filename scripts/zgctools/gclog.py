@@ -109,7 +109,7 @@ class Reader:
             if text.strip('\0\r\n \t'):
                 self.log.strange += 1
                 if len(self.log.examples) < 3:
-                    self.log.examples.append(text.strip()[:120])
+                    self.log.examples.append(printable(text.strip()[:100]))
             return None
         self.log.lines += 1
         self.place(line)
@@ -221,6 +221,11 @@ def take_exit(process, line):
 TAKE = {'init': take_init, 'start': take_start, 'phases': take_phase, 'types': take_types,
         'young': take_young, '': take_end, 'fault': take_fault, 'director': take_decision,
         'exit': take_exit}
+
+
+def printable(text):
+    """Damaged lines must not write control characters to a terminal."""
+    return ''.join(c if c.isprintable() else '?' for c in text)
 
 
 def open_log(path):

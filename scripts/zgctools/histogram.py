@@ -59,14 +59,14 @@ class Histogram:
         """How many values are certainly at least ns."""
         return sum(number for index, number in self.counts.items() if low_of(index) >= ns)
 
-    def bars(self, per_decade=5):
-        """(low, high, count) in equal steps of the logarithm, empty ones between included."""
+    def bars(self, marks=(1, 1.5, 2, 3, 5, 7)):
+        """(low, high, count) between round numbers in every power of ten, empty ones between
+        included."""
         if not self.count:
             return []
-        step = 10.0 ** (1.0 / per_decade)
-        edges = [1.0]
-        while edges[-1] <= self.longest:
-            edges.append(edges[-1] * step)
+        edges = [mark * 10 ** power for power in range(15) for mark in marks]
+        edges = edges[:next((i for i, edge in enumerate(edges) if edge > self.longest),
+                            len(edges) - 1) + 1]
         bars = [[low, high, 0] for low, high in zip(edges, edges[1:])]
         place = 0
         for index in sorted(self.counts):

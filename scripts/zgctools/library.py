@@ -19,8 +19,8 @@ def candidates():
 
 
 def find(given=None):
-    """Path of the library: the one given, $ZGC_LIBRARY, or the one these tools belong to."""
-    named = given or os.environ.get('ZGC_LIBRARY')
+    """Path of the library: the one given, $ZGC_LIB, or the one these tools belong to."""
+    named = given or os.environ.get('ZGC_LIB')
     if named:
         if not os.path.isfile(named):
             raise ToolError('no library at %s' % named)

@@ -64,7 +64,7 @@ def pauses_over_time(stats, limit):
 
 def histogram(stats):
     caption = 'Both scales are logarithmic.'
-    if stats.young_count and not any(p.young_pauses.count for p in stats.log.processes):
+    if not stats.young_listed:
         caption += (' Without the young collections, which are logged one by one only with '
                     'ZGC_LOG_LEVEL=debug.')
     chart = Chart('Pauses by length', Axis('pause', lambda ns: units.duration(ns / 1e9), log=True),

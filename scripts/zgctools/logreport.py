@@ -95,7 +95,7 @@ def headline(stats):
 
 
 def text_histogram(histogram, width=40):
-    bars = histogram.bars(per_decade=3)
+    bars = histogram.bars((1, 2, 5))
     most = max((number for _, _, number in bars), default=1)
     lines = []
     for low, high, number in bars:
@@ -123,11 +123,13 @@ def terminal(stats, verdicts, each=False):
     if stats.phases:
         parts.append(render_table(PHASE_HEADS, phase_rows(stats)))
     if stats.pauses.count:
-        parts.append('pauses\n' + text_histogram(stats.pauses))
+        parts.append('pauses%s\n%s' % (
+            '' if stats.young_listed else ' (young collections are listed at debug level only)',
+            text_histogram(stats.pauses)))
     if stats.types:
         parts.append('garbage by type (the types the log names)\n' + render_table(
             ['type', '>objects'], [[n, units.count(c)] for n, c in stats.types[:10]]))
-    if each:
+    if each and stats.collections:
         parts.append(render_table(COLLECTION_HEADS, map(collection_row, stats.collections)))
     said = ['advice: ' + sentence for sentence in advice.of(stats)]
     said += ['note: ' + sentence for sentence in damage(log)]

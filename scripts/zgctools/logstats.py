@@ -90,6 +90,11 @@ class Stats:
             pauses.merge(process.young_pauses)
         return pauses
 
+    @property
+    def young_listed(self):
+        """Whether the young collections, if any, are in the histogram."""
+        return not self.young_count or any(p.young_pauses.count for p in self.log.processes)
+
     def garbage_types(self):
         """[(type, objects)], most first."""
         found = {}

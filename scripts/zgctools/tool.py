@@ -40,6 +40,8 @@ def note(text):
 
 def run(name, main):
     """Run main(argv) -> exit code as a program."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors='replace')    # a damaged log on a terminal that is not UTF-8
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()
