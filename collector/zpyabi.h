@@ -109,6 +109,8 @@ static inline void *zpyabi_word(const void *object, ptrdiff_t offset) { /* racy 
 }
 
 enum { /* the same in every layout served */
+  ZPYABI_MANAGED_DICT = -24,
+  ZPYABI_VALUES_311 = -32,
   ZPYABI_VAR_SIZE = 16,
   ZPYABI_LIST_ITEMS = 24,
   ZPYABI_TUPLE_ITEMS = 24,
@@ -119,6 +121,10 @@ enum { /* the same in every layout served */
   ZPYABI_KEYS_ENTRIES = 24,
   ZPYABI_KEYS_INDICES = 32,
   ZPYABI_KEYS_GENERAL = 0, /* kind: entries are hash, key, value; else key, value */
+  ZPYABI_DICT_USED = 16,
+  ZPYABI_ODICT_FIRST = 48,
+  ZPYABI_ODICT_NODE_NEXT = 16,
+  ZPYABI_ODICT_NODE_SIZE = 32,
   ZPYABI_SET_MASK = 32,
   ZPYABI_SET_TABLE = 40,
   ZPYABI_DEQUE_LEFT_BLOCK = 24,

@@ -1,5 +1,6 @@
 #include "collector/ztype_registry.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #define POOL_BYTES (256 * ZK)
 
 const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
+bool zwalker_values_hide_dict;
 
 /* Open addressing; a reader that holds the old table while a larger one is published finds less,
  * never something wrong. Old tables are kept: readers have no way to say they are done. */
@@ -200,7 +202,11 @@ static void prove_on(ztype_t *entry, PyObject *instance) {
   bool complete = zwalker_walk(instance, entry, edges_add, &walked);
   if (!complete || expected.overflow || walked.overflow) return;
   entry->proofs_left--;
-  if (!edges_equal(&expected, &walked)) make_deferred(entry, "its walker differs from tp_traverse");
+  if (edges_equal(&expected, &walked)) return;
+  char why[96];
+  snprintf(why, sizeof why, "its walker finds %zu references, tp_traverse %zu, or other ones",
+           walked.count, expected.count);
+  make_deferred(entry, why);
 }
 
 /* -- describing a type -------------------------------------------------------------------------------- */
@@ -366,8 +372,9 @@ static const char sample_program[] =
     "    target = O()\n"
     "    dq = _collections.deque(O() for _ in range(200)); dq.rotate(70)\n"
     "    od = _collections.OrderedDict({O(): O(), 'k': O()}); od.x = O()\n"
-    "    PLAIN, LIST, TUPLE, DICT, SET, DEQUE = range(1, 7)\n"
-    "    return [(SET, gone(1, 0)), (DICT, {}),\n"
+    "    PLAIN, LIST, TUPLE, DICT, SET, DEQUE, ODICT = range(1, 8)\n"
+    "    seen = Attrs(3); seen.__dict__\n"
+    "    return [(SET, gone(1, 0)), (DICT, {}), (PLAIN, seen),\n"
     "        (LIST, [O(), O()]), (LIST, []), (TUPLE, (O(), O())),\n"
     "        (DICT, {'a': O(), 'b': O()}), (DICT, {O(): O(), 1: O()}), (DICT, holed(40)),\n"
     "        (DICT, {str(i): O() for i in range(300)}), (DICT, O.__dict__.copy()),\n"
@@ -378,7 +385,7 @@ static const char sample_program[] =
     "        (TUPLE, fill(Named([O(), O(), O()]), x=O())), (LIST, fill(Listed([O()]), extra=O())),\n"
     "        (DICT, fill(Mapped(a=O()), x=O())),\n"
     "        (DEQUE, dq), (DEQUE, _collections.deque()), (DEQUE, _collections.deque([O()], 3)),\n"
-    "        (DICT, od), (DICT, _collections.defaultdict(function(), {O(): O()})),\n"
+    "        (ODICT, od), (ODICT, _collections.OrderedDict()), (DICT, _collections.defaultdict(function(), {O(): O()})),\n"
     "        (PLAIN, f), (PLAIN, f.__closure__[0]), (PLAIN, P.__dict__['x']),\n"
     "        (PLAIN, fill(classmethod(function()), x=O())),\n"
     "        (PLAIN, fill(staticmethod(function()), x=O())),\n"
@@ -418,6 +425,15 @@ static void find_set_dummy(PyObject *set) {
   }
 }
 
+/* Until gh-130327 was fixed in 3.13.x, tp_traverse did not report the __dict__ of an instance whose
+ * inline values are valid. */
+static void find_hidden_dict(PyObject *instance) {
+  const void *dict = zpyabi_word(instance, ZPYABI_MANAGED_DICT);
+  edges_from_traverse(instance, zpyabi_read_type(zpyabi_type(instance)).traverse, &expected);
+  zwalker_values_hide_dict = zpyabi_layout->attributes == ZPYABI_ATTRIBUTES_313 && dict != NULL &&
+                             !edges_take(&expected, dict);
+}
+
 static void learn_all(PyObject *samples) {
   Py_ssize_t count = zpy.PyList_Size(samples);
   for (Py_ssize_t i = 0; i < count; i++) {
@@ -426,6 +442,7 @@ static void learn_all(PyObject *samples) {
     PyObject *sample = zpy.PyTuple_GetItem(pair, 1);
     if (i == 0) find_set_dummy(sample);
     if (i == 1) zwalker_empty_keys[0] = zpyabi_word(sample, ZPYABI_DICT_KEYS);
+    if (i == 2) find_hidden_dict(sample);
     zpyabi_type_t t = zpyabi_read_type(zpyabi_type(sample));
     if (kind == ZTYPE_PLAIN && (t.flags & ZPYABI_FLAG_HEAPTYPE) && t.cached_keys != NULL &&
         subtype_traverse == NULL) {

@@ -19,7 +19,8 @@ typedef enum {
   ZTYPE_TUPLE,
   ZTYPE_DICT,
   ZTYPE_SET,
-  ZTYPE_DEQUE
+  ZTYPE_DEQUE,
+  ZTYPE_ODICT
 } ztype_kind_t;
 
 #define ZTYPE_FIELDS_MAX 120

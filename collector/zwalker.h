@@ -20,6 +20,9 @@ typedef void (*zwalker_visit_t)(void *context, void *reference);
 #define ZWALKER_EMPTY_KEYS 2
 extern const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
 
+/* tp_traverse of this interpreter skips the dict of an instance with valid inline values. */
+extern bool zwalker_values_hide_dict;
+
 typedef struct {
   const char *start, *end;
 } zwalker_bounds_t;
@@ -102,6 +105,22 @@ static zalways_inline bool zwalker_dict(const void *dict, zwalker_visit_t visit,
   return true;
 }
 
+/* Its nodes hold, and tp_traverse reports, a second reference to each key. */
+static zalways_inline bool zwalker_odict(const void *odict, zwalker_visit_t visit, void *context) {
+  const char *node = zpyabi_word(odict, ZPYABI_ODICT_FIRST);
+  size_t count = (size_t)zpyabi_word(odict, ZPYABI_DICT_USED);
+  for (; node != NULL && count > 0; count--) {
+    zwalker_bounds_t bounds;
+    if (!zwalker_bounds(node, &bounds) ||
+        (size_t)(bounds.end - node) < ZPYABI_ODICT_NODE_SIZE) {
+      return false;
+    }
+    zwalker_words(node, bounds.end, 1, sizeof(void *), visit, context);
+    node = zpyabi_word(node, ZPYABI_ODICT_NODE_NEXT);
+  }
+  return zwalker_dict(odict, visit, context);
+}
+
 static zalways_inline bool zwalker_set(const void *set, zwalker_visit_t visit, void *context) {
   const char *table = zpyabi_word(set, ZPYABI_SET_TABLE);
   size_t mask = (size_t)zpyabi_word(set, ZPYABI_SET_MASK);
@@ -139,11 +158,11 @@ static zalways_inline bool zwalker_deque(const void *deque, zwalker_visit_t visi
 static zalways_inline bool zwalker_attributes(const char *object, const ztype_t *type,
                                               zwalker_visit_t visit, void *context) {
   const char *values = NULL;
-  void *dict = zpyabi_word(object, -24);
+  void *dict = zpyabi_word(object, ZPYABI_MANAGED_DICT);
   size_t count = 0;
   switch (zpyabi_layout->attributes) {
     case ZPYABI_ATTRIBUTES_311:
-      values = zpyabi_word(object, -32);
+      values = zpyabi_word(object, ZPYABI_VALUES_311);
       break;
     case ZPYABI_ATTRIBUTES_312:
       if ((uintptr_t)dict & 1) {
@@ -158,6 +177,7 @@ static zalways_inline bool zwalker_attributes(const char *object, const ztype_t 
           values = NULL;
         } else {
           count = zload_relaxed((const uint8_t *)values + ZPYABI_VALUES_CAPACITY);
+          if (zwalker_values_hide_dict) dict = NULL;
         }
       }
       break;
@@ -218,6 +238,8 @@ static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
       return zwalker_set(object, visit, context) && complete;
     case ZTYPE_DEQUE:
       return zwalker_deque(object, visit, context) && complete;
+    case ZTYPE_ODICT:
+      return zwalker_odict(object, visit, context) && complete;
   }
   return false;
 }
