@@ -40,6 +40,14 @@ def environment(library=None, options=None):
     return env
 
 
+def busy_note():
+    """A warning where other work disturbs the figures; "" on a quiet machine."""
+    load, cpus = os.getloadavg()[0], os.cpu_count()
+    if load < cpus / 2:
+        return ""
+    return f"note: this machine is busy (load {load:.1f} on {cpus} CPUs); times are not reliable"
+
+
 def how_it_ended(returncode):
     if returncode < 0:
         return f"killed by {signal.Signals(-returncode).name}"

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from _benches import BENCHES
-from _runner import DEFAULT_LIBRARY, RunFailed, run
+from _runner import DEFAULT_LIBRARY, RunFailed, busy_note, run
 
 DEFAULT_PYTHON = "/usr/bin/python3.11"
 SIDES = ("stock", "preload")
@@ -192,6 +192,8 @@ def command_run(options):
     if not options.lib.is_file():
         sys.exit(f"bench.py: no library at {options.lib}; build it with "
                  "`cmake -B build && cmake --build build`, or name one with --lib")
+    if busy_note():
+        say(busy_note())
     outcomes = []
     for bench in benches:
         outcome = run_rounds(bench, options)

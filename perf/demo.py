@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from _runner import DEFAULT_LIBRARY, RunFailed, run
+from _runner import DEFAULT_LIBRARY, RunFailed, busy_note, run
 
 # (what, metric, unit)
 ROWS = (
@@ -90,7 +90,7 @@ def parse_arguments():
                         help="the library (default: %(default)s)")
     parser.add_argument("--objects", default="2M", metavar="N",
                         help="live objects (default: %(default)s)")
-    parser.add_argument("--steps", default="700k", metavar="N",
+    parser.add_argument("--steps", default="500k", metavar="N",
                         help="requests to serve (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=300, metavar="S",
                         help="give up on a run after this many seconds (default: %(default)s)")
@@ -101,11 +101,14 @@ def main():
     options = parse_arguments()
     if not options.lib.is_file():
         sys.exit(f"demo: no library at {options.lib}; scripts/demo builds it")
+    note = busy_note()
     stock = measure("without the library", options, None)
     preload = measure("with the library", options, options.lib)
     print(f"\n{options.steps} requests to a server with {options.objects} live objects, "
           f"Python {stock['python']}\n")
     print_table(stock["metrics"], preload["metrics"])
+    if note:
+        print("\n" + note)
     print("\n" + conclusion(stock["metrics"], preload["metrics"]))
 
 
