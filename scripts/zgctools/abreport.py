@@ -29,6 +29,10 @@ def interval_text(paired):
     return '%s - %s' % (ratio_text(paired.low), ratio_text(paired.high))
 
 
+def pairs_text(compared):
+    return '%d pair%s of runs' % (compared.pairs, '' if compared.pairs == 1 else 's')
+
+
 def terminal(compared, heading):
     table = Table('metric', '>A', '>B', '>B/A', '>%d %% interval' % round(compared.confidence * 100),
                   'B is')
@@ -37,8 +41,8 @@ def terminal(compared, heading):
                   row.metric.show(row.paired.b_median), ratio_text(row.paired.ratio),
                   interval_text(row.paired), row.verdict)
     lines = [heading] + ['%s: %s' % (side.key.upper(), side.label) for side in compared.sides]
-    lines += ['', str(table), '', '%d pairs; A and B are medians, B/A the median of the paired '
-                                  'ratios with its bootstrap interval.' % compared.pairs]
+    lines += ['', str(table), '', '%s; A and B are medians, B/A the median of the paired ratios '
+                                  'with its bootstrap interval.' % pairs_text(compared)]
     lines += ['warning: ' + warning for warning in compared.warnings()]
     return '\n'.join(lines)
 
@@ -86,10 +90,10 @@ def html(compared, heading, command):
           row.metric.show(row.paired.b_median), ratio_text(row.paired.ratio),
           interval_text(row.paired), Markup(scale.draw(row)),
           (row.verdict, WORDS.get(row.verdict, 'none'))] for row in rows])
-    page.paragraph('%d pairs of runs, the sides taking turns. A and B are medians; B/A is the median '
+    page.paragraph('%s, the sides taking turns. A and B are medians; B/A is the median '
                    'of the paired ratios with its %d %% bootstrap interval. "No difference shown": '
                    'the interval holds 1, or chance alone gives such runs more than once in a '
-                   'hundred comparisons.' % (compared.pairs, round(compared.confidence * 100)))
+                   'hundred comparisons.' % (pairs_text(compared), round(compared.confidence * 100)))
     latency = latency_chart(rows)
     if latency:
         page.heading('Latency')

@@ -59,6 +59,11 @@ def rule_pause(stats):
     if longest is None or longest < 1e-3:
         return None
     if young is not None and young == longest:
+        mean = stats.young_total / stats.young_count if stats.young_total else None
+        if mean and young > 30 * mean:
+            return ('The longest pause, %s, is a young collection far above their mean of %s: a '
+                    'burst of surviving objects, or a thread that had to wait for a processor.'
+                    % (units.duration(young), units.duration(mean)))
         return ('The longest pause, %s, is a young collection. A lower ZGC_YOUNG makes young '
                 'collections shorter and more frequent.' % units.duration(young))
     listed = [(seconds, name, one.number) for one in concurrent for name, seconds, _ in one.phases
@@ -73,11 +78,10 @@ def rule_pause(stats):
 
 def rule_deferred(stats):
     deferred = sum(row.total for row in stats.phases if row.name == 'Pause Defer')
-    pauses = sum(row.total for row in stats.phases if row.pause)
-    if deferred > 0.05 and deferred > 0.5 * pauses:
+    if deferred > 0.05 and stats.pause_total and deferred > 0.5 * stats.pause_total:
         return ('%s of the pause time went into types that only their own tp_traverse can read '
                 '(Pause Defer): mostly containers of C extensions.'
-                % units.percent(deferred / pauses))
+                % units.percent(deferred / stats.pause_total))
 
 
 def rule_false_candidates(stats):
@@ -90,15 +94,16 @@ def rule_false_candidates(stats):
 
 
 def rule_growth(stats):
-    """A live heap that only grows."""
+    """A live heap that only grows, and not just while the program loads its data."""
     for process in stats.log.processes:
         after = [(one.ended, one.heap_after) for one in process.ordered()
                  if one.complete and one.heap_after]
-        if len(after) < 5:
+        if len(after) < 5 or after[-1][0] - after[0][0] < 10:
             continue
+        middle = next(heap for at, heap in after if at >= (after[0][0] + after[-1][0]) / 2)
         first, last = after[0][1], after[-1][1]
         rising = sum(1 for (_, a), (_, b) in zip(after, after[1:]) if b > a)
-        if last > 1.5 * first and rising >= 0.9 * (len(after) - 1):
+        if last > 1.5 * first and last > 1.2 * middle and rising >= 0.9 * (len(after) - 1):
             return ('The heap after collections rose from %s to %s in %s, with hardly a step down: '
                     'live data, which no collector can free (a cache without limit, a list that '
                     'only grows?).' % (units.size(first), units.size(last),

@@ -41,7 +41,7 @@ def arguments(argv):
     limits = parser.add_argument_group('budgets (exit status 1 when one is missed)')
     for row in budget.TABLE:
         limits.add_argument(row.flag, type=kind_of(row), metavar='LIMIT', help=row.what)
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def read_input(paths):

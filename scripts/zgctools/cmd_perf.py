@@ -44,7 +44,7 @@ def arguments(argv):
                         help='an option of the library; may be repeated')
     parser.add_argument('--stock', action='store_true', help='run without the preload')
     parser.add_argument('--lib', metavar='PATH', help='the library')
-    chosen = parser.parse_args(own)
+    chosen = parser.parse_intermixed_args(own)
     check(parser, chosen, command)
     return chosen, command
 

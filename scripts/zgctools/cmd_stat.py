@@ -71,7 +71,7 @@ def arguments(argv):
     parser.add_argument('--all', action='store_true', help='every counter by its name')
     parser.add_argument('--json', action='store_true', help='one JSON object per line')
     parser.add_argument('--list', action='store_true', help='pids that keep a page')
-    chosen = parser.parse_args(argv)
+    chosen = parser.parse_intermixed_args(argv)
     if not chosen.list:
         check(parser, chosen)
     return chosen

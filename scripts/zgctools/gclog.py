@@ -126,7 +126,7 @@ class Reader:
         if opening:
             self.begin()
             self.process.version, pid, self.process.python, self.process.binding = opening.groups()
-            self.process.pid = int(pid)
+            self.process.pid = int(pid) if pid else None
         elif self.process is None or (self.between_files and line.uptime < (self.process.last or 0)):
             # A rotated file without its predecessor, or one of some other process.
             self.begin()
@@ -215,7 +215,7 @@ def take_decision(process, line):
 
 def take_exit(process, line):
     process.exit = process.exit or {}
-    process.exit.update(re.findall(r'(\w+)=(\S+)', line.body))
+    process.exit.update(re.findall(r'([a-z_]+)[= ](\S+)', line.body))
 
 
 TAKE = {'init': take_init, 'start': take_start, 'phases': take_phase, 'types': take_types,

@@ -15,7 +15,7 @@ NUMBERED = re.compile(r'GC\((\d+)\) (.*)$')
 TITLE = re.compile(r'(Full Collection|Pause Full) \((.+?)\)(?= |$)')
 PHASE = re.compile(r'((?:Concurrent|Pause) .*?) (\d+(?:\.\d+)?)ms(?: (.*))?$')
 TYPE = re.compile(r'(.+?) (\d+)(?: |$)')
-VERSION = re.compile(r'zgcpreload (\S+) pid (\d+) python (\S+)(?: binding (\S+))?')
+VERSION = re.compile(r'zgcpreload (\S+)(?: pid (\d+))? python (\S+)(?:.*? binding (\S+))?')
 OPTION = re.compile(r'option (\w+)=(.*)$')
 ARROW = '->'
 

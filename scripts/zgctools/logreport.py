@@ -45,7 +45,8 @@ def collection_row(one):
 
 
 def process_line(process):
-    who = 'pid %s' % process.pid if process.pid else 'process without opening line'
+    who = ('pid %s' % process.pid if process.pid else 'process without opening line'
+           if process.headless else 'process')
     parts = [who]
     if process.version:
         parts.append('zgcpreload %s, Python %s' % (process.version, process.python))

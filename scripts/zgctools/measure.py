@@ -83,6 +83,15 @@ class Launched:
         except (OSError, SyntaxError, ValueError):
             return {'error': 'the launcher ended without a report'}
 
+    def refused_library(self):
+        """What the dynamic linker says of a library that it cannot load; the program runs on
+        without it, which must not pass for a measurement."""
+        with open(self.err, encoding='utf-8', errors='replace') as source:
+            for line in source:
+                if 'cannot be preloaded' in line:
+                    return line.strip()
+        return None
+
     def tail(self, lines=12):
         with open(self.err, encoding='utf-8', errors='replace') as source:
             return ''.join(source.readlines()[-lines:]).strip()
@@ -117,6 +126,9 @@ def finish(run, launched, command):
     said = launched.said()
     if 'error' in said:
         raise ToolError('cannot run %s: %s' % (command[0], said['error']))
+    refused = launched.refused_library()
+    if refused:
+        raise ToolError(refused)
     run.status = said['status']
     run.output = digest(launched.out)
     run.errors = launched.tail()
