@@ -16,7 +16,9 @@ typedef struct {
 } zhandle_entry_t;
 
 /* WEAK: no reference from the program is left, the handle lives on (with one count, ours) because
- * weak references to it exist and its body may still be reachable. Not a root. */
+ * weak references to it exist and its body may still be reachable. Not a root. Its word has the
+ * suspect bit, so that a use of the handle, found again through a weak reference while a mark runs,
+ * is heard of: its body need not be in the snapshot. */
 enum { ZHANDLE_FREE = 1, ZHANDLE_WEAK = 2 };
 
 typedef struct {

@@ -1,0 +1,164 @@
+/* The managed heap's collector: phases, pauses, requests. One collection runs at a time.
+ *
+ *   phase            on                    does
+ *   PREPARE          collector thread      clears live maps
+ *   MARK_START       pause                 new collection number, flips mark colours, retires eden pages
+ *   MARK             collector threads     roots, follow; weak entries
+ *   MARK_END         pause                 nothing left to follow? weak entries of dead bodies end here
+ *   SELECT           collector thread      drops old forwardings, finds dead references, builds the sets
+ *   RELOCATE_START   pause                 flips remap colours
+ *   RELOCATE         collector threads     registers promoted pages, moves bodies
+ *   FINISH           collector thread      gives memory back, statistics
+ *
+ * A pause is run by whoever holds the GIL, at a safepoint: the entry of an accessor, an allocation's
+ * slow path, or a pending call (zmanaged_host_t.request_safepoint asks for one). The collector thread
+ * never takes the GIL. What a pause does takes the same time whatever the heap: three of them are a
+ * few stores, the mark's end follows at most ZMANAGED_PAUSE_BODIES bodies and looks at no more than
+ * ZMANAGED_WEAK_MAX weak entries; what is left over is marked concurrently and the pause tried again.
+ *
+ * Each phase ends by storing the next one, and can be started again from its beginning: that is how a
+ * forked child takes up the collection that its parent had under way. Collector threads park at yield
+ * points, holding nothing, while zmanaged_stop_world lasts.
+ *
+ * Addresses of bodies must not be kept across a safepoint. */
+#ifndef COLLECTOR_ZMANAGED_H
+#define COLLECTOR_ZMANAGED_H
+
+#include "barrier/zbarrier_inline.h"
+#include "collector/zmark.h"
+#include "collector/zrelocate.h"
+#include "heap/zhandle_table.h"
+#include "heap/zpyref_table.h"
+
+#define ZMANAGED_WEAK_MAX 2048
+#define ZMANAGED_PAUSE_BODIES 256
+
+#define ZMANAGED_PHASES(X)  \
+  X(IDLE, "idle")           \
+  X(PREPARE, "prepare")     \
+  X(MARK_START, "mark start") \
+  X(MARK, "mark")           \
+  X(MARK_END, "mark end")   \
+  X(SELECT, "select")       \
+  X(RELOCATE_START, "relocate start") \
+  X(RELOCATE, "relocate")   \
+  X(FINISH, "finish")
+
+typedef enum {
+#define X(id, name) ZMANAGED_##id,
+  ZMANAGED_PHASES(X)
+#undef X
+} zmanaged_phase_t;
+
+/* What the collector needs from preload/ (or a test). All but request_safepoint: GIL. */
+typedef struct {
+  void (*request_safepoint)(void);       /* any thread */
+  bool (*weak_is_held)(void *object);    /* has the program got hold of a weak handle again? */
+  void (*weak_hide)(void *object);       /* pause: from now on nobody can; no Python may run */
+  void (*weak_finish)(void *object);     /* later: weak references are told, the handle ends */
+  void (*release)(void *object);         /* drops a reference that a dead body held */
+  void (*touch)(zhandle_entry_t *entry); /* a suspect entry is used */
+  void (*before_mark)(void);             /* pause, full collections: choose suspects */
+  void (*after_mark)(void);              /* pause, full collections */
+} zmanaged_host_t;
+
+extern uint32_t zmanaged_poll_wanted;
+
+/* capacity in bytes; threads that mark and move, 0 = automatic. GIL. */
+bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *host);
+bool zmanaged_is_started(void);
+
+/* A new body: zeroed, header and length set; 0 when memory is short (then zmanaged_stall). GIL; no
+ * safepoint. length only for shapes that are not fixed. */
+zaddress_t zmanaged_alloc(const zshape_t *shape, uint64_t length);
+/* Same for sizes that fit the current page; 0 otherwise. */
+static inline zaddress_t zmanaged_try_alloc_fixed(const zshape_t *shape);
+
+/* A safepoint: runs a wanted pause, and a slice of releases. GIL. May run Python code. */
+void zmanaged_safepoint(void);
+static inline void zmanaged_poll(void) {
+  if (zunlikely(zload_relaxed(&zmanaged_poll_wanted) != 0)) zmanaged_safepoint();
+}
+
+/* Asks for a collection; a ticket for zmanaged_is_done. Any thread. */
+uint64_t zmanaged_request(zgeneration_t generation, const char *cause);
+bool zmanaged_is_done(uint64_t ticket);
+/* Waits a little for progress: a pause wanted, or a collection finished. GIL not held. */
+void zmanaged_wait(void);
+/* Runs a requested collection on the calling thread when no collector thread can be had. GIL. */
+void zmanaged_run_if_stuck(void);
+
+/* Is there something for zmanaged_release_some? */
+bool zmanaged_has_releases(void);
+/* Drops references of dead bodies for about `ns`; GIL, runs Python code. True when nothing is left. */
+bool zmanaged_release_some(uint64_t ns);
+
+zmanaged_phase_t zmanaged_phase(void);
+const char *zmanaged_phase_name(zmanaged_phase_t phase);
+
+void zmanaged_fork_prepare(void);
+void zmanaged_fork_parent(void);
+void zmanaged_fork_child(void);
+
+/* Collector threads park until resume; for verification and tests. GIL. */
+void zmanaged_stop_world(void);
+void zmanaged_resume_world(void);
+
+/* ---- statistics ------------------------------------------------------------------------------ */
+
+#define ZMANAGED_STATS(X)                                                   \
+  X(young_collections)                                                      \
+  X(full_collections)                                                       \
+  X(pauses)                                                                 \
+  X(pause_max_ns)                                                           \
+  X(pause_total_ns)                                                         \
+  X(young_concurrent_ns)                                                    \
+  X(full_concurrent_ns)                                                     \
+  X(marked_bodies)          /* over all time */                             \
+  X(marked_bytes)                                                           \
+  X(relocated_pages)        /* units evacuated or slid, over all time */    \
+  X(in_place_pages)                                                         \
+  X(freed_pages)            /* units freed because nothing in them lived */ \
+  X(promoted_pages)         /* units that became old where they are */      \
+  X(released_references)    /* Python references of dead bodies */          \
+  X(weak_ended)                                                             \
+  X(cycle_groups)           /* groups handed to Python's gc */              \
+  X(allocation_stalls)                                                      \
+  X(stall_total_ns)                                                         \
+  X(used_bytes)             /* in pages, now */                             \
+  X(resident_bytes)                                                         \
+  X(capacity_bytes)                                                         \
+  X(live_bytes)             /* after the last full collection */            \
+  X(handles)                                                                \
+  X(weak_handles)                                                           \
+  X(python_references)                                                      \
+  X(faults)                                                                 \
+  X(verified_bodies)
+
+typedef struct {
+#define X(field) uint64_t field;
+  ZMANAGED_STATS(X)
+#undef X
+} zmanaged_stats_t;
+
+extern zmanaged_stats_t zmanaged_stat_values;
+void zmanaged_stats_read(zmanaged_stats_t *stats);
+
+/* Pauses by kind (MARK_START, MARK_END, RELOCATE_START) in log-linear buckets: 8 per power of 2. */
+#define ZMANAGED_PAUSE_BUCKETS 256
+extern uint64_t zmanaged_pauses[3][ZMANAGED_PAUSE_BUCKETS];
+uint64_t zmanaged_pause_bucket_ns(unsigned bucket); /* upper bound */
+
+/* ---- allocation's fast path ------------------------------------------------------------------- */
+
+extern zbody_page_t *zmanaged_eden_small; /* GIL */
+
+static inline zaddress_t zmanaged_try_alloc_fixed(const zshape_t *shape) {
+  zbody_page_t *page = zmanaged_eden_small;
+  if (zunlikely(page == NULL)) return zaddress(0);
+  zaddress_t body = zbody_page_bump(page, shape->size);
+  if (zlikely(!zaddress_is_null(body))) zstore_relaxed(&zbody_header(body)->shape, shape->id);
+  return body;
+}
+
+#endif

@@ -1,0 +1,11 @@
+/* Verify mode of the managed heap: with the world stopped, everything reachable is walked and checked
+ * against what the current phase promises. */
+#ifndef COLLECTOR_ZMANAGED_VERIFY_H
+#define COLLECTOR_ZMANAGED_VERIFY_H
+
+#include "heap/base/zbase.h"
+
+/* Bodies checked. False, with a message, where something is wrong. GIL, collector threads parked. */
+bool zmanaged_verify(uint64_t *bodies, char *message, size_t size);
+
+#endif
