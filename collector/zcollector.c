@@ -174,9 +174,8 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
   if (*zgc_state.collecting) return 0;
   if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
   if (wait && !promote_everything()) return -1;
-  zdirector_note_start();
   uint64_t before = zstat_get(reclaimed);
-  if (!zdriver_request(ZCAUSE_EXPLICIT)) {
+  if (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
     if (zdriver_phase() != ZPHASE_IDLE) return 0; /* another thread was faster */
     zcollector_note_fault("zgc.collect could not start a collection");
     return zcollector_collect(ZGC_GENERATIONS - 1);

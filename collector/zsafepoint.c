@@ -55,6 +55,7 @@ static bool fed_last_time;
 static size_t batch_size = BATCH_FIRST;
 static uint64_t promotions_seen; /* survivors moved into the oldest list before enumeration began */
 static bool enumerating, registry_started;
+static bool end_is_due; /* a concurrent collection was begun; the director has not heard of its end */
 static bool pending; /* a pending call is queued; any thread */
 
 static struct {
@@ -159,6 +160,7 @@ static void open_full(void) {
   zgc_list_splice(list_of(0), list_of(2));
   zgc_list_splice(list_of(1), list_of(2));
   zpass_t pass;
+  end_is_due = false;
   zdirector_note_start();
   now.failed = !exact_candidates(&pass) || zpromotion_foreign() > 0;
   if (!now.failed) {
@@ -185,6 +187,13 @@ static void adapt_batch_size(uint64_t took_ns) {
   if (batch_size > BATCH_MAX) batch_size = BATCH_MAX;
 }
 
+/* A collection that found nothing ends on the collector thread: it is noted at the next safepoint. */
+static void note_end(void) {
+  if (!end_is_due) return;
+  end_is_due = false;
+  zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
+}
+
 static void finish_collection(void) {
   if (zlog_is(ZLOG_INFO)) {
     char types[400];
@@ -193,7 +202,7 @@ static void finish_collection(void) {
               (unsigned long long)zdriver_collection.sequence, types);
   }
   zgc_state.stats[ZGC_GENERATIONS - 1].collections++;
-  zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
+  note_end();
   zdriver_finish();
 }
 
@@ -298,11 +307,11 @@ static void note_pause(uint64_t took, bool of_collection) {
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
 static void consult_director(void) {
   if (zdriver_phase() != ZPHASE_IDLE) return;
+  note_end();
   if (!zpromotion_is_complete() && !zoption(stress)) return; /* old objects are still being counted */
   zcause_t cause = zdirector_decide();
   if (cause == ZCAUSE_NONE) return;
-  zdirector_note_start();
-  if (zdriver_request(cause)) return;
+  if (zsafepoint_begin(cause)) return;
   zcollector_note_fault("a collection could not be started");
 }
 
@@ -419,6 +428,13 @@ static Py_ssize_t call_collect(int generation, int who) {
 
 Py_ssize_t zsafepoint_stock_collect(int generation) {
   return call_collect(generation, CALLER_USER);
+}
+
+bool zsafepoint_begin(zcause_t cause) {
+  note_end();
+  zdirector_note_start();
+  end_is_due = zdriver_request(cause);
+  return end_is_due;
 }
 
 bool zsafepoint_now(void) {

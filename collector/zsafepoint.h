@@ -31,6 +31,9 @@ bool zsafepoint_is_on(void);
  * forwarded. -1 with an exception set, or the number of unreachable objects. */
 Py_ssize_t zsafepoint_stock_collect(int generation);
 
+/* Starts a concurrent collection; false when one is under way or it cannot be started. */
+bool zsafepoint_begin(zcause_t cause);
+
 /* One safepoint's work now: a young collection through gc.collect(0). False with an exception set. */
 bool zsafepoint_now(void);
 
