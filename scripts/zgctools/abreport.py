@@ -29,6 +29,12 @@ def interval_text(paired):
     return '%s - %s' % (ratio_text(paired.low), ratio_text(paired.high))
 
 
+def side_names(compared):
+    """'A (stock)', 'B (preload)': for legends, so without long settings."""
+    return ['%s (%s)' % (side.key.upper(), side.label if len(side.label) <= 32
+                         else side.label[:30] + '..') for side in compared.sides]
+
+
 def pairs_text(compared):
     return '%d pair%s of runs' % (compared.pairs, '' if compared.pairs == 1 else 's')
 
@@ -94,7 +100,8 @@ def html(compared, heading, command):
                    'of the paired ratios with its %d %% bootstrap interval. "No difference shown": '
                    'the interval holds 1, or chance alone gives such runs more than once in a '
                    'hundred comparisons.' % (pairs_text(compared), round(compared.confidence * 100)))
-    latency = latency_chart(rows)
+    names = side_names(compared)
+    latency = latency_chart(rows, names)
     if latency:
         page.heading('Latency')
         page.chart(latency)
@@ -103,7 +110,7 @@ def html(compared, heading, command):
         page.heading('Pauses')
         page.chart(pauses)
     page.heading('Run by run')
-    page.charts([run_chart(row) for row in rows if any(row.a) or any(row.b)])
+    page.charts([run_chart(row, names) for row in rows if any(row.a) or any(row.b)])
     page.heading('How each number was taken')
     page.table(['metric', '~source'], [[row.metric.label, row.metric.why] for row in rows])
     return str(page)
@@ -112,8 +119,9 @@ def html(compared, heading, command):
 def summary(rows):
     """What changed, in sentences, and what did not."""
     for verdict in (comparison.BETTER, comparison.WORSE):
-        found = ['%s %s' % (row.metric.label, times(row)) for row in rows
-                 if row.verdict == verdict]
+        found = ['%s (%s -> %s)' % (row.metric.label, row.metric.show(row.paired.a_median),
+                                    row.metric.show(row.paired.b_median))
+                 for row in rows if row.verdict == verdict]
         if found:
             yield 'B is %s: %s.' % (verdict, ', '.join(found))
     same = [row.metric.label for row in rows if row.verdict == comparison.NO_DIFFERENCE]
@@ -121,25 +129,13 @@ def summary(rows):
         yield 'No difference shown: %s.' % ', '.join(same)
 
 
-def times(row):
-    ratio = row.paired.ratio
-    if math.isinf(ratio):
-        return '%s -> %s' % (row.metric.show(row.paired.a_median),
-                             row.metric.show(row.paired.b_median))
-    if ratio >= 2:
-        return '%s times' % units.digits(ratio)
-    if 0 < ratio <= 0.5:
-        return '1/%s' % units.digits(1 / ratio)
-    return '%+.1f %%' % ((ratio - 1) * 100)
-
-
-def run_chart(row):
+def run_chart(row, names):
     metric = row.metric
     pairs = len(row.a)
     drawn = Chart(metric.label, Axis('pair', '{:.0f}'.format, whole=True),
                   Axis('', metric.show, zero=True, binary=metric.show is units.size),
                   height=180, width=330)
-    for name, values in (('A', row.a), ('B', row.b)):
+    for name, values in zip(names, (row.a, row.b)):
         drawn.line(name, [(i + 1, value, '%s, pair %d: %s' % (name, i + 1, metric.show(value)))
                           for i, value in enumerate(values)])
     # One tick for each pair as long as they fit.
@@ -147,7 +143,7 @@ def run_chart(row):
     return drawn
 
 
-def latency_chart(rows):
+def latency_chart(rows, names):
     shares = {'latency_p50': 2, 'latency_p75': 4, 'latency_p90': 10, 'latency_p99': 100,
               'latency_p999': 1000, 'latency_p9999': 10000}
     found = [(shares[row.metric.key], row) for row in rows if row.metric.key in shares]
@@ -156,11 +152,10 @@ def latency_chart(rows):
     drawn = Chart('Latency by percentile, medians of the runs',
                   Axis('slowest of ... requests', lambda n: '1 in %d' % round(n), log=True),
                   Axis('latency', units.duration, log=True, margin=0.1), height=300)
-    for name in 'ab':
-        points = [(share, getattr(row.paired, name + '_median'), row) for share, row in found]
-        drawn.line(name.upper(), [(x, y, '%s %s: %s' % (name.upper(), row.metric.label,
-                                                       units.duration(y)))
-                                  for x, y, row in points if y])
+    for name, key in zip(names, 'ab'):
+        points = [(share, getattr(row.paired, key + '_median'), row) for share, row in found]
+        drawn.line(name, [(x, y, '%s %s: %s' % (name, row.metric.label, units.duration(y)))
+                          for x, y, row in points if y])
     return drawn
 
 
@@ -171,7 +166,7 @@ def pause_chart(compared):
                   Axis('pauses', units.count, log=True, low=0.5), height=280,
                   caption='Both scales are logarithmic: one long pause among a million short ones '
                           'stays visible.')
-    for number, side in enumerate(compared.sides):
+    for number, (side, name) in enumerate(zip(compared.sides, side_names(compared))):
         measured = [run.pauses.histogram for run in compared.runs[side.key]
                     if run.pauses is not None and run.pauses.processes]
         if not measured:
@@ -185,7 +180,7 @@ def pause_chart(compared):
             middle = math.sqrt(low * high)
             left, right = (low, middle) if number == 0 else (middle, high)
             bars.append((left, right, count, '%s: %s pauses of %s to %s' % (
-                side.key.upper(), units.count(count), units.duration(low / 1e9),
+                name, units.count(count), units.duration(low / 1e9),
                 units.duration(high / 1e9))))
-        drawn.bars(side.key.upper(), bars)
+        drawn.bars(name, bars)
     return drawn if drawn.series else None

@@ -159,7 +159,8 @@ def main(argv):
     if chosen.serve:
         shown += '   under   ' + chosen.load
     compared = compare(chosen, sides, once_of(chosen, command))
-    heading = 'zgc-ab: %s' % os.path.basename(shlex.split(shown)[0])
+    heading = '%s: %s against %s' % (os.path.basename(shlex.split(shown)[0]), sides[0].label,
+                                     sides[1].label)
     if chosen.json:
         tool.write_text(chosen.json, abreport.as_json(compared, heading, shown))
     if chosen.html:

@@ -13,6 +13,7 @@ import atexit
 import gc
 import mmap
 import os
+import sys
 import time
 
 MAGIC = 0x315554454d43475a          # "ZGCMETU1"
@@ -83,12 +84,11 @@ def write_summary():
     if gc.callbacks and _state['callback'] in gc.callbacks:
         gc.callbacks.remove(_state['callback'])
     said = {'callback_ns': own_cost()}
-    try:
+    # Not just an import: the program may have a folder called zgc in its path.
+    if 'zgc' in sys.builtin_module_names:
         import zgc
         said['status'] = zgc.status()
         said['stats'] = zgc.stats()
-    except ImportError:
-        pass
     with open(_state['path'][:-len('pauses')] + 'summary', 'w', encoding='utf-8') as out:
         out.write(repr(said))
 

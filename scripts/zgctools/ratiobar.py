@@ -4,17 +4,19 @@ import math
 
 WIDTH, HEIGHT = 190, 18
 COLORS = {'better': '#009e73', 'worse': '#d55e00'}
-LIMIT = 1000.0      # a ratio beyond this is drawn at the edge
+LIMIT = 30.0        # beyond it a ratio is drawn at the edge, so that small ones stay visible
 
 
 class Scale:
     def __init__(self, rows):
         edges = [abs(math.log(clamp(edge))) for row in rows
-                 for edge in (row.paired.low, row.paired.high) if edge is not None]
+                 for edge in (row.paired.low, row.paired.high)
+                 if edge is not None and not math.isinf(edge)]
         self.reach = max(edges + [math.log(1.05)]) * 1.08
 
     def x(self, ratio):
-        return WIDTH * (0.5 + 0.5 * math.log(clamp(ratio)) / self.reach)
+        place = math.log(clamp(ratio)) / self.reach
+        return WIDTH * (0.5 + 0.5 * min(max(place, -1.0), 1.0))
 
     def draw(self, row):
         paired = row.paired
