@@ -5,10 +5,11 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import unittest
 
 import toolcase
-from toolcase import LIB, PYTHON, ToolCase, requires, requires_lib
+from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires, requires_lib
 from zgctools import flamegraph, perfscript, stacktree
 from zgctools.perfrecord import choose_event, choose_method
 from zgctools.interpreter import Interpreter
@@ -192,9 +193,11 @@ PROBED = '''
 #include <stdint.h>
 #include <sys/sdt.h>
 #include <time.h>
-#define SEMAPHORE __extension__ unsigned short __attribute__((used, section(".probes")))
-SEMAPHORE zgc_pause__start_semaphore;
-SEMAPHORE zgc_pause__done_semaphore;
+#define SEMAPHORE(name) \\
+  __extension__ unsigned short zgc_##name##_semaphore __attribute__((used, section(".probes")))
+SEMAPHORE(collection__start); SEMAPHORE(collection__done); SEMAPHORE(phase__start);
+SEMAPHORE(phase__done); SEMAPHORE(pause__start); SEMAPHORE(pause__done);
+SEMAPHORE(page__alloc); SEMAPHORE(alloc__stall);
 void pause_for(const char *kind, int us) {
   (void)*(volatile const char *)kind; /* a page that was never touched cannot be read by a probe */
   struct timespec from, to, wait = {0, us * 1000L};
@@ -205,7 +208,22 @@ void pause_for(const char *kind, int us) {
   uint64_t ns = (to.tv_sec - from.tv_sec) * 1000000000ull + to.tv_nsec - from.tv_nsec;
   if (zgc_pause__done_semaphore) DTRACE_PROBE2(zgc, pause__done, kind, ns);
 }
+void collect(uint64_t number, const char *cause) {
+  (void)*(volatile const char *)cause;
+  if (zgc_collection__start_semaphore) DTRACE_PROBE2(zgc, collection__start, number, cause);
+  if (zgc_phase__start_semaphore) DTRACE_PROBE1(zgc, phase__start, cause);
+  pause_for(cause, 1500);
+  if (zgc_phase__done_semaphore) DTRACE_PROBE2(zgc, phase__done, cause, (uint64_t)5000000);
+  if (zgc_page__alloc_semaphore) DTRACE_PROBE2(zgc, page__alloc, cause, (uint64_t)4096);
+  if (zgc_alloc__stall_semaphore) DTRACE_PROBE1(zgc, alloc__stall, (uint64_t)64);
+  if (zgc_collection__done_semaphore)
+    DTRACE_PROBE3(zgc, collection__done, number, (uint64_t)70, (uint64_t)69);
+}
 '''
+# What each line of the documentation must print for ten calls of collect(number, "Growth").
+ONE_LINERS = {'@us': r'@us\[Growth\]', '> 1000000': r'Growth 1\d{3} us', 'GC(%d)': r'GC\(7\) Growth',
+              '@found': r'@found: 700\s+@reclaimed: 690', '@ms': r'@ms\[Growth\]: 50',
+              '@bytes': r'@bytes\[Growth\]: 40960', '@stalls': r'@stalls\['}
 
 
 def probing():
@@ -215,6 +233,14 @@ def probing():
 
 
 class Pauses(ToolCase):
+    def made_library(self):
+        """A library with all probes of ours and nothing else."""
+        self.write('p.c', PROBED)
+        if subprocess.run(['gcc', '-shared', '-fPIC', '-O2', '-o', 'libzgcpreload.so', 'p.c'],
+                          cwd=self.dir, stderr=subprocess.DEVNULL).returncode:
+            self.skipTest('sys/sdt.h is not installed')
+        return self.path('libzgcpreload.so')
+
     def test_nothing_to_watch(self):
         self.assertIn('exactly one of', self.refuse('zgc-perf', 'pauses'))
         self.assertIn('no USDT probes', self.refuse(
@@ -227,18 +253,43 @@ class Pauses(ToolCase):
     @requires('gcc')
     def test_probes_of_a_made_library(self):
         """Durations as the kernel sees them against those that the library says of itself."""
-        self.write('p.c', PROBED)
-        if subprocess.run(['gcc', '-shared', '-fPIC', '-O2', '-o', 'libzgcpreload.so', 'p.c'],
-                          cwd=self.dir, stderr=subprocess.DEVNULL).returncode:
-            self.skipTest('sys/sdt.h is not installed')
+        library = self.made_library()
         said = json.loads(self.succeed(
-            'zgc-perf', 'pauses', '--json', '-', '--lib', self.path('libzgcpreload.so'), '--',
-            PYTHON, '-c', 'import ctypes; p = ctypes.CDLL(None).pause_for\n'
+            'zgc-perf', 'pauses', '--json', '-', '--lib', library, '--', PYTHON, '-c', 'import ctypes; p = ctypes.CDLL(None).pause_for\n'
                           'for i in range(300): p([b"young", b"reclaim"][i % 2], 200 + i)'))
         self.assertEqual({kind: one['count'] for kind, one in said['kinds'].items()},
                          {'young': 150, 'reclaim': 150})
         measured = sum(one['total_ns'] for one in said['kinds'].values())
         self.assertNear(measured, said['said_total_ns'], 0.05)
+
+    @unittest.skipUnless(probing(), 'bpftrace is not there or not permitted')
+    @requires('gcc')
+    def test_one_liners_of_the_documentation(self):
+        library = self.made_library()
+        with open(os.path.join(SCRIPTS, 'README.md'), encoding='utf-8') as source:
+            lines = re.findall(r"^    bpftrace -e '(.*)'$", source.read(), re.MULTILINE)
+        self.assertEqual(len(lines), len(ONE_LINERS))
+        # Pauses in between, so that the program ends no sooner than the probes are in place.
+        program = self.write('p.py', 'import ctypes, time\nlib = ctypes.CDLL(None)\n'
+                                     'for i in range(10): lib.collect(i, b"Growth")\n')
+        for line in lines:
+            expected = next(want for mark, want in ONE_LINERS.items() if mark in line)
+            with self.subTest(line):
+                tracer = subprocess.Popen(
+                    ['bpftrace', '-e', 'BEGIN { printf("ready\\n"); } '
+                     + line.replace('LIB', library)],
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                said = ''
+                while 'ready' not in said:
+                    more = tracer.stdout.readline()
+                    self.assertTrue(more, said)
+                    said += more
+                subprocess.run([PYTHON, program], check=True,
+                               env=dict(os.environ, LD_PRELOAD=library))
+                time.sleep(0.3)
+                tracer.send_signal(2)
+                said += tracer.communicate(timeout=20)[0]
+                self.assertRegex(said, expected)
 
     @unittest.skipUnless(probing(), 'bpftrace is not there or not permitted')
     def test_stock_collector(self):
