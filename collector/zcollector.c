@@ -22,7 +22,6 @@
 
 static int user_thresholds[ZGC_GENERATIONS];
 static unsigned consecutive_faults;
-static uint64_t young_at_collection; /* young collections when the last full one ended */
 
 /* -- thresholds ------------------------------------------------------------------------------------ */
 
@@ -35,8 +34,8 @@ static int inner_young_threshold(void) {
   return wished > STOCK_YOUNG_MAX || wished < YOUNG_THRESHOLD ? wished : YOUNG_THRESHOLD;
 }
 
-static void apply_thresholds(void) {
-  bool ours = zsafepoint_is_on();
+void zcollector_apply_thresholds(void) {
+  bool ours = zsafepoint_is_on() && zsafepoint_is_warm();
   zgc_state.generations[0].threshold = ours ? inner_young_threshold() : user_thresholds[0];
   zgc_state.generations[1].threshold = ours ? INT_MAX : user_thresholds[1];
   zgc_state.generations[2].threshold = ours ? INT_MAX : user_thresholds[2];
@@ -48,18 +47,16 @@ void zcollector_get_thresholds(int thresholds[3]) {
 
 void zcollector_set_thresholds(const int thresholds[3]) {
   for (int i = 0; i < ZGC_GENERATIONS; i++) user_thresholds[i] = thresholds[i];
-  apply_thresholds();
+  zcollector_apply_thresholds();
 }
 
-/* The inner counts of generations 1 and 2 stand still; what they would be follows from the number
- * of young collections. */
+/* The inner count of generation 1 goes on and on, where CPython would have collected it. */
 void zcollector_get_counts(int counts[3]) {
   for (int i = 0; i < ZGC_GENERATIONS; i++) counts[i] = zgc_state.generations[i].count;
-  if (!zsafepoint_is_on()) return;
-  uint64_t young = zstat_get(young_collections) - young_at_collection;
-  uint64_t per_middle = (uint64_t)(user_thresholds[1] > 0 ? user_thresholds[1] : 0) + 1;
-  counts[1] = (int)(young % per_middle);
-  counts[2] = (int)(young / per_middle % INT_MAX);
+  if (zgc_state.generations[1].threshold != INT_MAX || user_thresholds[1] == INT_MAX) return;
+  int per_middle = (user_thresholds[1] > 0 ? user_thresholds[1] : 0) + 1;
+  counts[2] += counts[1] / per_middle;
+  counts[1] %= per_middle;
 }
 
 /* -- start, stop, switch ------------------------------------------------------------------------------ */
@@ -110,7 +107,7 @@ void zcollector_switch(bool on) {
   if (!on) zdriver_abandon("switched to the stock collector");
   if (on) zpromotion_rewind(); /* the stock collector has reordered the list meanwhile */
   zsafepoint_switch(on);
-  apply_thresholds();
+  zcollector_apply_thresholds();
   consecutive_faults = 0;
   zlog_info("gc,init", "full collections: %s", on ? "zgc" : "stock");
 }
@@ -135,7 +132,6 @@ Py_ssize_t zcollector_collect(int generation) {
     if (generation > 0) zdriver_abandon("CPython's own full collection takes its place");
     count = zsafepoint_stock_collect(generation);
   }
-  if (generation == ZGC_GENERATIONS - 1) young_at_collection = zstat_get(young_collections);
   return count;
 }
 
@@ -175,10 +171,13 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
   if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
   if (wait && !promote_everything()) return -1;
   uint64_t before = zstat_get(reclaimed);
-  if (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
-    if (zdriver_phase() != ZPHASE_IDLE) return 0; /* another thread was faster */
-    zcollector_note_fault("zgc.collect could not start a collection");
-    return zcollector_collect(ZGC_GENERATIONS - 1);
+  while (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
+    if (zdriver_phase() == ZPHASE_IDLE) {
+      zcollector_note_fault("zgc.collect could not start a collection");
+      return zcollector_collect(ZGC_GENERATIONS - 1);
+    }
+    if (!wait) return 0;
+    if (!wait_for_end()) return -1; /* another thread was faster */
   }
   if (!wait) return 0;
   if (!wait_for_end()) return -1;

@@ -20,6 +20,7 @@ bool zcollector_is_on(void);
 /* What the user set, whatever is in force inside. */
 void zcollector_get_thresholds(int thresholds[3]);
 void zcollector_set_thresholds(const int thresholds[3]);
+void zcollector_apply_thresholds(void); /* after a change of what is in force */
 void zcollector_get_counts(int counts[3]);
 
 /* gc.collect(generation) and gc.freeze(). Number of unreachable objects, or -1 with an exception. */

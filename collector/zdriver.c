@@ -28,6 +28,7 @@ static bool is_changed_made;
 static zphase_t phase;
 static bool thread_runs;
 static bool deferred_failed;
+static bool fault; /* the last collection was abandoned for want of memory */
 
 static bool stop; /* set under `lock`, polled by the passes */
 
@@ -174,13 +175,11 @@ static void collect(void) {
   zstat_add(found, garbage.object_count);
   zstat_set(pending_garbage, garbage.object_count);
   pthread_mutex_lock(&lock);
-  if (found && !stop && garbage.object_count > 0) {
+  if (found && !stop) { /* a safepoint ends it, also when there is no garbage */
     enter_locked(ZPHASE_RECLAIMING);
   } else {
-    if (found && !stop) {
-      zcause_count(zdriver_collection.cause);
-      log_end();
-    } else if (!stopped) {
+    if (!stopped) {
+      fault = true;
       zstat_add(faults, 1);
       zstat_add(collections_abandoned, 1);
       zlog_warn("gc,fault", "GC(%llu) abandoned: no memory for a side table", number());
@@ -252,6 +251,14 @@ bool zdriver_request(zcause_t cause) {
   }
   pthread_mutex_unlock(&lock);
   return idle;
+}
+
+bool zdriver_take_fault(void) {
+  pthread_mutex_lock(&lock);
+  bool taken = fault;
+  fault = false;
+  pthread_mutex_unlock(&lock);
+  return taken;
 }
 
 zdeferred_t *zdriver_deferred(void) { return &pass.deferred; }

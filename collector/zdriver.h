@@ -34,6 +34,9 @@ bool zdriver_request(zcause_t cause);
  * phase IDLE. */
 void zdriver_begin_stopped(zcause_t cause);
 
+/* True once after a collection that was abandoned because memory for a side table was short. */
+bool zdriver_take_fault(void);
+
 /* The queue of deferred objects, in phase DEFERRING. GIL held. */
 zdeferred_t *zdriver_deferred(void);
 /* All are served, or it failed: the collector thread goes on. GIL held. */

@@ -67,6 +67,7 @@ static struct {
   void **ended; /* hidden weak handles */
   size_t ended_count, ended_at, ended_capacity;
   bool releasing;
+  uint32_t last_full_seq;
   size_t eden_units;      /* since the last collection started */
   size_t old_base_units;  /* used after the last full collection */
 
@@ -79,6 +80,8 @@ static struct {
 
 bool zmanaged_is_started(void) { return m.started; }
 zmanaged_phase_t zmanaged_phase(void) { return (zmanaged_phase_t)zload_acquire(&m.phase); }
+
+uint32_t zmanaged_last_full_seq(void) { return m.last_full_seq; }
 
 const char *zmanaged_phase_name(zmanaged_phase_t phase) {
   static const char *const names[] = {
@@ -346,6 +349,7 @@ static void pause_mark_end(void) {
   if (zmark_try_end() && end_weak()) {
     hide_weak();
     zmark_end();
+    if (m.generation == ZGENERATION_FULL) m.last_full_seq = zbody_space.seq;
     if (m.generation == ZGENERATION_FULL && m.host.after_mark != NULL) m.host.after_mark();
     if (m.ended_at < m.ended_count) set_poll(POLL_RELEASE);
     m.mark_ended = true;

@@ -94,6 +94,8 @@ bool zmanaged_has_releases(void);
 bool zmanaged_release_some(uint64_t ns);
 
 zmanaged_phase_t zmanaged_phase(void);
+/* Number of the last full collection whose mark has ended. */
+uint32_t zmanaged_last_full_seq(void);
 const char *zmanaged_phase_name(zmanaged_phase_t phase);
 
 void zmanaged_fork_prepare(void);

@@ -143,6 +143,7 @@ enum { /* the same in every layout served */
 
 #define ZPYABI_FLAG_HEAPTYPE (1ul << 9)
 #define ZPYABI_FLAG_HAVE_GC (1ul << 14)
+#define ZPYABI_FLAG_TYPE_SUBCLASS (1ul << 31)
 #define ZPYABI_FLAG_MANAGED_DICT (1ul << 4)
 #define ZPYABI_FLAG_INLINE_VALUES (1ul << 2) /* 3.13 */
 

@@ -99,6 +99,7 @@ typedef struct PyModuleDef {
   NEED(PyObject *, PyObject_Repr, (PyObject *))                                               \
   NEED(Py_ssize_t, PyObject_Size, (PyObject *))                                               \
   NEED(int, PyObject_IsTrue, (PyObject *))                                                    \
+  NEED(void, PyObject_GC_UnTrack, (void *))                                                   \
   NEED(int, PyObject_GC_IsTracked, (PyObject *))                                              \
   NEED(PyObject *, PyList_New, (Py_ssize_t))                                                  \
   NEED(int, PyList_Append, (PyObject *, PyObject *))                                          \
@@ -122,6 +123,7 @@ typedef struct PyModuleDef {
   NEED(int, PyArg_ParseTupleAndKeywords, (PyObject *, PyObject *, const char *, char **, ...)) \
   NEED(PyObject *, PyCFunction_NewEx, (PyMethodDef *, PyObject *, PyObject *))                \
   NEED(PyObject *, PyImport_ImportModule, (const char *))                                     \
+  NEED(PyObject *, PyImport_GetModuleDict, (void))                                            \
   NEED(PyObject *, PyModule_Create2, (PyModuleDef *, int))                                    \
   NEED(PyObject *, PyEval_GetBuiltins, (void))                                                \
   NEED(PyObject *, Py_CompileString, (const char *, const char *, int))                       \

@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "collector/zcallbacks.h"
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
 #include "collector/zfeed.h"
 #include "collector/zpromotion.h"
 #include "collector/ztype_registry.h"
+#include "collector/zuntrack.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -17,16 +19,15 @@
 
 #define OVERSIZED_MIN 4000      /* generation 0 is not walked from here on ... */
 #define OVERSIZED_TIMES 4       /* ... or from so many times its threshold */
-#define ENUMERATE_FROM 20000    /* promotions before the first enumeration: small programs pay nothing */
+#define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
 #define BATCH_BEHIND 4          /* times larger when garbage outruns us */
 #define BATCH_MAX 200000
+#define YOUNGEST_KEPT 32        /* survivors that stay in generation 0 */
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
-static PyObject *own_callbacks;  /* the interpreter's list: our callable alone */
-static PyObject *user_callbacks; /* what users see as gc.callbacks */
 static PyObject *stock_collect;  /* gc.collect before the facade took its place */
 static bool is_on;
 
@@ -36,11 +37,18 @@ typedef enum {
   PLAN_YOUNG,     /* CPython collects its young objects; survivors are promoted */
   PLAN_TAKE_OVER, /* an oversized generation 0 is promoted without a walk */
   PLAN_BATCH,     /* a batch of garbage is fed */
-  PLAN_FULL       /* passes with the world stopped, then all their garbage is fed */
+  PLAN_FULL,      /* passes with the world stopped, then all their garbage is fed */
+  PLAN_FREE_LISTS /* a generation 2 collection of nothing, for the free lists that it clears */
 } plan_t;
 
 /* Who is about to call gc.collect: set before the call, read at its start. */
-static enum { CALLER_CPYTHON, CALLER_USER, CALLER_SAFEPOINT, CALLER_FULL } caller;
+static enum {
+  CALLER_CPYTHON,
+  CALLER_USER,
+  CALLER_SAFEPOINT,
+  CALLER_FULL,
+  CALLER_FREE_LISTS
+} caller;
 
 /* The collection of CPython's under way, from start to stop. */
 static struct {
@@ -54,8 +62,8 @@ static struct {
 static bool fed_last_time;
 static size_t batch_size = BATCH_FIRST;
 static uint64_t promotions_seen; /* survivors moved into the oldest list before enumeration began */
-static bool enumerating, registry_started;
-static bool end_is_due; /* a concurrent collection was begun; the director has not heard of its end */
+static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
+static bool registry_started;
 static bool pending; /* a pending call is queued; any thread */
 
 static struct {
@@ -65,43 +73,21 @@ static struct {
 static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
 static uint64_t budget_ns(void) { return zoption(pause_target) * 1000u; }
 
-/* -- users' callbacks ------------------------------------------------------------------------------ */
+/* -- warmth: from when on we take part ---------------------------------------------------------- */
 
-static long info_number(PyObject *info, const char *key) {
-  PyObject *value = zpy.PyDict_GetItemString(info, key);
-  long number = value == NULL ? 0 : zpy.PyLong_AsLong(value);
-  if (number == -1 && zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
-  return number;
+/* The registry's proofs run here, once, and not at start-up: small programs never come here. */
+static void warm_up(void) {
+  if (is_warm) return;
+  is_warm = true;
+  if (!registry_started) ztype_registry_start();
+  registry_started = true;
+  zcollector_apply_thresholds();
 }
 
-/* As invoke_gc_callback does it: the list may change while it is walked; an exception is reported
- * and the next callback is called all the same. */
-static void forward(PyObject *phase, PyObject *info, int generation) {
-  if (user_callbacks == NULL || zpy.PyList_Size(user_callbacks) <= 0) return;
-  PyObject *told = info;
-  if (info_number(info, "generation") != generation) {
-    told = zpy.Py_BuildValue("{s:i,s:l,s:l}", "generation", generation, "collected",
-                             info_number(info, "collected"), "uncollectable",
-                             info_number(info, "uncollectable"));
-    if (told == NULL) {
-      zpy.PyErr_WriteUnraisable(NULL);
-      return;
-    }
-  } else {
-    zpy.Py_IncRef(told);
-  }
-  for (Py_ssize_t i = 0; i < zpy.PyList_Size(user_callbacks); i++) {
-    PyObject *callback = zpy.PyList_GetItem(user_callbacks, i);
-    zpy.Py_IncRef(callback);
-    PyObject *result = zpy.PyObject_CallFunction(callback, "OO", phase, told);
-    if (result == NULL) {
-      zpy.PyErr_WriteUnraisable(callback);
-    } else {
-      zpy.Py_DecRef(result);
-    }
-    zpy.Py_DecRef(callback);
-  }
-  zpy.Py_DecRef(told);
+/* A small heap is CPython's own: its full collections cost less than a thread. */
+static void watch_size(void) {
+  promotions_seen += (uint64_t)zgc_state.generations[0].threshold;
+  if (promotions_seen > WARM_FROM || zoption(stress)) warm_up();
 }
 
 /* -- start ------------------------------------------------------------------------------------------- */
@@ -112,8 +98,10 @@ static bool is_oversized(void) {
 }
 
 static plan_t make_plan(long generation) {
+  if (caller == CALLER_FREE_LISTS) return PLAN_FREE_LISTS;
   if (!is_on || generation != 0 || caller == CALLER_USER) return PLAN_FORWARD;
   if (caller == CALLER_FULL) return PLAN_FULL;
+  if (!is_warm && !is_oversized()) return PLAN_FORWARD;
   if (is_oversized()) return PLAN_TAKE_OVER;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
@@ -140,10 +128,13 @@ static void open_batch(void) {
 }
 
 static void take_over(void) {
-  promotions_seen += (uint64_t)zgc_state.generations[0].count;
+  warm_up();
   zgc_list_splice(list_of(0), list_of(ZGC_GENERATIONS - 1));
   zstat_add(young_skipped, 1);
 }
+
+/* Only between start and stop of a collection of nothing, in which nothing of Python runs. */
+static zgc_head_t set_aside;
 
 static bool never_stop;
 
@@ -156,16 +147,26 @@ static bool exact_candidates(zpass_t *pass) {
          zpass_sweep(pass);
 }
 
+/* As CPython's full collection does; twice over tuples would find more, and so would its next. */
+static void untrack_survivors(void) {
+  zgc_head_t *end = list_of(2), *next;
+  for (zgc_head_t *at = zgc_head_next(end); at != end; at = next) {
+    next = zgc_head_next(at);
+    PyObject *object = zpyabi_object(at);
+    if (zuntrack_try(object) && zgranules_contains(object)) zold_map_remove(object);
+  }
+}
+
 static void open_full(void) {
   zgc_list_splice(list_of(0), list_of(2));
   zgc_list_splice(list_of(1), list_of(2));
   zpass_t pass;
-  end_is_due = false;
   zdirector_note_start();
   now.failed = !exact_candidates(&pass) || zpromotion_foreign() > 0;
   if (!now.failed) {
     zdriver_collection.found = pass.candidate_count;
     now.batch = zfeed_candidates(pass.candidates, pass.candidate_count);
+    untrack_survivors();
   }
   zpass_end(&pass);
 }
@@ -174,6 +175,7 @@ static void on_start(void) {
   if (now.plan == PLAN_BATCH) open_batch();
   if (now.plan == PLAN_TAKE_OVER) take_over();
   if (now.plan == PLAN_FULL) open_full();
+  if (now.plan == PLAN_FREE_LISTS) zgc_list_splice(list_of(2), &set_aside);
 }
 
 /* -- stop -------------------------------------------------------------------------------------------- */
@@ -187,22 +189,15 @@ static void adapt_batch_size(uint64_t took_ns) {
   if (batch_size > BATCH_MAX) batch_size = BATCH_MAX;
 }
 
-/* A collection that found nothing ends on the collector thread: it is noted at the next safepoint. */
-static void note_end(void) {
-  if (!end_is_due) return;
-  end_is_due = false;
-  zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
-}
-
 static void finish_collection(void) {
-  if (zlog_is(ZLOG_INFO)) {
+  if (zlog_is(ZLOG_INFO) && zdriver_collection.fed > 0) {
     char types[400];
     zfeed_describe_types(types, sizeof types);
     zlog_info("gc,types", "GC(%llu) garbage %s",
               (unsigned long long)zdriver_collection.sequence, types);
   }
-  zgc_state.stats[ZGC_GENERATIONS - 1].collections++;
-  note_end();
+  zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
+  zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
   zdriver_finish();
 }
 
@@ -210,6 +205,7 @@ static void finish_collection(void) {
 static void move_stats(long collected, long uncollectable) {
   zgc_generation_stats_t *young = &zgc_state.stats[0], *full = &zgc_state.stats[2];
   young->collections--;
+  full->collections++;
   young->collected -= collected;
   young->uncollectable -= uncollectable;
   full->collected += collected;
@@ -229,10 +225,12 @@ static void note_batch(long collected, long uncollectable) {
 
 static void close_batch(PyObject *info) {
   uint64_t took = zos_now_ns() - now.start_ns;
-  long collected = info_number(info, "collected");
-  note_batch(collected, info_number(info, "uncollectable"));
-  zlog_info("gc,phases", "GC(%llu) Pause Reclaim %.3fms fed %zu reclaimed %ld",
-            (unsigned long long)zdriver_collection.sequence, zlog_ms(took), now.batch, collected);
+  long collected = zcallbacks_number(info, "collected");
+  note_batch(collected, zcallbacks_number(info, "uncollectable"));
+  if (now.batch > 0) {
+    zlog_info("gc,phases", "GC(%llu) Pause Reclaim %.3fms fed %zu reclaimed %ld",
+              (unsigned long long)zdriver_collection.sequence, zlog_ms(took), now.batch, collected);
+  }
   adapt_batch_size(took);
   zfeed_close();
   zgc_state.generations[0].count = now.young_count;
@@ -242,22 +240,17 @@ static void close_batch(PyObject *info) {
   if (zcomponents_left(zdriver_garbage()) == 0) finish_collection();
 }
 
-/* The registry's proofs run here, once, and not at start-up: small programs never come here. */
-static void start_enumerating(void) {
-  if (enumerating) return;
-  enumerating = true;
-  if (!registry_started) ztype_registry_start();
-  registry_started = true;
-}
-
 /* Survivors of a young collection are promoted at once: garbage among old objects is cheap to find,
- * and a generation 1 collection would be the longest pause left. */
+ * and a generation 1 collection would be the longest pause left. The youngest stay: what the program
+ * was building when the collection came is often garbage a moment later. */
 static void promote(void) {
-  const zgc_head_t *survivors = list_of(1);
-  if (!enumerating) promotions_seen += (uint64_t)zgc_state.generations[0].threshold;
-  if (!zgc_list_is_empty(survivors)) zgc_list_splice(list_of(1), list_of(ZGC_GENERATIONS - 1));
-  zgc_state.generations[1].count = 0;
-  if (!enumerating && promotions_seen > ENUMERATE_FROM) start_enumerating();
+  zgc_head_t *survivors = list_of(1);
+  for (int i = 0; i < YOUNGEST_KEPT && !zgc_list_is_empty(survivors); i++) {
+    zgc_head_t *youngest = zgc_head_prev(survivors);
+    zgc_list_unlink(youngest);
+    zgc_list_insert_before(youngest, zgc_head_next(list_of(0)));
+  }
+  zgc_list_splice(survivors, list_of(ZGC_GENERATIONS - 1));
 }
 
 static void serve_deferred(uint64_t deadline) {
@@ -307,7 +300,7 @@ static void note_pause(uint64_t took, bool of_collection) {
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
 static void consult_director(void) {
   if (zdriver_phase() != ZPHASE_IDLE) return;
-  note_end();
+  if (zdriver_take_fault()) zcollector_note_fault("a side table could not be mapped");
   if (!zpromotion_is_complete() && !zoption(stress)) return; /* old objects are still being counted */
   zcause_t cause = zdirector_decide();
   if (cause == ZCAUSE_NONE) return;
@@ -316,27 +309,29 @@ static void consult_director(void) {
 }
 
 static void close_full(PyObject *info) {
-  note_batch(info_number(info, "collected"), info_number(info, "uncollectable"));
-  zgc_state.stats[ZGC_GENERATIONS - 1].collections++;
+  note_batch(zcallbacks_number(info, "collected"), zcallbacks_number(info, "uncollectable"));
   zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
   for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
 }
 
 /* What a safepoint does beside CPython's own work, within the rest of the time budget. */
 static void work_slices(uint64_t since) {
-  if (!enumerating) return;
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   zpromotion_slice(deadline);
   serve_deferred(deadline);
-  if (now.plan != PLAN_BATCH) consult_director();
+  if (now.plan != PLAN_BATCH && caller == CALLER_CPYTHON) consult_director();
 }
 
 static void on_stop(PyObject *info, long generation) {
   uint64_t since = zos_now_ns();
   switch (now.plan) {
     case PLAN_FORWARD:
-      if (generation > 0) zpromotion_rewind(); /* CPython has reordered the oldest list */
+      if (generation > 1) zpromotion_rewind(); /* CPython has reordered the oldest list */
+      if (!is_warm && generation == 0) watch_size();
+      return;
+    case PLAN_FREE_LISTS:
+      zgc_list_splice(&set_aside, list_of(2));
       return;
     case PLAN_FULL:
       close_full(info);
@@ -346,7 +341,7 @@ static void on_stop(PyObject *info, long generation) {
       break;
     case PLAN_YOUNG:
     case PLAN_TAKE_OVER:
-      note_young(since - now.start_ns, info_number(info, "collected"));
+      note_young(since - now.start_ns, zcallbacks_number(info, "collected"));
       promote();
       break;
   }
@@ -364,17 +359,20 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   PyObject *phase = arguments[0], *info = arguments[1];
   const char *name = zpy.PyUnicode_AsUTF8AndSize(phase, NULL);
   if (name == NULL) return NULL;
-  long generation = info_number(info, "generation");
+  long generation = zcallbacks_number(info, "generation");
   if (strcmp(name, "start") == 0) {
     memset(&now, 0, sizeof now);
     now.plan = make_plan(generation);
-    forward(phase, info, reported_generation(generation));
+    if (now.plan != PLAN_FREE_LISTS) {
+      zcallbacks_forward(phase, info, reported_generation(generation));
+    }
     now.start_ns = zos_now_ns();
     on_start();
   } else {
+    plan_t plan = now.plan;
     int reported = reported_generation(generation);
     if (is_on) on_stop(info, generation);
-    forward(phase, info, reported);
+    if (plan != PLAN_FREE_LISTS) zcallbacks_forward(phase, info, reported);
   }
   return zpy_new_none();
 }
@@ -385,34 +383,26 @@ static PyMethodDef callable_def = {
 /* -- entries ------------------------------------------------------------------------------------------------ */
 
 bool zsafepoint_install(PyObject *gc_module) {
-  own_callbacks = *zgc_state.callbacks;
   stock_collect = zpy.PyObject_GetAttrString(gc_module, "collect");
   PyObject *callable = zpy.PyCFunction_NewEx(&callable_def, NULL, NULL);
-  user_callbacks = zpy.PyList_New(0);
-  if (stock_collect == NULL || callable == NULL || user_callbacks == NULL) return false;
-  Py_ssize_t count = zpy.PyList_Size(own_callbacks);
-  bool moved = zpy.PyList_SetSlice(user_callbacks, 0, 0, own_callbacks) == 0 &&
-               zpy.PyList_SetSlice(own_callbacks, 0, count, NULL) == 0 &&
-               zpy.PyList_Append(own_callbacks, callable) == 0 &&
-               zpy.PyObject_SetAttrString(gc_module, "callbacks", user_callbacks) == 0;
-  zpy.Py_DecRef(callable);
-  return moved;
+  bool installed = stock_collect != NULL && callable != NULL &&
+                   zcallbacks_install(gc_module, callable);
+  if (callable != NULL) zpy.Py_DecRef(callable);
+  return installed;
 }
 
 void zsafepoint_remove(PyObject *gc_module) {
-  is_on = false;
-  zpy.PyList_SetSlice(own_callbacks, 0, zpy.PyList_Size(own_callbacks), user_callbacks);
-  zpy.PyObject_SetAttrString(gc_module, "callbacks", own_callbacks);
-  zpy.Py_DecRef(user_callbacks);
-  zpy.Py_DecRef(stock_collect);
-  user_callbacks = stock_collect = NULL;
-  enumerating = false;
+  is_on = is_warm = registry_started = false;
   promotions_seen = 0;
+  zcallbacks_remove(gc_module);
+  zpy.Py_DecRef(stock_collect);
+  stock_collect = NULL;
   memset(&now, 0, sizeof now);
 }
 
 void zsafepoint_switch(bool on) { is_on = on; }
 bool zsafepoint_is_on(void) { return is_on; }
+bool zsafepoint_is_warm(void) { return is_warm; }
 
 /* Nothing of Python runs between setting `caller` and the start callback that reads it. */
 static Py_ssize_t call_collect(int generation, int who) {
@@ -431,24 +421,32 @@ Py_ssize_t zsafepoint_stock_collect(int generation) {
 }
 
 bool zsafepoint_begin(zcause_t cause) {
-  note_end();
   zdirector_note_start();
-  end_is_due = zdriver_request(cause);
-  return end_is_due;
+  return zdriver_request(cause);
 }
 
 bool zsafepoint_now(void) {
-  start_enumerating();
+  warm_up();
   return call_collect(0, CALLER_SAFEPOINT) >= 0;
+}
+
+/* CPython clears its free lists in collections of generation 2, and only there. */
+static void clear_free_lists(void) {
+  if (!zgc_list_is_empty(list_of(0)) || !zgc_list_is_empty(list_of(1))) return;
+  set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
+  zgc_generation_stats_t before = zgc_state.stats[ZGC_GENERATIONS - 1];
+  call_collect(ZGC_GENERATIONS - 1, CALLER_FREE_LISTS);
+  zgc_state.stats[ZGC_GENERATIONS - 1] = before;
 }
 
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
-  start_enumerating();
+  warm_up();
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
   Py_ssize_t count = call_collect(0, CALLER_FULL);
   if (now.failed) return -2;
+  clear_free_lists();
   const zcollection_t *c = &zdriver_collection;
   uint64_t took = zos_now_ns() - c->started_ns;
   zstat_add(found, c->found);

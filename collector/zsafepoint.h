@@ -26,6 +26,8 @@ void zsafepoint_remove(PyObject *gc_module);
 /* While off, the callable only forwards. */
 void zsafepoint_switch(bool on);
 bool zsafepoint_is_on(void);
+/* The program has become large enough for our collections; before, all is as in CPython. */
+bool zsafepoint_is_warm(void);
 
 /* The interpreter's own gc.collect(generation), with our part left out except that callbacks are
  * forwarded. -1 with an exception set, or the number of unreachable objects. */

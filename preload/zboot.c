@@ -34,6 +34,7 @@
 static zboot_state_t state = ZBOOT_ASLEEP;
 static char reason[200];
 static bool is_bound;
+static bool is_queued; /* the late start */
 static bool seen_uninitialised; /* since the last end: a new interpreter may come up */
 
 zboot_state_t zboot_state(void) { return state; }
@@ -107,6 +108,8 @@ static void bind_table(void) {
   is_bound = true;
 }
 
+static void watch_for_interpreter(void);
+
 /* -- end -------------------------------------------------------------------------------------------- */
 
 static void print_stats(void) {
@@ -131,7 +134,8 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     zgc_facade_remove();
     zcollector_stop();
     state = ZBOOT_ENDING;
-    seen_uninitialised = false;
+    seen_uninitialised = is_queued = false;
+    zallocator_slow_hook = watch_for_interpreter;
   }
   return zpy_new_none();
 }
@@ -153,9 +157,30 @@ static bool register_exit(void) {
 
 /* -- late start ---------------------------------------------------------------------------------------- */
 
+/* A pending call can come between two bytecodes of importlib's own lock, which is not made for an
+ * import in there (CPython gh-101162, mended in 3.12). */
+static bool is_inside_import_lock(void) {
+  PyObject *modules = zpy.PyImport_GetModuleDict();
+  PyObject *importlib = modules == NULL
+                            ? NULL : zpy.PyDict_GetItemString(modules, "_frozen_importlib");
+  PyObject *waiting = importlib == NULL
+                          ? NULL : zpy.PyObject_GetAttrString(importlib, "_blocking_on");
+  if (waiting == NULL) {
+    zpy.PyErr_Clear();
+    return false;
+  }
+  bool inside = zpy.PyObject_Size(waiting) > 0;
+  zpy.Py_DecRef(waiting);
+  return inside;
+}
+
 static int late_start(void *unused) {
   (void)unused;
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
+  if (is_inside_import_lock()) {
+    is_queued = false; /* the slow path asks again */
+    return 0;
+  }
   zallocator_slow_hook = NULL;
   const char *why = "";
   if (!register_exit()) {
@@ -174,8 +199,6 @@ static int late_start(void *unused) {
   zdriver_tick = zdirector_tick;
   return 0;
 }
-
-static bool is_queued;
 
 /* On an allocation's slow path, GIL held: must not run anything of Python. */
 static void watch_for_interpreter(void) {

@@ -1,5 +1,7 @@
 #include "preload/zgc_facade.h"
 
+#include <stdio.h>
+
 #include "collector/zcollector.h"
 #include "collector/zpyapi.h"
 
@@ -59,33 +61,45 @@ static PyObject *gc_freeze(PyObject *self, PyObject *unused) {
   return result;
 }
 
-/* Signature and text as in CPython's own functions: inspect.signature and help() read them. */
 static PyMethodDef functions[] = {
-    {"collect", (PyCFunction)(void (*)(void))gc_collect, METH_VARARGS | METH_KEYWORDS,
-     "collect($module, /, generation=2)\n--\n\n"
-     "Run the garbage collector and return the number of unreachable objects.\n\n"
-     "generation: 0, 1 or 2 (all objects, the default). ValueError for any other.\n"
-     "Returns when the collection is complete, as CPython's own function does."},
-    {"get_threshold", gc_get_threshold, METH_NOARGS,
-     "get_threshold($module, /)\n--\n\nReturn the thresholds as the program set them."},
-    {"set_threshold", gc_set_threshold, METH_VARARGS,
-     "set_threshold(threshold0, [threshold1, threshold2]) -> None\n\n"
-     "Set the thresholds; a threshold0 of 0 switches automatic collection off."},
-    {"get_count", gc_get_count, METH_NOARGS,
-     "get_count($module, /)\n--\n\nReturn a three-tuple of the current collection counts."},
-    {"freeze", gc_freeze, METH_NOARGS,
-     "freeze($module, /)\n--\n\n"
-     "Move all tracked objects where no collection looks at them."},
+    {"collect", (PyCFunction)(void (*)(void))gc_collect, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"get_threshold", gc_get_threshold, METH_NOARGS, NULL},
+    {"set_threshold", gc_set_threshold, METH_VARARGS, NULL},
+    {"get_count", gc_get_count, METH_NOARGS, NULL},
+    {"freeze", gc_freeze, METH_NOARGS, NULL},
 };
+#define FUNCTIONS ZARRAY_LENGTH(functions)
 
-static PyObject *originals[ZARRAY_LENGTH(functions)];
+/* What help() and inspect.signature show is what the originals say of themselves. A signature is
+ * kept in front of the text, as Argument Clinic does it. */
+static void copy_doc(PyMethodDef *function, PyObject *original) {
+  static char docs[FUNCTIONS][1200];
+  PyObject *signature = zpy.PyObject_GetAttrString(original, "__text_signature__");
+  PyObject *text = zpy.PyObject_GetAttrString(original, "__doc__");
+  const char *s = signature == NULL || signature == zpy_None()
+                      ? NULL : zpy.PyUnicode_AsUTF8AndSize(signature, NULL);
+  const char *t = text == NULL || text == zpy_None() ? NULL
+                                                     : zpy.PyUnicode_AsUTF8AndSize(text, NULL);
+  char *doc = docs[function - functions];
+  if (t != NULL && s != NULL) {
+    snprintf(doc, sizeof docs[0], "%s%s\n--\n\n%s", function->ml_name, s, t);
+  } else if (t != NULL) {
+    snprintf(doc, sizeof docs[0], "%s", t);
+  }
+  function->ml_doc = t == NULL ? NULL : doc;
+  if (signature != NULL) zpy.Py_DecRef(signature);
+  if (text != NULL) zpy.Py_DecRef(text);
+}
+
+static PyObject *originals[FUNCTIONS];
 
 void zgc_facade_install(void) {
   PyObject *gc = zpy.PyImport_ImportModule("gc");
   PyObject *name = zpy.PyUnicode_FromString("gc");
-  for (size_t i = 0; gc != NULL && name != NULL && i < ZARRAY_LENGTH(functions); i++) {
-    PyObject *replacement = zpy.PyCFunction_NewEx(&functions[i], NULL, name);
+  for (size_t i = 0; gc != NULL && name != NULL && i < FUNCTIONS; i++) {
     originals[i] = zpy.PyObject_GetAttrString(gc, functions[i].ml_name);
+    if (originals[i] != NULL) copy_doc(&functions[i], originals[i]);
+    PyObject *replacement = zpy.PyCFunction_NewEx(&functions[i], gc, name);
     if (functions[i].ml_meth == gc_freeze) stock_freeze = originals[i];
     if (replacement != NULL && originals[i] != NULL) {
       zpy.PyObject_SetAttrString(gc, functions[i].ml_name, replacement);
@@ -99,7 +113,7 @@ void zgc_facade_install(void) {
 
 void zgc_facade_remove(void) {
   PyObject *gc = zpy.PyImport_ImportModule("gc");
-  for (size_t i = 0; gc != NULL && i < ZARRAY_LENGTH(functions); i++) {
+  for (size_t i = 0; gc != NULL && i < FUNCTIONS; i++) {
     if (originals[i] == NULL) continue;
     zpy.PyObject_SetAttrString(gc, functions[i].ml_name, originals[i]);
     zpy.Py_DecRef(originals[i]);

@@ -9,9 +9,19 @@
 
 static bool require_active(void) {
   if (zboot_state() == ZBOOT_ACTIVE) return true;
-  zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "zgcpreload is not active: %s",
-                   zboot_reason()[0] != '\0' ? zboot_reason() : "the interpreter is ending");
+  zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "zgcpreload is not active: %s", zboot_reason());
   return false;
+}
+
+/* Finalizers may still call us once everything is handed back: they get CPython's own collector. */
+static bool is_ending(void) { return zboot_state() == ZBOOT_ENDING; }
+
+static PyObject *collect_in_gc_module(void) {
+  PyObject *gc = zpy.PyImport_ImportModule("gc");
+  if (gc == NULL) return NULL;
+  PyObject *count = zpy.PyObject_CallMethod(gc, "collect", NULL);
+  zpy.Py_DecRef(gc);
+  return count;
 }
 
 /* Adds and releases the value; false with an exception set. */
@@ -113,6 +123,7 @@ static PyObject *module_options(PyObject *self, PyObject *unused) {
 static PyObject *module_enable(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
+  if (is_ending()) return zpy_new_none();
   if (!require_active()) return NULL;
   zcollector_switch(true);
   return zpy_new_none();
@@ -121,6 +132,7 @@ static PyObject *module_enable(PyObject *self, PyObject *unused) {
 static PyObject *module_disable(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
+  if (is_ending()) return zpy_new_none();
   if (!require_active()) return NULL;
   zcollector_switch(false);
   return zpy_new_none();
@@ -133,6 +145,7 @@ static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *k
   if (!zpy.PyArg_ParseTupleAndKeywords(arguments, keywords, "|p:collect", names, &wait)) {
     return NULL;
   }
+  if (is_ending()) return collect_in_gc_module();
   if (!require_active()) return NULL;
   Py_ssize_t count = zcollector_collect_concurrently(wait);
   return count < 0 ? NULL : zpy.PyLong_FromLong(count);
@@ -141,6 +154,7 @@ static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *k
 static PyObject *module_verify(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
+  if (is_ending()) return zpy.PyLong_FromLong(0);
   if (!require_active()) return NULL;
   Py_ssize_t count = zcollector_verify();
   return count < 0 ? NULL : zpy.PyLong_FromLong(count);

@@ -1,0 +1,60 @@
+#include "collector/zcallbacks.h"
+
+static PyObject *own_list;  /* the interpreter's; it holds the reference */
+static PyObject *user_list; /* ours */
+
+bool zcallbacks_install(PyObject *gc_module, PyObject *callable) {
+  own_list = *zgc_state.callbacks;
+  user_list = zpy.PyList_New(0);
+  return user_list != NULL && zpy.PyList_SetSlice(user_list, 0, 0, own_list) == 0 &&
+         zpy.PyList_SetSlice(own_list, 0, zpy.PyList_Size(own_list), NULL) == 0 &&
+         zpy.PyList_Append(own_list, callable) == 0 &&
+         zpy.PyObject_SetAttrString(gc_module, "callbacks", user_list) == 0;
+}
+
+void zcallbacks_remove(PyObject *gc_module) {
+  zpy.PyList_SetSlice(own_list, 0, zpy.PyList_Size(own_list), user_list);
+  zpy.PyObject_SetAttrString(gc_module, "callbacks", own_list);
+  zpy.Py_DecRef(user_list);
+  user_list = NULL;
+}
+
+long zcallbacks_number(PyObject *info, const char *key) {
+  PyObject *value = zpy.PyDict_GetItemString(info, key);
+  long number = value == NULL ? 0 : zpy.PyLong_AsLong(value);
+  if (number == -1 && zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+  return number;
+}
+
+static PyObject *info_for(PyObject *info, int generation) {
+  if (zcallbacks_number(info, "generation") == generation) {
+    zpy.Py_IncRef(info);
+    return info;
+  }
+  return zpy.Py_BuildValue("{s:i,s:l,s:l}", "generation", generation, "collected",
+                           zcallbacks_number(info, "collected"), "uncollectable",
+                           zcallbacks_number(info, "uncollectable"));
+}
+
+/* As invoke_gc_callback does it: the list may change while it is walked; an exception is reported
+ * and the next callback is called all the same. */
+void zcallbacks_forward(PyObject *phase, PyObject *info, int generation) {
+  if (user_list == NULL || zpy.PyList_Size(user_list) <= 0) return;
+  PyObject *told = info_for(info, generation);
+  if (told == NULL) {
+    zpy.PyErr_WriteUnraisable(NULL);
+    return;
+  }
+  for (Py_ssize_t i = 0; i < zpy.PyList_Size(user_list); i++) {
+    PyObject *callback = zpy.PyList_GetItem(user_list, i);
+    zpy.Py_IncRef(callback);
+    PyObject *result = zpy.PyObject_CallFunction(callback, "OO", phase, told);
+    if (result == NULL) {
+      zpy.PyErr_WriteUnraisable(callback);
+    } else {
+      zpy.Py_DecRef(result);
+    }
+    zpy.Py_DecRef(callback);
+  }
+  zpy.Py_DecRef(told);
+}

@@ -1,0 +1,21 @@
+/* The two callback lists: the interpreter's, in which our callable is alone, and the one that users
+ * see as gc.callbacks, to which it forwards. Users may fill, clear or replace theirs freely.
+ * GIL held. */
+#ifndef COLLECTOR_ZCALLBACKS_H
+#define COLLECTOR_ZCALLBACKS_H
+
+#include "collector/zpyabi.h"
+
+/* Puts `callable` into the interpreter's list and moves what stood there to the users' list. False
+ * when memory is short. */
+bool zcallbacks_install(PyObject *gc_module, PyObject *callable);
+/* Gives the interpreter's list back to gc.callbacks, with what the users' list holds. */
+void zcallbacks_remove(PyObject *gc_module);
+
+/* Calls the users' callbacks, telling them `generation` in place of the one in `info`. */
+void zcallbacks_forward(PyObject *phase, PyObject *info, int generation);
+
+/* A number of the info dict, 0 when it is absent. */
+long zcallbacks_number(PyObject *info, const char *key);
+
+#endif

@@ -1,0 +1,12 @@
+/* Untracking: a tuple or dict that cannot be part of a cycle leaves the collector's lists, as in
+ * CPython's own collections (Objects/tupleobject.c and dictobject.c, MaybeUntrack, until 3.13).
+ * What is fed to CPython is untracked there; this is for what our passes found alive. GIL held. */
+#ifndef COLLECTOR_ZUNTRACK_H
+#define COLLECTOR_ZUNTRACK_H
+
+#include "collector/zpyabi.h"
+
+/* Untracks the object if it is a plain tuple or dict that holds nothing that could be tracked. */
+bool zuntrack_try(PyObject *object);
+
+#endif
