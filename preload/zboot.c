@@ -169,7 +169,8 @@ static bool is_inside_import_lock(void) {
     zpy.PyErr_Clear();
     return false;
   }
-  bool inside = zpy.PyObject_Size(waiting) > 0;
+  /* Where it is not a plain dict, importlib is mended. */
+  bool inside = zpyabi_type(waiting) == zpy.PyDict_Type && zpy.PyObject_Size(waiting) > 0;
   zpy.Py_DecRef(waiting);
   return inside;
 }
