@@ -9,8 +9,9 @@ from . import units
 def rule_faults(stats):
     if stats.faults:
         first = next(text for p in stats.log.processes for _, text in p.faults)
-        return ('%d faults of the collector were survived, the first: "%s". After repeated faults '
-                'the stock collector takes over.' % (stats.faults, first))
+        return ('%d fault%s of the collector survived, the first: "%s". After repeated faults the '
+                'stock collector takes over.'
+                % (stats.faults, ' was' if stats.faults == 1 else 's were', first))
 
 
 def rule_escalation(stats):

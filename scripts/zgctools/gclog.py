@@ -29,6 +29,7 @@ class Collection:
         self.phases = []                            # (name, seconds, {extra})
         self.types = []                             # (name, objects)
         self.complete = False
+        self.abandoned = None                       # the reason, instead of an end
 
 
 class Young:
@@ -50,6 +51,8 @@ class Process:
         self.young_pauses = Histogram()             # only with ZGC_LOG_LEVEL=debug
         self.decisions = []                         # director lines: (uptime, text)
         self.faults = []                            # (uptime, text)
+        self.managed = []                           # (uptime, generation, cause) of finished ones
+        self.managed_pauses = []                    # (uptime, name, seconds), only at debug level
         self.exit = None                            # {key: value} of the summary at exit
         self.first = self.last = None               # uptimes
         self.headless = False                       # began without the opening line
@@ -85,7 +88,11 @@ class Log:
 
     @property
     def incomplete(self):
-        return [one for one in self.collections if not one.complete]
+        return [one for one in self.collections if not one.complete and one.abandoned is None]
+
+    @property
+    def abandoned(self):
+        return [one for one in self.collections if one.abandoned is not None]
 
 
 class Reader:
@@ -184,6 +191,9 @@ def take_young(process, line):
 
 
 def take_end(process, line):
+    """The last line of a collection; one with the world stopped may have no other."""
+    if take_abandoned(process, line):
+        return None
     named = logline.title(line.body)
     if named is None or line.number is None:
         return None
@@ -201,11 +211,38 @@ def take_end(process, line):
     one.pauses = logline.whole(values.get('pauses'))
     one.pause_max = logline.milliseconds(values.get('max'))
     one.pause_total = logline.milliseconds(values.get('total'))
+    if one.kind == STOPPED and one.pause_max is None:
+        one.pauses, one.pause_max = 1, logline.last_milliseconds(rest)
+        one.pause_total = one.pause_max
+    one.old = logline.whole(values.get('old')) if one.old is None else one.old
     one.complete = True
     return one
 
 
+def take_abandoned(process, line):
+    found = logline.ABANDONED.match(line.body)
+    if found is None or line.number is None:
+        return False
+    one = process.collection(line.number)
+    one.cause = found.group(1) or one.cause
+    one.abandoned = found.group(2)
+    one.ended = line.uptime
+    return True
+
+
+def take_managed(process, line):
+    pause = logline.MANAGED_PAUSE.match(line.body)
+    if pause:
+        process.managed_pauses.append((line.uptime, 'Managed Pause ' + pause.group(2),
+                                       float(pause.group(3)) / 1e3))
+        return
+    ended = logline.MANAGED_END.match(line.body)
+    if ended:
+        process.managed.append((line.uptime, ended.group(2), ended.group(3)))
+
+
 def take_fault(process, line):
+    take_abandoned(process, line)
     process.faults.append((line.uptime, line.body))
 
 
@@ -220,7 +257,7 @@ def take_exit(process, line):
 
 TAKE = {'init': take_init, 'start': take_start, 'phases': take_phase, 'types': take_types,
         'young': take_young, '': take_end, 'fault': take_fault, 'director': take_decision,
-        'exit': take_exit}
+        'exit': take_exit, 'managed': take_managed}
 
 
 def printable(text):

@@ -17,6 +17,9 @@ PHASE = re.compile(r'((?:Concurrent|Pause) .*?) (\d+(?:\.\d+)?)ms(?: (.*))?$')
 TYPE = re.compile(r'(.+?) (\d+)(?: |$)')
 VERSION = re.compile(r'zgcpreload (\S+)(?: pid (\d+))? python (\S+)(?:.*? binding (\S+))?')
 OPTION = re.compile(r'option (\w+)=(.*)$')
+MANAGED_PAUSE = re.compile(r'GC\(m\d+\) (.+?) Pause (.+?) (\d+(?:\.\d+)?)ms$')
+MANAGED_END = re.compile(r'GC\(m(\d+)\) Managed (.+?) \((.+?)\) marked')
+ABANDONED = re.compile(r'(?:Full Collection \((.+?)\) )?abandoned: (.*)$')
 ARROW = '->'
 
 
@@ -48,6 +51,12 @@ def pairs(text):
 def whole(text):
     """An integer or None."""
     return int(text) if text is not None and text.isdigit() else None
+
+
+def last_milliseconds(body):
+    """Seconds of '... old 14307 9.019ms', or None."""
+    word = body.rpartition(' ')[2]
+    return milliseconds(word) if word.endswith('ms') else None
 
 
 def milliseconds(text):

@@ -1,7 +1,7 @@
 """The pictures of a GC log."""
 
 from . import units
-from .chart import Axis, Chart
+from .chart import COLORS, Axis, Chart
 
 MOST_PROCESSES = 5
 
@@ -92,8 +92,9 @@ def per_collection(stats, title, axis, value, tip, caption=''):
             causes.setdefault(one.cause or '?', []).append(
                 (at - 0.5, at + 0.5, value(one), 'GC(%d) %s: %s' % (one.number, one.cause,
                                                                    tip(one))))
-    for row in stats.causes:
-        chart.bars(row.cause, causes.get(row.cause, ()))
+    # The same colour for a cause in every picture, also where another cause is missing.
+    for place, row in enumerate(stats.causes):
+        chart.bars(row.cause, causes.get(row.cause, ()), COLORS[place % len(COLORS)])
     return chart
 
 

@@ -29,14 +29,16 @@ def phase_rows(stats):
 
 
 def before_after(before, after):
-    return '%s -> %s' % (units.size(before), units.size(after))
+    return '-' if before is None and after is None else '%s -> %s' % (units.size(before),
+                                                                     units.size(after))
 
 
 def collection_row(one):
     return ['GC(%d)' % one.number,
             '-' if one.started is None and one.ended is None
             else '%.3f s' % (one.ended if one.started is None else one.started),
-            (one.cause or '?') + ('' if one.complete else ' (not finished)'),
+            (one.cause or '?') + ('' if one.complete else ' (not finished)' if one.abandoned is None
+                                   else ' (abandoned)'),
             units.count(one.old), units.count(one.found), units.count(one.reclaimed),
             before_after(one.heap_before, one.heap_after),
             before_after(one.rss_before, one.rss_after),
@@ -68,10 +70,20 @@ def damage(log):
     if headless:
         yield ('%d process%s no opening line: the beginning was rotated away'
                % (headless, ' has' if headless == 1 else 'es have'))
+    for reason, number in count(one.abandoned for one in log.abandoned):
+        yield '%d collection%s abandoned: %s' % (number, ' was' if number == 1 else 's were', reason)
     if log.incomplete:
         yield ('%d collection%s no end: %s' % (
             len(log.incomplete), ' has' if len(log.incomplete) == 1 else 's have',
             ', '.join('GC(%d)' % one.number for one in log.incomplete[:5])))
+
+
+def count(things):
+    """[(thing, how often)] in order of their first appearance."""
+    found = {}
+    for thing in things:
+        found[thing] = found.get(thing, 0) + 1
+    return list(found.items())
 
 
 def headline(stats):
@@ -88,8 +100,10 @@ def headline(stats):
         ('largest heap', units.size(stats.heap_max)),
         ('largest RSS', units.size(stats.rss_max)),
     ]
+    if stats.managed:
+        lines.insert(1, ('managed collections', units.count(stats.managed)))
     if pauses.count:
-        lines.insert(4, ('pauses listed', '%s, p50 %s, p99 %s, p99.9 %s' % (
+        lines.insert(4 + bool(stats.managed), ('pauses listed', '%s, p50 %s, p99 %s, p99.9 %s' % (
             (units.count(pauses.count),)
             + tuple(units.duration(pauses.percentile(p) / 1e9) for p in (0.5, 0.99, 0.999)))))
     return lines
@@ -156,6 +170,7 @@ def as_json(stats, verdicts):
         'full_pause_max': stats.full_pause_max, 'young_pause_max': stats.young_pause_max,
         'young_collections': stats.young_count, 'young_total': stats.young_total,
         'young_reclaimed': stats.young_reclaimed,
+        'managed_collections': stats.managed, 'abandoned': len(log.abandoned),
         'heap_max': stats.heap_max, 'rss_max': stats.rss_max, 'seconds': stats.seconds,
         'causes': [vars(row) for row in stats.causes],
         'phases': [vars(row) for row in stats.phases],

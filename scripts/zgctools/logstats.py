@@ -1,6 +1,6 @@
 """A log in numbers: per cause, per phase, pauses, budgets. Everything in seconds and bytes."""
 
-from . import gclog, sample
+from . import gclog, logline, sample
 from .histogram import Histogram
 
 
@@ -80,6 +80,8 @@ class Stats:
                 for name, seconds, _ in one.phases:
                     if name.startswith('Pause'):
                         yield process, when, name, seconds
+            for when, name, seconds in process.managed_pauses:
+                yield process, when, name, seconds
 
     def pause_histogram(self):
         """Young collections are in it where they are logged one by one (debug level)."""
@@ -121,7 +123,12 @@ class Stats:
 
     @property
     def pause_max(self):
-        return largest([self.full_pause_max, self.young_pause_max])
+        return largest([self.full_pause_max, self.young_pause_max, self.exit_pause_max])
+
+    @property
+    def exit_pause_max(self):
+        """What the summaries at exit say: it includes safepoints that have no line of their own."""
+        return largest(logline.milliseconds(p.exit.get('max')) for p in self.log.processes if p.exit)
 
     @property
     def pause_total(self):
@@ -138,6 +145,11 @@ class Stats:
     @property
     def heap_max(self):
         return largest(heap for p in self.log.processes for _, heap, _ in p.memory())
+
+    @property
+    def managed(self):
+        """Finished collections of the managed heap."""
+        return sum(len(process.managed) for process in self.log.processes)
 
     @property
     def faults(self):

@@ -233,6 +233,39 @@ class Reports(ToolCase):
         self.assertEqual(done.stderr, '')
 
 
+AGING = '''
+import json, sys, zgc
+class Node: pass
+def grow_old():
+    before = zgc.stats()["young_collections"]
+    while zgc.stats()["young_collections"] < before + 30: [[] for _ in range(1000)]
+nodes = []
+for _ in range(20000):
+    one = Node(); one.me = one; nodes.append(one)
+grow_old()
+zgc.collect()
+del nodes, one
+zgc.collect()
+print(json.dumps(zgc.stats()))
+'''
+
+
+class Library(ToolCase):
+    @toolcase.requires_lib
+    def test_against_the_program_s_count_of_its_garbage(self):
+        path = self.path('gc.log')
+        done = subprocess.run([PYTHON, '-c', AGING], stdout=subprocess.PIPE, text=True, env=dict(
+            os.environ, LD_PRELOAD=toolcase.LIB, ZGC_LOG=path, ZGC_LOG_LEVEL='debug'))
+        own = json.loads(done.stdout)
+        said = json.loads(self.succeed('zgc-log', '--json', '-', path))
+        self.assertEqual(said['types']['Node'], 20000)
+        self.assertEqual(said['reclaimed'], own['reclaimed'])
+        self.assertEqual(said['collections'] + said['abandoned'],
+                         own['collections'] + own.get('collections_abandoned', 0))
+        self.assertGreaterEqual(said['pause_max'] + 1e-6, own['pause_max_ns'] / 1e9)
+        self.assertEqual((said['strange_lines'], said['cut']), (0, False))
+
+
 class Follow(ToolCase):
     def test_while_it_grows_and_rotates(self):
         made = makelog.MadeLog(seed=11, collections=12)
