@@ -35,9 +35,7 @@ static void join(void *context, void *reference) {
 }
 
 static void join_references(union_t *u, PyObject *object) {
-  const ztype_t *type = ztype_find(zpyabi_type(object));
-  if (type == NULL) return;
-  if (type->kind != ZTYPE_DEFERRED && zwalker_walk(object, type, join, u)) return;
+  if (zwalker_try(object, join, u)) return;
   size_t count;
   void **references = zdeferred_references(&u->pass->deferred, object, &count);
   for (size_t i = 0; i < count; i++) join(u, references[i]);

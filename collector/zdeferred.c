@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "collector/ztype_registry.h"
 #include "heap/base/zos.h"
 
 #define WORDS_FIRST 512
@@ -46,6 +47,7 @@ static bool serve_one(zdeferred_t *deferred, PyObject *object) {
   /* It may have died meanwhile, or be on a free list, untracked, with its bit still set. */
   if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return true;
   if (zpyabi_refcount(object) <= 0) return true;
+  ztype_of(object); /* its class may be new since its promotion */
   zpy_traverse_t traverse = zpyabi_read_type(zpyabi_type(object)).traverse;
   if (traverse == NULL) return true;
   zwords_t *log = &deferred->log;

@@ -171,12 +171,7 @@ static zalways_inline void subtract_reference(void *context, void *reference) {
 
 static zalways_inline void subtract_member(zpass_t *pass, PyObject *object, size_t cell) {
   if (pass->cells[cell] == CELL_NONE) return;
-  const ztype_t *type = ztype_find(zpyabi_type(object));
-  if (type == NULL) return; /* not an object any more */
-  if (zlikely(type->kind != ZTYPE_DEFERRED) &&
-      zlikely(zwalker_walk(object, type, subtract_reference, pass))) {
-    return;
-  }
+  if (zlikely(zwalker_try(object, subtract_reference, pass))) return;
   if (!zdeferred_add(&pass->deferred, object)) pass->failed = true;
 }
 
@@ -216,12 +211,7 @@ static zalways_inline void mark_reference(void *context, void *reference) {
 }
 
 static void mark_through(zpass_t *pass, PyObject *object) {
-  const ztype_t *type = ztype_find(zpyabi_type(object));
-  if (type == NULL) return;
-  if (zlikely(type->kind != ZTYPE_DEFERRED) &&
-      zlikely(zwalker_walk(object, type, mark_reference, pass))) {
-    return;
-  }
+  if (zlikely(zwalker_try(object, mark_reference, pass))) return;
   size_t count;
   void **references = zdeferred_references(&pass->deferred, object, &count);
   for (size_t i = 0; i < count; i++) mark_reference(pass, references[i]);

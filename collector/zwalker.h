@@ -244,4 +244,13 @@ static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
   return false;
 }
 
+/* The same by the object's own type. An object whose type is not registered was given that type
+ * (__class__) after its promotion, or is no object any more: it is left to a safepoint to tell. */
+static zalways_inline bool zwalker_try(const PyObject *object, zwalker_visit_t visit,
+                                       void *context) {
+  const ztype_t *type = ztype_find(zpyabi_type(object));
+  if (zunlikely(type == NULL) || zunlikely(type->kind == ZTYPE_DEFERRED)) return false;
+  return zwalker_walk(object, type, visit, context);
+}
+
 #endif
