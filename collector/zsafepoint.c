@@ -395,8 +395,7 @@ void zsafepoint_remove(PyObject *gc_module) {
   is_on = is_warm = registry_started = false;
   promotions_seen = 0;
   zcallbacks_remove(gc_module);
-  zpy.Py_DecRef(stock_collect);
-  stock_collect = NULL;
+  /* stock_collect stays: finalizers may hold our gc.collect until the very end. */
   memset(&now, 0, sizeof now);
 }
 
