@@ -29,6 +29,7 @@
 #include "heap/zallocator.h"
 #include "heap/zfallback.h"
 #include "preload/zgc_facade.h"
+#include "preload/zmanaged.h"
 #include "preload/zmodule.h"
 
 static zboot_state_t state = ZBOOT_ASLEEP;
@@ -217,6 +218,7 @@ static void watch_for_interpreter(void) {
 /* -- fork ------------------------------------------------------------------------------------------------ */
 
 static void before_fork(void) {
+  zmanaged_fork_prepare();
   zcollector_fork_prepare();
   zallocator_lock_for_fork();
 }
@@ -224,11 +226,13 @@ static void before_fork(void) {
 static void after_fork_in_parent(void) {
   zallocator_unlock_after_fork();
   zcollector_fork_parent();
+  zmanaged_fork_parent();
 }
 
 static void after_fork_in_child(void) {
   zallocator_unlock_after_fork();
   zcollector_fork_child();
+  zmanaged_fork_child();
   zlog_after_fork_in_child();
   zstat_add(forks, 1);
 }

@@ -6,6 +6,7 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zstat.h"
 #include "preload/zboot.h"
+#include "preload/zmanaged.h"
 
 static bool require_active(void) {
   if (zboot_state() == ZBOOT_ACTIVE) return true;
@@ -194,4 +195,9 @@ static PyModuleDef definition = {
     "The zgcpreload library: a region-based heap and a concurrent full collection for CPython.", -1,
     functions, NULL, NULL, NULL, NULL};
 
-PyObject *zmodule_init(void) { return zpy.PyModule_Create2(&definition, PYTHON_API_VERSION); }
+PyObject *zmodule_init(void) {
+  PyObject *module = zpy.PyModule_Create2(&definition, PYTHON_API_VERSION);
+  if (module == NULL || zmanaged_add_to_module(module)) return module;
+  zpy.Py_DecRef(module);
+  return NULL;
+}

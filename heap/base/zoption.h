@@ -37,6 +37,10 @@
   X(uncommit_delay, "ZGC_UNCOMMIT_DELAY", COUNT, 5, 0, 86400,                                      \
     "seconds that an empty page is kept before its memory goes back to the system")                \
   X(thp, "ZGC_THP", BOOL, 1, 0, 1, "huge pages for large heaps, populated ahead by our thread")    \
+  X(managed_max, "ZGC_MANAGED_MAX", SIZE, 0, 4 * ZM, (size_t)4 << 40,                              \
+    "memory for managed objects; 0 = three quarters of physical memory")                           \
+  X(managed_threads, "ZGC_MANAGED_THREADS", COUNT, 0, 1, 16,                                       \
+    "threads that mark and move managed objects; 0 = automatic")                                   \
   X(fault, "ZGC_FAULT", TEXT, 0, 0, 0,                                                             \
     "for tests: make our own calls fail, as in commit=3,thread=1+,table=2-4")
 

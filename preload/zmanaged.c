@@ -1,0 +1,363 @@
+#include "preload/zmanaged.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zos.h"
+#include "preload/zmanaged_cycles.h"
+#include "preload/zmanaged_source.h"
+#include "preload/zmanaged_types.h"
+
+PyObject *zmanaged_helpers;
+static PyObject *module_dict;
+static PyObject *original_collect, *original_stats;
+
+/* ---- the collector's host ------------------------------------------------------------------------ */
+
+static int pending_safepoint(void *unused) {
+  (void)unused;
+  zmanaged_safepoint();
+  zmanaged_release_some(200000);
+  zclass_release_unused();
+  return 0;
+}
+
+static void request_safepoint(void) {
+  if (zpy.Py_IsInitialized()) zpy.Py_AddPendingCall(pending_safepoint, NULL);
+}
+
+/* The low half is the count on every version; handles are never immortal. */
+static uint32_t *count_of(void *object) { return (uint32_t *)&((PyObject *)object)->refcount; }
+
+static bool weak_is_held(void *object) { return *count_of(object) > 1; }
+static void weak_hide(void *object) {
+  *count_of(object) = 0; /* a weak reference to an object without count reads as None */
+  ((zhandle_t *)object)->entry = NULL;
+}
+
+/* Finalizers and callbacks must not see, or lose, an exception that is on its way. */
+static void guarded(void (*run)(PyObject *), PyObject *object) {
+  PyObject *type, *value, *traceback;
+  zpy.PyErr_Fetch(&type, &value, &traceback);
+  run(object);
+  zpy.PyErr_Restore(type, value, traceback);
+}
+static void weak_finish(void *object) { guarded(zmanaged_handle_finish_weak, object); }
+static void release(void *object) { guarded(zpy.Py_DecRef, object); }
+
+static const zmanaged_host_t host = {
+    .request_safepoint = request_safepoint,
+    .weak_is_held = weak_is_held,
+    .weak_hide = weak_hide,
+    .weak_finish = weak_finish,
+    .release = release,
+    .touch = zmanaged_cycles_touch,
+};
+
+/* ---- start --------------------------------------------------------------------------------------- */
+
+static size_t capacity(void) {
+  size_t wished = zoption(managed_max);
+  if (wished != 0) return wished;
+  size_t limit = zos_memory_limit();
+  size_t memory = limit != 0 ? limit : zos_memory_bytes();
+  return memory / 4 * 3;
+}
+
+static bool run_helpers(void) {
+  zmanaged_helpers = zpy.PyDict_New();
+  PyObject *builtins = zpy.PyEval_GetBuiltins();
+  PyObject *code = zpy.Py_CompileString((const char *)zmanaged_source, "<zgc>", 257 /* Py_file_input */);
+  if (zmanaged_helpers == NULL || builtins == NULL || code == NULL) return false;
+  zpy.PyDict_SetItemString(zmanaged_helpers, "__builtins__", builtins);
+  PyObject *name = zpy.PyUnicode_FromString("zgc");
+  zpy.PyDict_SetItemString(zmanaged_helpers, "__name__", name);
+  zpy.Py_DecRef(name);
+  PyObject *result = zpy.PyEval_EvalCode(code, zmanaged_helpers, zmanaged_helpers);
+  zpy.Py_DecRef(code);
+  if (result != NULL) zpy.Py_DecRef(result);
+  return result != NULL;
+}
+
+bool zmanaged_ensure_started(void) {
+  static enum { NEW, STARTED, FAILED } state;
+  if (state == STARTED) return true;
+  if (state == FAILED) {
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects could not be started");
+    return false;
+  }
+  state = FAILED;
+  if (!zmanaged_api_prepare()) return false;
+  if (!zmanaged_start(capacity(), (unsigned)zoption(managed_threads), &host)) {
+    zma.PyErr_NoMemory();
+    return false;
+  }
+  PyObject *names = zpy.PyDict_New();
+  if (names == NULL || !run_helpers() || !zmanaged_object_start(names) || !zmanaged_array_start(names) ||
+      !zmanaged_dict_start(names) || !zmanaged_cycles_start()) {
+    return false;
+  }
+  PyObject *done = zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "finish"), "O", names);
+  if (done == NULL) return false;
+  zpy.Py_DecRef(done);
+  Py_ssize_t position = 0;
+  PyObject *key, *value;
+  while (zma.PyDict_Next(names, &position, &key, &value)) {
+    if (zma.PyDict_SetItem(module_dict, key, value) != 0) return false;
+  }
+  zpy.Py_DecRef(names);
+  state = STARTED;
+  return true;
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------- */
+
+/* Until the collection has run. GIL; lets it go. False with an exception set (a signal handler's). */
+static bool wait_for(uint64_t ticket) {
+  while (!zmanaged_is_done(ticket)) {
+    zmanaged_safepoint();
+    zmanaged_run_if_stuck();
+    if (zmanaged_is_done(ticket)) break;
+    PyThreadState *state = zpy.PyEval_SaveThread();
+    zmanaged_wait();
+    zpy.PyEval_RestoreThread(state);
+    if (zpy.PyErr_CheckSignals() != 0) return false;
+  }
+  return true;
+}
+
+static void release_all(void) {
+  for (int i = 0; i < 100000 && !zmanaged_release_some(1000000); i++) {
+  }
+  zclass_release_unused();
+}
+
+static bool collect_full(void) {
+  zmanaged_cycles_choose();
+  if (!wait_for(zmanaged_request(ZGENERATION_FULL, "Explicit"))) return false;
+  release_all();
+  return true;
+}
+
+/* Memory is short: the allocation waits for a full collection, twice at most. */
+zaddress_t zmanaged_stall(const zshape_t *shape, uint64_t length) {
+  uint64_t start = zos_now_ns();
+  zmanaged_stat_values.allocation_stalls++;
+  zaddress_t body = zaddress(0);
+  for (int i = 0; i < 2 && zaddress_is_null(body); i++) {
+    if (!wait_for(zmanaged_request(ZGENERATION_FULL, "Allocation Stall"))) return zaddress(0);
+    release_all();
+    body = zmanaged_alloc(shape, length);
+  }
+  uint64_t ns = zos_now_ns() - start;
+  zmanaged_stat_values.stall_total_ns += ns;
+  if (zlog_is(ZLOG_WARN)) {
+    PyObject *text = zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "stack_text"), NULL);
+    if (text == NULL) zpy.PyErr_Clear();
+    zlog_warn("gc,managed", "Allocation Stall %.3fms, %s, used %luM of %luM: %s", zlog_ms(ns),
+              zaddress_is_null(body) ? "in vain" : "served",
+              zlog_mb(zbody_space.used_units << ZUNIT_SHIFT), zlog_mb(zbody_space.capacity_units << ZUNIT_SHIFT),
+              text != NULL ? zpy.PyUnicode_AsUTF8AndSize(text, NULL) : "?");
+    if (text != NULL) zpy.Py_DecRef(text);
+    /* Running Python code was a chance for others to allocate or collect. */
+    body = zmanaged_alloc(shape, length);
+  }
+  if (zaddress_is_null(body)) zma.PyErr_NoMemory();
+  return body;
+}
+
+/* ---- functions of the module --------------------------------------------------------------------- */
+
+static bool text_is(PyObject *object, const char *text) {
+  if ((PyObject *)object->type != zma.PyUnicode_Type) return false;
+  const char *own = zpy.PyUnicode_AsUTF8AndSize(object, NULL);
+  return own != NULL && strcmp(own, text) == 0;
+}
+
+static PyObject *collect_managed(PyObject *which) {
+  if (!zmanaged_ensure_started()) return NULL;
+  bool ok;
+  if (text_is(which, "young")) {
+    ok = wait_for(zmanaged_request(ZGENERATION_YOUNG, "Explicit"));
+    if (ok) release_all();
+  } else if (text_is(which, "full")) {
+    ok = collect_full();
+    if (ok && zmanaged_cycles_count() > 0) {
+      zma.PyGC_Collect();
+      ok = collect_full();
+    }
+  } else {
+    zpy.PyErr_SetString(*zpy.PyExc_ValueError, "collect() of managed objects takes \"young\" or \"full\"");
+    return NULL;
+  }
+  if (!ok) return NULL;
+  return zpy_new_none();
+}
+
+static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *keywords) {
+  (void)self;
+  PyObject *first = NULL;
+  if (zpy.PyObject_Size(arguments) > 0) first = zpy.PyTuple_GetItem(arguments, 0);
+  if (first != NULL && zpy.PyUnicode_AsUTF8AndSize(first, NULL) != NULL) {
+    if (!zmanaged_ensure_started()) return NULL;
+    return collect_managed(first);
+  }
+  zpy.PyErr_Clear();
+  return zpy.PyObject_Call(original_collect, arguments, keywords);
+}
+
+static bool put(PyObject *dict, const char *key, PyObject *value) {
+  if (value == NULL) return false;
+  int error = zpy.PyDict_SetItemString(dict, key, value);
+  zpy.Py_DecRef(value);
+  return error == 0;
+}
+
+static PyObject *number(uint64_t n) { return zpy.PyLong_FromUnsignedLongLong(n); }
+
+static PyObject *managed_stats(void) {
+  zmanaged_stats_t stats;
+  zmanaged_stats_read(&stats);
+  PyObject *dict = zpy.PyDict_New();
+  if (dict == NULL) return NULL;
+#define X(field) put(dict, #field, number(stats.field));
+  ZMANAGED_STATS(X)
+#undef X
+  uint64_t pages[2] = {0, 0}, bytes[2] = {0, 0};
+  for (size_t i = 0; i < zbody_space.highest; i++) {
+    zbody_page_t *page = &zbody_space.pages[i];
+    if (page->kind == ZBODY_PAGE_FREE || page->inner != 0) continue;
+    pages[zbody_page_is_old(page)] += page->units;
+    bytes[zbody_page_is_old(page)] += page->top;
+  }
+  put(dict, "young_pages", number(pages[0]));
+  put(dict, "old_pages", number(pages[1]));
+  put(dict, "young_bytes", number(bytes[0]));
+  put(dict, "old_bytes", number(bytes[1]));
+  return dict;
+}
+
+/* The counters of the main collector, and under "managed" those of managed objects once they are used. */
+static PyObject *module_stats(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  PyObject *dict = zpy.PyObject_CallObject(original_stats, NULL);
+  if (dict != NULL && zmanaged_is_started()) put(dict, "managed", managed_stats());
+  return dict;
+}
+
+static const char *age_name(uint8_t age) {
+  static const char *const names[] = {"eden", "survivor 1", "survivor 2", "old"};
+  return names[age];
+}
+
+static PyObject *module_pages(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  static const char *const kinds[] = {"free", "small", "medium", "large"};
+  if (!zmanaged_ensure_started()) return NULL;
+  PyObject *list = zpy.PyList_New(0);
+  for (size_t i = 0; list != NULL && i < zbody_space.highest; i++) {
+    zbody_page_t *page = &zbody_space.pages[i];
+    uint8_t kind = zload_acquire(&page->kind);
+    if (kind == ZBODY_PAGE_FREE || page->inner != 0) continue;
+    double size = (double)zbody_page_size(page);
+    /* What was allocated or moved here since the last mark is counted as live. */
+    uint64_t live = zbody_page_is_snapshot(page) ? zload_relaxed(&page->live_bytes) : page->top;
+    PyObject *row = zpy.Py_BuildValue("{s:s,s:s,s:n,s:n,s:d}", "kind", kinds[kind], "age", age_name(page->age),
+                                      "size", (Py_ssize_t)size, "used", (Py_ssize_t)page->top, "live",
+                                      (double)live / size);
+    int error = row == NULL ? -1 : zpy.PyList_Append(list, row);
+    if (row != NULL) zpy.Py_DecRef(row);
+    if (error == 0) continue;
+    zpy.Py_DecRef(list);
+    list = NULL;
+  }
+  return list;
+}
+
+/* {kind: [(upper bound in ns, count), ...]} */
+static PyObject *module_pause_histogram(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  static const char *const kinds[] = {"mark_start", "mark_end", "relocate_start"};
+  PyObject *dict = zpy.PyDict_New();
+  for (int kind = 0; dict != NULL && kind < 3; kind++) {
+    PyObject *list = zpy.PyList_New(0);
+    if (list == NULL) break;
+    for (unsigned i = 0; i < ZMANAGED_PAUSE_BUCKETS; i++) {
+      if (zmanaged_pauses[kind][i] == 0) continue;
+      PyObject *row = zpy.Py_BuildValue("(KK)", (unsigned long long)zmanaged_pause_bucket_ns(i),
+                                        (unsigned long long)zmanaged_pauses[kind][i]);
+      if (row == NULL) break;
+      zpy.PyList_Append(list, row);
+      zpy.Py_DecRef(row);
+    }
+    put(dict, kinds[kind], list);
+  }
+  return dict;
+}
+
+static PyObject *module_allocate(PyObject *self, PyObject *length) {
+  (void)self;
+  if (!zmanaged_ensure_started()) return NULL;
+  Py_ssize_t n = zma.PyNumber_AsSsize_t(length, *zma.PyExc_OverflowError);
+  if (n == -1 && zpy.PyErr_Occurred()) return NULL;
+  if (n < 0) {
+    zpy.PyErr_SetString(*zpy.PyExc_ValueError, "length must not be negative");
+    return NULL;
+  }
+  if (!zmanaged_enter()) return NULL;
+  return zmanaged_new_object(zmanaged_array_class, (uint64_t)n);
+}
+
+static const char *const lazy_names[] = {"Object", "ObjectType", "Array", "List", "Dict", "i8", "i16", "i32",
+                                         "i64",    "u8",         "u16",   "u32",  "u64",  "f32", "f64", "b8"};
+
+/* The module's __getattr__: runs when a name is not there yet. */
+static PyObject *module_getattr(PyObject *self, PyObject *name) {
+  (void)self;
+  const char *text = zpy.PyUnicode_AsUTF8AndSize(name, NULL);
+  if (text == NULL) return NULL;
+  for (size_t i = 0; i < ZARRAY_LENGTH(lazy_names); i++) {
+    if (strcmp(text, lazy_names[i]) != 0) continue;
+    if (!zmanaged_ensure_started()) return NULL;
+    PyObject *found = zpy.PyDict_GetItemString(module_dict, text);
+    if (found != NULL) return zmanaged_incref(found);
+  }
+  zpy.PyErr_Format(zpy.PyDict_GetItemString(zpy.PyEval_GetBuiltins(), "AttributeError"),
+                   "module 'zgc' has no attribute '%U'", name);
+  return NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"__getattr__", module_getattr, METH_O, NULL},
+    {"allocate", module_allocate, METH_O,
+     "allocate(n)\n--\n\nA managed array of n times None."},
+    {"pages", module_pages, METH_NOARGS,
+     "pages()\n--\n\nA census of managed pages: kind, age, size, used and live fraction."},
+    {"pause_histogram", module_pause_histogram, METH_NOARGS,
+     "pause_histogram()\n--\n\nManaged pauses by kind: (upper bound in ns, count) pairs."},
+    {"collect", (PyCFunction)(void (*)(void))module_collect, METH_VARARGS | METH_KEYWORDS,
+     "collect(wait=True)\n--\n\nA full collection of Python objects; collect(\"young\") and collect(\"full\") "
+     "collect managed objects."},
+    {"stats", module_stats, METH_NOARGS,
+     "stats()\n--\n\nCounters; those of managed objects under \"managed\" once they are in use."},
+};
+
+bool zmanaged_add_to_module(PyObject *module) {
+  module_dict = zpy.PyObject_GetAttrString(module, "__dict__");
+  if (module_dict == NULL) return false;
+  original_collect = zpy.PyObject_GetAttrString(module, "collect");
+  original_stats = zpy.PyObject_GetAttrString(module, "stats");
+  if (original_collect == NULL || original_stats == NULL) return false;
+  PyObject *name = zpy.PyUnicode_FromString("zgc");
+  for (size_t i = 0; name != NULL && i < ZARRAY_LENGTH(functions); i++) {
+    PyObject *function = zpy.PyCFunction_NewEx(&functions[i], NULL, name);
+    if (!put(module_dict, functions[i].ml_name, function)) return false;
+  }
+  if (name != NULL) zpy.Py_DecRef(name);
+  return name != NULL;
+}

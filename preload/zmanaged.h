@@ -1,0 +1,16 @@
+/* Managed objects in the zgc module: what zmodule.c and zboot.c call. */
+#ifndef PRELOAD_ZMANAGED_H
+#define PRELOAD_ZMANAGED_H
+
+#include "collector/zpyapi.h"
+
+/* Adds allocate, pages, pause_histogram, and a __getattr__ that makes the types when one of them is first
+ * asked for; collect and stats learn to serve managed objects. False with an exception set. */
+bool zmanaged_add_to_module(PyObject *module);
+
+/* Around fork; in collector/zmanaged.c. */
+void zmanaged_fork_prepare(void);
+void zmanaged_fork_parent(void);
+void zmanaged_fork_child(void);
+
+#endif

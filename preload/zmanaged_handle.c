@@ -1,0 +1,273 @@
+#include "preload/zmanaged_handle.h"
+
+#include "heap/base/zlog.h"
+#include "heap/base/zos.h"
+#include "preload/zmanaged_cycles.h"
+
+#define SPARE_BATCH 64
+#define SPARE_MAX 1024
+
+PyObject *zmanaged_spare_handles; /* linked through weak_list */
+static unsigned spare_count;
+PyTypeObject *zmanaged_handle_type;
+zclass_t *zclass_all;
+size_t zclass_offset;
+
+static inline PyObject *as_object(zhandle_t *handle) { return &handle->base; }
+
+bool zmanaged_type_error(const char *what, PyObject *got) {
+  zpy.PyErr_Format(*zpy.PyExc_TypeError, "%s, not %s", what,
+                   (const char *)*zmanaged_type_word(got->type, ZMANAGED_TYPE_NAME));
+  return false;
+}
+
+/* ---- life of a handle ---------------------------------------------------------------------------- */
+
+static void keep_spare(zhandle_t *handle) {
+  handle->entry = NULL;
+  handle->weak_list = zmanaged_spare_handles;
+  zmanaged_spare_handles = as_object(handle);
+  spare_count++;
+}
+
+zcold bool zmanaged_refill_handles(void) {
+  for (unsigned i = 0; i < SPARE_BATCH; i++) {
+    zhandle_t *handle = (zhandle_t *)zma._PyObject_GC_New(zmanaged_handle_type);
+    if (handle == NULL) break;
+    zpy.Py_DecRef((PyObject *)handle->base.type); /* a spare one has no type of its own */
+    handle->base.refcount = 0;
+    keep_spare(handle);
+  }
+  if (zmanaged_spare_handles != NULL && zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+  return zmanaged_spare_handles != NULL;
+}
+
+static inline PyObject *take_spare(PyTypeObject *type) {
+  zhandle_t *handle = (zhandle_t *)zmanaged_spare_handles;
+  zmanaged_spare_handles = handle->weak_list;
+  spare_count--;
+  handle->base.refcount = 1;
+  handle->base.type = type;
+  handle->weak_list = NULL;
+  ((PyObject *)type)->refcount++; /* classes made by a class statement are not immortal */
+  return as_object(handle);
+}
+
+static inline PyObject *new_handle(zaddress_t body, zclass_t *class) {
+  uint32_t id = zhandle_table_alloc();
+  if (zunlikely(id == 0)) return zma.PyErr_NoMemory();
+  zhandle_entry_t *entry = &zhandle_table.entries[id];
+  PyObject *handle = take_spare(class->type);
+  ((zhandle_t *)handle)->entry = entry;
+  zstore_relaxed(&entry->object, (uintptr_t)handle);
+  zstore_release(&entry->word, zcolored_store_good(body).bits);
+  zstore_relaxed(&zbody_header(body)->handle, id);
+  return handle;
+}
+
+/* In use by the program again: the one count that was ours becomes the caller's. */
+static zcold PyObject *strengthen(zhandle_entry_t *entry) {
+  zstore_relaxed(&entry->object, entry->object & ~(uintptr_t)ZHANDLE_WEAK);
+  (void)zfetch_and_relaxed(&entry->word, ~ZCOLOR_SUSPECT);
+  zhandle_table.weak--;
+  return (PyObject *)entry->object;
+}
+
+PyObject *zmanaged_handle_for(zaddress_t body) {
+  uint32_t id = zload_relaxed(&zbody_header(body)->handle);
+  if (id != 0 && id < zhandle_table.top) {
+    zhandle_entry_t *entry = &zhandle_table.entries[id];
+    zcolored_t word = {zload_acquire(&entry->word)};
+    bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
+    zaddress_t current = stale && word.bits != 0 ? zrelocate_remap(word) : zcolored_strip(word);
+    bool same = current.value == body.value;
+    if (same && (entry->object & ZHANDLE_FREE) == 0) {
+      if (zunlikely(entry->object & ZHANDLE_WEAK)) return strengthen(entry);
+      PyObject *handle = (PyObject *)entry->object;
+      handle->refcount++;
+      return handle;
+    }
+  }
+  return new_handle(body, zbody_shape(body)->owner);
+}
+
+/* The program has let go, but weak references exist: from now on the body decides. */
+static zcold void weaken(zhandle_t *handle) {
+  zhandle_entry_t *entry = handle->entry;
+  zbarrier_drop_root(zslot(&entry->word));
+  zstore_relaxed(&entry->object, entry->object | ZHANDLE_WEAK);
+  (void)zfetch_or_relaxed(&entry->word, ZCOLOR_SUSPECT);
+  zhandle_table.weak++;
+  handle->base.refcount = 1;
+}
+
+static void end_handle(zhandle_t *handle, bool spare) {
+  PyObject *type = (PyObject *)handle->base.type;
+  if (zlikely(spare && spare_count < SPARE_MAX)) {
+    keep_spare(handle);
+  } else {
+    zma.PyObject_GC_Del(handle);
+  }
+  if (zunlikely(--type->refcount == 0)) { /* not ours to deallocate by hand */
+    type->refcount = 1;
+    zpy.Py_DecRef(type);
+  }
+}
+
+void zmanaged_handle_finish_weak(PyObject *self) {
+  zhandle_t *handle = (zhandle_t *)self;
+  if (handle->weak_list != NULL) zma.PyObject_ClearWeakRefs(self);
+  end_handle(handle, false);
+}
+
+void zmanaged_handle_dealloc(PyObject *self) {
+  zhandle_t *handle = (zhandle_t *)self;
+  zhandle_entry_t *entry = handle->entry;
+  bool tracked = zpyabi_is_tracked(self);
+  if (zunlikely(tracked)) {
+    zmanaged_cycles_forget(self);
+    zma.PyObject_GC_UnTrack(self);
+  }
+  if (zlikely(entry != NULL)) {
+    if (zunlikely(handle->weak_list != NULL)) {
+      weaken(handle);
+      return;
+    }
+    zbarrier_drop_root(zslot(&entry->word));
+    zhandle_table_free(entry);
+  }
+  end_handle(handle, !tracked);
+}
+
+int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
+  int result = visit((PyObject *)self->type, argument);
+  return result != 0 ? result : zmanaged_cycles_traverse(self, visit, argument);
+}
+
+/* Breaking a cycle is left to the group's proxy, which releases what the bodies hold. */
+int zmanaged_handle_clear(PyObject *self) {
+  (void)self;
+  return 0;
+}
+
+/* ---- bodies -------------------------------------------------------------------------------------- */
+
+void zmanaged_class_is_used(zclass_t *class) {
+  class->alloc_seq = zbody_space.seq;
+  if (!class->is_held) {
+    class->is_held = true;
+    zpy.Py_IncRef((PyObject *)class->type);
+  }
+}
+
+void zclass_release_unused(void) {
+  /* A class whose bodies all died before the last full mark. seen_seq is stored by marking. */
+  static uint64_t done;
+  static uint32_t last_full_seq;
+  uint64_t full = zload_relaxed(&zmanaged_stat_values.full_collections);
+  if (full == done || zmanaged_phase() != ZMANAGED_IDLE) return;
+  done = full;
+  last_full_seq = zmanaged_last_full_seq();
+  for (zclass_t *class = zclass_all; class != NULL; class = class->next) {
+    if (!class->is_held || class->alloc_seq >= last_full_seq) continue;
+    if (zload_relaxed(&class->shape.seen_seq) >= last_full_seq) continue;
+    class->is_held = false;
+    zpy.Py_DecRef((PyObject *)class->type);
+  }
+}
+
+zaddress_t zmanaged_new_body(const zshape_t *shape, uint64_t length) {
+  zaddress_t body = zmanaged_alloc(shape, length);
+  return zlikely(!zaddress_is_null(body)) ? body : zmanaged_stall(shape, length);
+}
+
+static znoinline PyObject *new_object_slow(zclass_t *class, uint64_t length) {
+  zaddress_t body = zmanaged_new_body(&class->shape, length);
+  if (zaddress_is_null(body)) return NULL;
+  if (zmanaged_spare_handles == NULL) { /* a stall ran Python code that took them: rare, try again */
+    if (!zmanaged_refill_handles()) return NULL;
+    return new_object_slow(class, length);
+  }
+  zmanaged_class_is_used(class);
+  return new_handle(body, class);
+}
+
+PyObject *zmanaged_new_object(zclass_t *class, uint64_t length) {
+  if (class->shape.kind == ZBODY_FIXED && class->alloc_seq == zbody_space.seq) {
+    zaddress_t body = zmanaged_try_alloc_fixed(&class->shape);
+    if (zlikely(!zaddress_is_null(body))) return new_handle(body, class);
+  }
+  return new_object_slow(class, length);
+}
+
+/* ---- values -------------------------------------------------------------------------------------- */
+
+PyObject *zmanaged_value_slow(zcolored_t word) {
+  switch (zcolored_kind(word)) {
+    case ZKIND_MANAGED:
+      return zmanaged_handle_for(zcolored_strip(word));
+    case ZKIND_INT:
+      return zma.PyLong_FromLongLong((int64_t)word.bits >> ZCOLOR_PAYLOAD_SHIFT);
+    case ZKIND_FLOAT: {
+      union {
+        uint64_t bits;
+        double number;
+      } value = {word.bits & ~ZCOLOR_MASK};
+      return zma.PyFloat_FromDouble(value.number);
+    }
+    case ZKIND_BOOL:
+      return zmanaged_incref(zcolored_payload(word) ? zma._Py_TrueStruct : zma._Py_FalseStruct);
+    default: {
+      PyObject *object = (PyObject *)zpyref_table.entries[zcolored_payload(word)].object;
+      return object != NULL ? zmanaged_incref(object) : zpy_new_none();
+    }
+  }
+}
+
+static bool prepare_python(PyObject *value, zaddress_t holder, zcolored_t *word) {
+  zpy.Py_IncRef(value);
+  uint32_t index = zpyref_alloc(value, zbody_page_is_old(zbody_page_of(holder)));
+  if (index == 0) {
+    zpy.Py_DecRef(value); /* the caller's own reference keeps it alive */
+    zma.PyErr_NoMemory();
+    return false;
+  }
+  *word = zcolored_value(ZKIND_PYTHON, index);
+  return true;
+}
+
+bool zmanaged_prepare(PyObject *value, zaddress_t holder, zcolored_t *word) {
+  PyObject *type = (PyObject *)value->type;
+  if (zmanaged_is_handle(value)) {
+    *word = zcolored_store_good(zmanaged_body(value));
+    return true;
+  }
+  if (value == zpy_None()) {
+    *word = zcolored_none();
+    return true;
+  }
+  if (type == zma.PyLong_Type) {
+    int overflow;
+    long long number = zma.PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow == 0 && number >= -((int64_t)1 << 47) && number < (int64_t)1 << 47) {
+      *word = zcolored_value(ZKIND_INT, (uint64_t)number);
+      return true;
+    }
+  } else if (type == zma.PyFloat_Type) {
+    uint64_t bits = *(uint64_t *)((char *)value + ZMANAGED_FLOAT_VALUE);
+    if ((bits & ZCOLOR_MASK) == 0) {
+      *word = zcolored_value(ZKIND_FLOAT, bits >> ZCOLOR_PAYLOAD_SHIFT);
+      return true;
+    }
+  } else if (type == zma.PyBool_Type) {
+    *word = zcolored_value(ZKIND_BOOL, value == zma._Py_TrueStruct);
+    return true;
+  }
+  return prepare_python(value, holder, word);
+}
+
+PyObject *zmanaged_replace(zslot_t slot, zcolored_t word) {
+  zcolored_t overwritten = zbarrier_store(slot, word);
+  if (zlikely(zcolored_kind(overwritten) != ZKIND_PYTHON)) return NULL;
+  return zpyref_free((uint32_t)zcolored_payload(overwritten));
+}

@@ -1,0 +1,144 @@
+/* Handles: the Python objects that stand for bodies, and the values that their slots hold.
+ *
+ * A body has at most one handle at a time, so identity holds. The body's header names the handle
+ * table's entry; the entry names the handle; both are checked against each other on use. A handle's
+ * reference count is the program's business: when it ends the entry is freed and the body lives or
+ * dies by reachability. If weak references to the handle exist, the handle outlives its last count as
+ * a weak one (heap/zhandle_table.h) until its body dies.
+ *
+ * Handles are not tracked by Python's gc, except while they are part of a group that it shall judge
+ * (preload/zmanaged_cycles.h).
+ *
+ * The GIL discipline: an address of a body is never kept over a call that may run Python code or
+ * allocate a Python object. Accessors therefore begin with zmanaged_enter, which is the safepoint and
+ * makes sure that a handle can be had without an allocation, convert their arguments first, and then
+ * load the address. */
+#ifndef PRELOAD_ZMANAGED_HANDLE_H
+#define PRELOAD_ZMANAGED_HANDLE_H
+
+#include "collector/zmanaged.h"
+#include "preload/zmanaged_api.h"
+
+typedef struct zhandle {
+  PyObject base;
+  zhandle_entry_t *entry; /* NULL: the body is gone (the handle is being deallocated) */
+  PyObject *weak_list;
+} zhandle_t;
+
+typedef enum { /* of a field; zmanaged.py has the same numbers */
+  ZFIELD_REFERENCE, ZFIELD_I8, ZFIELD_I16, ZFIELD_I32, ZFIELD_I64,
+  ZFIELD_U8, ZFIELD_U16, ZFIELD_U32, ZFIELD_U64, ZFIELD_F32, ZFIELD_F64, ZFIELD_BOOL, ZFIELD_KINDS
+} zfield_kind_t;
+
+typedef struct {
+  PyObject *name; /* interned */
+  uint16_t offset;
+  uint8_t kind;
+  PyObject *initial; /* value of a field with a default, or NULL */
+} zfield_t;
+
+#define ZCLASS_CACHE 64
+
+/* Fields by name, without a call into Python: names in code are interned. */
+typedef struct {
+  PyObject *name;
+  uint16_t offset;
+  uint8_t kind;
+} zclass_cache_t;
+
+typedef struct zclass {
+  zshape_t shape;
+  PyTypeObject *type; /* owned while is_held */
+  bool is_held;
+  bool has_initial;
+  bool is_plain;      /* a subclass of zgc.Object made by fields only: C constructor */
+  uint32_t alloc_seq; /* collection number of the last allocation */
+  unsigned field_count;
+  zfield_t *fields;   /* inherited ones first */
+  zclass_cache_t cache[ZCLASS_CACHE];
+  struct zclass *next; /* all classes */
+} zclass_t;
+
+extern zclass_t *zclass_all;
+extern size_t zclass_offset; /* of the zclass_t pointer in a type made by our metaclass */
+extern PyTypeObject *zmanaged_handle_type;
+
+void zmanaged_handle_dealloc(PyObject *self);
+/* The end of a weak handle that weak_hide has taken out of reach. Runs Python code. */
+void zmanaged_handle_finish_weak(PyObject *self);
+int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument);
+int zmanaged_handle_clear(PyObject *self);
+
+static inline bool zmanaged_is_handle(PyObject *object) {
+  return *zmanaged_type_word(object->type, ZMANAGED_TYPE_DEALLOC) == (void *)zmanaged_handle_dealloc;
+}
+static inline zclass_t *zclass_of(PyTypeObject *type) {
+  return *(zclass_t **)((char *)type + zclass_offset);
+}
+static inline zaddress_t zmanaged_body(PyObject *handle) {
+  return zbarrier_load_entry(zslot(&((zhandle_t *)handle)->entry->word));
+}
+
+/* Handle objects in reserve; never empty after zmanaged_enter. */
+extern PyObject *zmanaged_spare_handles;
+bool zmanaged_refill_handles(void); /* false with an exception set */
+
+/* Every accessor's first call: a safepoint. False with an exception set. */
+static inline bool zmanaged_enter(void) {
+  zmanaged_poll();
+  return zlikely(zmanaged_spare_handles != NULL) || zmanaged_refill_handles();
+}
+
+/* The handle of a body, new reference. After zmanaged_enter, at most one per call of that. NULL with
+ * MemoryError when the table is full. */
+PyObject *zmanaged_handle_for(zaddress_t body);
+
+/* A new body of the class; 0 with an exception set. May run Python code. */
+zaddress_t zmanaged_new_body(const zshape_t *shape, uint64_t length);
+zaddress_t zmanaged_stall(const zshape_t *shape, uint64_t length);
+
+/* A new body and its handle. NULL with an exception set. */
+PyObject *zmanaged_new_object(zclass_t *class, uint64_t length);
+
+/* The value in a word that zbarrier_load returned; new reference. After zmanaged_enter. */
+PyObject *zmanaged_value_slow(zcolored_t word);
+static inline PyObject *zmanaged_value(zcolored_t word) {
+  if (zlikely((word.bits & ~(ZCOLOR_MASK & ~ZCOLOR_KIND_MASK)) == 0)) return zpy_new_none();
+  return zmanaged_value_slow(word);
+}
+
+/* Turns a value into what a slot holds. holder: the slot's body (for the
+ * generation of Python references). Runs no Python code. False with MemoryError. */
+bool zmanaged_prepare(PyObject *value, zaddress_t holder, zcolored_t *word);
+/* Stores a prepared word; what the slot owned is returned for the caller to release once it is done
+ * with addresses. */
+PyObject *zmanaged_replace(zslot_t slot, zcolored_t word);
+/* Both, and the release: no address is good afterwards. */
+static inline bool zmanaged_set(zaddress_t holder, zslot_t slot, PyObject *value) {
+  zcolored_t word;
+  if (zunlikely(!zmanaged_prepare(value, holder, &word))) return false;
+  PyObject *owned = zmanaged_replace(slot, word);
+  if (zunlikely(owned != NULL)) zpy.Py_DecRef(owned);
+  return true;
+}
+
+/* A load-good word on its way to another slot of the same owner: what it owns moves with it, and must
+ * not be missed by a mark that has visited one place and not yet the other. */
+static inline zcolored_t zmanaged_moved(zcolored_t word) {
+  if (zcolored_is_body(word)) return zcolored_store_good(zcolored_strip(word));
+  if (zcolored_kind(word) == ZKIND_PYTHON) {
+    zstore_relaxed(&zpyref_table.entries[zcolored_payload(word)].seq, zbody_space.seq);
+  }
+  return (zcolored_t){(word.bits & ~(ZCOLOR_MASK & ~ZCOLOR_KIND_MASK)) | zcolor.store_good};
+}
+
+bool zmanaged_type_error(const char *what, PyObject *got);
+
+/* Runs at the first use: types, heap. False with an exception set. */
+bool zmanaged_ensure_started(void);
+
+/* The classes' own references: dropped where no body is left. GIL; may run Python code. */
+void zclass_release_unused(void);
+void zmanaged_class_is_used(zclass_t *class);
+
+#endif
