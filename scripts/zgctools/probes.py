@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -52,6 +53,19 @@ def missing(library):
     if not has_probe(library, 'zgc', 'pause__start'):
         return '%s has no USDT probes (built without sys/sdt.h)' % library
     return None
+
+
+def interrupt(process, tries=20):
+    """Ends bpftrace. It overlooks a signal that arrives while it handles an event."""
+    for _ in range(tries):
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(1)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+    process.kill()
+    process.wait()
 
 
 class Watched:
@@ -110,11 +124,7 @@ class Watcher:
 
     def stop(self):
         time.sleep(0.3)             # bpftrace hands events over in batches
-        self.process.send_signal(2)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        interrupt(self.process)
         self.reader.join(5)
         lost = [line for line in self.said if 'ost ' in line]
         if lost:

@@ -10,7 +10,7 @@ import unittest
 
 import toolcase
 from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires, requires_lib
-from zgctools import flamegraph, perfscript, stacktree
+from zgctools import flamegraph, perfscript, probes, stacktree
 from zgctools.perfrecord import choose_event, choose_method
 from zgctools.interpreter import Interpreter
 from zgctools.tool import ToolError
@@ -223,7 +223,7 @@ void collect(uint64_t number, const char *cause) {
 # What each line of the documentation must print for ten calls of collect(number, "Growth").
 ONE_LINERS = {'@us': r'@us\[Growth\]', '> 1000000': r'Growth 1\d{3} us', 'GC(%d)': r'GC\(7\) Growth',
               '@found': r'@found: 700\s+@reclaimed: 690', '@ms': r'@ms\[Growth\]: 50',
-              '@bytes': r'@bytes\[Growth\]: 40960', '@stalls': r'@stalls\['}
+              '@bytes': r'@bytes\[Growth\]: 40960', 'alloc__stall': r'64 bytes \s+collect\+'}
 
 
 def probing():
@@ -269,9 +269,9 @@ class Pauses(ToolCase):
         with open(os.path.join(SCRIPTS, 'README.md'), encoding='utf-8') as source:
             lines = re.findall(r"^    bpftrace -e '(.*)'$", source.read(), re.MULTILINE)
         self.assertEqual(len(lines), len(ONE_LINERS))
-        # Pauses in between, so that the program ends no sooner than the probes are in place.
         program = self.write('p.py', 'import ctypes, time\nlib = ctypes.CDLL(None)\n'
-                                     'for i in range(10): lib.collect(i, b"Growth")\n')
+                                     'for i in range(10): lib.collect(i, b"Growth")\n'
+                                     'time.sleep(0.4)\n')     # stacks get names while it lives
         for line in lines:
             expected = next(want for mark, want in ONE_LINERS.items() if mark in line)
             with self.subTest(line):
@@ -279,6 +279,8 @@ class Pauses(ToolCase):
                     ['bpftrace', '-e', 'BEGIN { printf("ready\\n"); } '
                      + line.replace('LIB', library)],
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                self.addCleanup(tracer.stdout.close)
+                self.addCleanup(tracer.kill)
                 said = ''
                 while 'ready' not in said:
                     more = tracer.stdout.readline()
@@ -287,8 +289,8 @@ class Pauses(ToolCase):
                 subprocess.run([PYTHON, program], check=True,
                                env=dict(os.environ, LD_PRELOAD=library))
                 time.sleep(0.3)
-                tracer.send_signal(2)
-                said += tracer.communicate(timeout=20)[0]
+                probes.interrupt(tracer)
+                said += tracer.stdout.read()
                 self.assertRegex(said, expected)
 
     @unittest.skipUnless(probing(), 'bpftrace is not there or not permitted')
