@@ -13,6 +13,7 @@ colon-separated list, replaces the interpreters found. Exit status: 0 all passed
 """
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -27,6 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 INTEGRATION = os.path.join(ROOT, "tests", "integration")
 MINORS = (11, 12, 13)
+MEMORY_LIMIT = 6 << 30      # of one test: a leak must not take the machine with it
 
 PROBE = """
 import json, os, sys, sysconfig
@@ -114,6 +116,14 @@ def list_tests(python, path, env):
     return done.stdout.split()
 
 
+def resident(pid):
+    """Resident bytes of a process, 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
 def run_file(interpreter, path, lib, timeout, tests=()):
     """One fresh interpreter. Returns (passed, seconds, output)."""
     env = clean_environment(interpreter.path)
@@ -126,16 +136,27 @@ def run_file(interpreter, path, lib, timeout, tests=()):
         [interpreter.path, "-X", "faulthandler", path, "-v", *tests], env=env,
         text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True)
-    try:
-        output, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)     # faulthandler then prints every thread's stack
+    note = ""
+    while True:
         try:
-            output, _ = process.communicate(timeout=5)
+            output, _ = process.communicate(timeout=1)
+            break
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-        output += f"\nrunner: no end after {timeout} s"
+            if note:
+                os.killpg(process.pid, signal.SIGKILL)
+            elif time.monotonic() - start > timeout:
+                note = f"no end after {timeout:.0f} s"
+            elif resident(process.pid) > MEMORY_LIMIT:
+                note = f"more than {MEMORY_LIMIT >> 30} GB resident"
+            else:
+                continue
+            # faulthandler then prints every thread's stack; the next round kills.
+            process.send_signal(signal.SIGABRT)
+            time.sleep(2)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)      # what a test left behind
+    if note:
+        output += f"\nrunner: {note}"
     if process.returncode < 0:
         output += f"\nrunner: killed by {signal.Signals(-process.returncode).name}"
     return process.returncode == 0, time.monotonic() - start, output

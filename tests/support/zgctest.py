@@ -126,6 +126,15 @@ def environment(preload, options=None, env=None):
     return {k: v for k, v in base.items() if v is not None}
 
 
+def last_words(process):
+    """End a process that did not end by itself; what it printed."""
+    for number in (signal.SIGABRT, signal.SIGKILL):     # the first for faulthandler's sake
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=5)
+    return "", "its children still hold its output"     # the runner ends them with our group
+
+
 def run_command(argv, preload=None, options=None, env=None, timeout=120, status=0, stdin=None):
     """Run argv; status is the expected exit status, None when any will do."""
     preload = ACTIVE if preload is None else preload
@@ -138,16 +147,11 @@ def run_command(argv, preload=None, options=None, env=None, timeout=120, status=
             full.setdefault("ZGC_LOG", log)
         process = subprocess.Popen(
             argv, env=full, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True)
+            text=True, errors="replace")
         try:
             out, err = process.communicate(stdin, timeout)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)     # faulthandler's chance to say where
-            try:
-                out, err = process.communicate(None, 5)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                out, err = process.communicate()
+            out, err = last_words(process)
             raise AssertionError(
                 f"no end after {timeout} s\n{out[-4000:]}\n{err[-6000:]}") from None
         text = ""
