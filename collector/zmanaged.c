@@ -6,6 +6,8 @@
 #include <time.h>
 
 #include "collector/zmanaged_verify.h"
+#include "collector/zsuspects.h"
+#include "barrier/zstore_buffer.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -59,6 +61,7 @@ static struct {
   size_t weak_count, weak_limit;
   bool weak_left_over;
   bool mark_ended;
+  bool grouped;
   zrelocation_counts_t counts;
   zrelocate_target_t targets[ZMARK_WORKERS_MAX];
   size_t relocated_before;
@@ -161,7 +164,7 @@ static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
   pause();
   if (pause == verify_pause) return; /* verify mode is not about time */
   uint64_t ns = zos_now_ns() - start;
-  unsigned kind = phase == ZMANAGED_MARK_START ? 0 : phase == ZMANAGED_MARK_END ? 1 : 2;
+  unsigned kind = phase == ZMANAGED_MARK_START ? 0 : phase == ZMANAGED_RELOCATE_START ? 2 : 1;
   zmanaged_pauses[kind][zmin(bucket_of(ns), ZMANAGED_PAUSE_BUCKETS - 1)]++;
   zmanaged_stat_values.pauses++;
   zmanaged_stat_values.pause_total_ns += ns;
@@ -255,7 +258,8 @@ static void pause_mark_start(void) {
   m.weak_limit = zmin(ZMANAGED_WEAK_MAX, m.ended_capacity - m.ended_count);
   m.weak_left_over = false;
   m.mark_ended = false;
-  if (m.generation == ZGENERATION_FULL && m.host.before_mark != NULL) m.host.before_mark();
+  m.grouped = false;
+  if (m.generation == ZGENERATION_FULL && zsuspects_has_results()) zsuspects_clear(); /* nobody took them */
   set_phase(ZMANAGED_MARK);
 }
 
@@ -321,7 +325,7 @@ static bool end_weak(void) {
     if (!zhandle_is_weak(entry)) continue; /* in use again, or gone */
     zaddress_t body = zmark_heal_entry(&entry->word);
     if (zaddress_is_null(body) || !zmark_is_dead(body)) continue;
-    void *object = (void *)(entry->object & ~(uintptr_t)ZHANDLE_WEAK);
+    void *object = zhandle_object(entry);
     if (m.host.weak_is_held(object)) {
       zmark_body(0, body);
       all = false;
@@ -336,7 +340,7 @@ static void hide_weak(void) {
     if (!zhandle_is_weak(entry)) continue;
     zaddress_t body = zmark_heal_entry(&entry->word);
     if (zaddress_is_null(body) || !zmark_is_dead(body)) continue;
-    void *object = (void *)(entry->object & ~(uintptr_t)ZHANDLE_WEAK);
+    void *object = zhandle_object(entry);
     m.host.weak_hide(object);
     zhandle_table_free(entry);
     zhandle_table.weak--;
@@ -344,14 +348,34 @@ static void hide_weak(void) {
   }
 }
 
+static void concurrent_group(void) {
+  zsuspects_walk(yield);
+  set_phase(ZMANAGED_GROUP_END);
+}
+
+static void pause_group_end(void) {
+  zstore_buffer_flush();
+  bool final = zsuspects_end();
+  if (final) zmark_take_records();
+  set_phase(final ? ZMANAGED_MARK : ZMANAGED_GROUP);
+}
+
 static void pause_mark_end(void) {
   zmark_follow_some(ZMANAGED_PAUSE_BODIES);
-  if (zmark_try_end() && end_weak()) {
+  bool empty = zmark_try_end();
+  if (empty && !m.grouped && m.generation == ZGENERATION_FULL) {
+    m.grouped = true;
+    if (zsuspects_count() > 0 && zsuspects_begin()) {
+      if (zsuspects_is_walking()) zstore_buffer_flush_to = zsuspects_record;
+      set_phase(ZMANAGED_GROUP);
+      return;
+    }
+  }
+  if (empty && end_weak()) {
     hide_weak();
     zmark_end();
     if (m.generation == ZGENERATION_FULL) m.last_full_seq = zbody_space.seq;
-    if (m.generation == ZGENERATION_FULL && m.host.after_mark != NULL) m.host.after_mark();
-    if (m.ended_at < m.ended_count) set_poll(POLL_RELEASE);
+    if (m.ended_at < m.ended_count || zsuspects_has_results()) set_poll(POLL_RELEASE);
     m.mark_ended = true;
     set_phase(ZMANAGED_SELECT);
   } else {
@@ -496,6 +520,12 @@ static void run_phase(zmanaged_phase_t phase) {
       break;
     case ZMANAGED_MARK:
       concurrent_mark();
+      break;
+    case ZMANAGED_GROUP:
+      concurrent_group();
+      break;
+    case ZMANAGED_GROUP_END:
+      request_pause(pause_group_end);
       break;
     case ZMANAGED_MARK_END:
       request_pause(pause_mark_end);
@@ -710,6 +740,7 @@ bool zmanaged_release_some(uint64_t ns) {
   m.releasing = true;
   uint64_t end = zos_now_ns() + ns;
   bool empty = false;
+  if (zsuspects_has_results() && m.mark_ended && m.host.take_groups != NULL) m.host.take_groups();
   for (unsigned i = 1;; i++) {
     if (m.ended_at < m.ended_count) {
       m.host.weak_finish(m.ended[m.ended_at++]);
@@ -766,6 +797,7 @@ static void direct(void) {
   }
   const char *cause = rule_full();
   if (cause != NULL) {
+    if (m.host.choose_suspects != NULL) m.host.choose_suspects();
     zmanaged_request(ZGENERATION_FULL, cause);
     return;
   }
@@ -824,6 +856,14 @@ static void touch(zslot_t entry) {
       bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
       zmark_keep_alive(stale ? zrelocate_remap(word) : zcolored_strip(word));
     }
+    return;
+  }
+  if (handle->object & ZHANDLE_SUSPECT) { /* in use: an ordinary root from now on */
+    zstore_relaxed(&handle->object, handle->object & ~(uintptr_t)ZHANDLE_SUSPECT);
+    (void)zfetch_and_relaxed(&handle->word, ~ZCOLOR_SUSPECT);
+    zcolored_t word = {zload_acquire(entry.word)};
+    bool stale = (word.bits & zcolor.load_bad) != 0;
+    if (zcolor.mark_now != 0) zmark_keep_alive(stale ? zrelocate_remap(word) : zcolored_strip(word));
     return;
   }
   (void)zfetch_and_relaxed(&handle->word, ~ZCOLOR_SUSPECT);

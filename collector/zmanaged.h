@@ -4,6 +4,8 @@
  *   PREPARE          collector thread      clears live maps
  *   MARK_START       pause                 new collection number, flips mark colours, retires eden pages
  *   MARK             collector threads     roots, follow; weak entries
+ *   GROUP            collector thread      full collections with suspects: zsuspects.h; then MARK again
+ *   GROUP_END        pause                 nothing left to walk?
  *   MARK_END         pause                 nothing left to follow? weak entries of dead bodies end here
  *   SELECT           collector thread      drops old forwardings, finds dead references, builds the sets
  *   RELOCATE_START   pause                 flips remap colours
@@ -38,6 +40,8 @@
   X(PREPARE, "prepare")     \
   X(MARK_START, "mark start") \
   X(MARK, "mark")           \
+  X(GROUP, "group")         \
+  X(GROUP_END, "group end") \
   X(MARK_END, "mark end")   \
   X(SELECT, "select")       \
   X(RELOCATE_START, "relocate start") \
@@ -58,8 +62,8 @@ typedef struct {
   void (*weak_finish)(void *object);     /* later: weak references are told, the handle ends */
   void (*release)(void *object);         /* drops a reference that a dead body held */
   void (*touch)(zhandle_entry_t *entry); /* a suspect entry is used */
-  void (*before_mark)(void);             /* pause, full collections: choose suspects */
-  void (*after_mark)(void);              /* pause, full collections */
+  void (*choose_suspects)(void);         /* a full collection is about to be asked for; no Python code */
+  void (*take_groups)(void);             /* what zsuspects.h found; a mark has ended since */
 } zmanaged_host_t;
 
 extern uint32_t zmanaged_poll_wanted;

@@ -5,6 +5,7 @@
 
 #include "barrier/zstore_buffer.h"
 #include "collector/zrelocate.h"
+#include "collector/zsuspects.h"
 #include "heap/base/zos.h"
 #include "heap/zhandle_table.h"
 #include "heap/zpyref_table.h"
@@ -126,7 +127,12 @@ void zmark_body(unsigned worker, zaddress_t body) { mark_body(&mark.workers[work
 
 void zmark_keep_alive(zaddress_t body) {
   zbody_page_t *page = zbody_page_of(body);
-  if (takes_part(page) && zbody_bit_set(zbody_space.live, body.value)) zstore_buffer_add(body);
+  if (!takes_part(page)) return;
+  if (zunlikely(zsuspects_is_walking())) { /* the walk marks it, and learns that it is in use */
+    zstore_buffer_add(body);
+  } else if (zbody_bit_set(zbody_space.live, body.value)) {
+    zstore_buffer_add(body);
+  }
 }
 
 /* GIL: from the store buffer. */
@@ -293,6 +299,7 @@ void zmark_roots(void (*yield)(void)) {
     for (size_t i = mark.root_cursor; i < end; i++) {
       zhandle_entry_t *entry = &zhandle_table.entries[i];
       if (zload_relaxed(&entry->word) == 0 || zhandle_is_weak(entry)) continue;
+      if (mark.generation == ZGENERATION_FULL && (zload_relaxed(&entry->object) & ZHANDLE_SUSPECT)) continue;
       zaddress_t body = zmark_heal_entry(&entry->word);
       if (!zaddress_is_null(body)) mark_body(worker, body);
     }
@@ -486,7 +493,14 @@ zmark_counts_t zmark_counts(void) {
   return counts;
 }
 
-void zmark_start(void) { zstore_buffer_flush_to = take_recorded; }
+void zmark_take_unmarked(const zaddress_t *bodies, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (zbody_bit_set(zbody_space.live, bodies[i].value)) take_recorded(&bodies[i], 1);
+  }
+}
+
+void zmark_take_records(void) { zstore_buffer_flush_to = take_recorded; }
+void zmark_start(void) { zmark_take_records(); }
 
 void zmark_lock_for_fork(void) { pthread_mutex_lock(&mark.lock); }
 void zmark_unlock_after_fork(void) { pthread_mutex_unlock(&mark.lock); }

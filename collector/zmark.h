@@ -57,6 +57,10 @@ void zmark_end(void);
 /* Does this body take part in the running mark, and has not been reached? */
 bool zmark_is_dead(zaddress_t body);
 
+/* Pause: what barriers record goes to marking (again). */
+void zmark_take_records(void);
+/* Marks and hands to the pool. GIL. */
+void zmark_take_unmarked(const zaddress_t *bodies, size_t count);
 /* Barrier op. GIL. */
 void zmark_keep_alive(zaddress_t body);
 

@@ -43,6 +43,9 @@ typedef struct zshape {
   uint64_t slot_map[ZSHAPE_WORDS_MAX / 64]; /* FIXED: which words are slots */
   void *owner; /* preload's record of the class */
 
+  /* GIL, while no mark runs: the class may itself be held by its instances only (zsuspects.c) */
+  bool shared_fate;
+
   /* collector: last full collection that saw a body of this shape; stored by any marking thread */
   uint32_t seen_seq;
 } zshape_t;

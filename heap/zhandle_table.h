@@ -19,7 +19,8 @@ typedef struct {
  * weak references to it exist and its body may still be reachable. Not a root. Its word has the
  * suspect bit, so that a use of the handle, found again through a weak reference while a mark runs,
  * is heard of: its body need not be in the snapshot. */
-enum { ZHANDLE_FREE = 1, ZHANDLE_WEAK = 2 };
+enum { ZHANDLE_FREE = 1, ZHANDLE_WEAK = 2, ZHANDLE_SUSPECT = 4 /* not a root of a full mark: zsuspects.h */ };
+#define ZHANDLE_FLAGS ((uintptr_t)7)
 
 typedef struct {
   zhandle_entry_t *entries; /* fixed once started; entry 0 is never used */
@@ -59,6 +60,10 @@ static inline void zhandle_table_free(zhandle_entry_t *entry) {
 
 static inline uint32_t zhandle_id(const zhandle_entry_t *entry) {
   return (uint32_t)(entry - zhandle_table.entries);
+}
+
+static inline void *zhandle_object(const zhandle_entry_t *entry) {
+  return (void *)(entry->object & ~ZHANDLE_FLAGS);
 }
 
 static inline bool zhandle_is_weak(const zhandle_entry_t *entry) {

@@ -54,6 +54,8 @@ static const zmanaged_host_t host = {
     .weak_finish = weak_finish,
     .release = release,
     .touch = zmanaged_cycles_touch,
+    .choose_suspects = zmanaged_cycles_choose_some,
+    .take_groups = zmanaged_cycles_take,
 };
 
 /* ---- start --------------------------------------------------------------------------------------- */

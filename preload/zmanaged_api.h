@@ -97,6 +97,7 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(int, PyDict_Next, (PyObject *, Py_ssize_t *, PyObject **, PyObject **))                    \
   X(int, PyList_SetItem, (PyObject *, Py_ssize_t, PyObject *))                                 \
   X(PyObject *, PyModule_GetDict, (PyObject *))                                                \
+  X(PyObject *, PyImport_GetModuleDict, (void))                                                \
   X(PyObject *, PyObject_Str, (PyObject *))                                                    \
   X(int, PyObject_IsInstance, (PyObject *, PyObject *))                                        \
   X(Py_ssize_t, PyGC_Collect, (void))
@@ -106,7 +107,8 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(PyFloat_Type)               \
   X(PyBool_Type)                \
   X(PyUnicode_Type)             \
-  X(PySlice_Type)               \
+  X(PySlice_Type)              \
+  X(PyModule_Type)             \
   X(_Py_TrueStruct)             \
   X(_Py_FalseStruct)
 

@@ -41,8 +41,12 @@ void zmanaged_cycles_forget(PyObject *handle);
 int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
 void zmanaged_cycles_touch(zhandle_entry_t *entry);
 
-/* Chooses suspects for the full mark that comes next. GIL, before the request. */
+/* Chooses suspects for the full mark that comes next. GIL, before the request. The second looks at a
+ * few objects only and runs no Python code. */
 void zmanaged_cycles_choose(void);
+void zmanaged_cycles_choose_some(void);
+/* Forms the groups that the last full mark has found. GIL, no addresses held. */
+void zmanaged_cycles_take(void);
 /* Groups that exist now. */
 size_t zmanaged_cycles_count(void);
 

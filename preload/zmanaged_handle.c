@@ -70,7 +70,7 @@ static zcold PyObject *strengthen(zhandle_entry_t *entry) {
   zstore_relaxed(&entry->object, entry->object & ~(uintptr_t)ZHANDLE_WEAK);
   (void)zfetch_and_relaxed(&entry->word, ~ZCOLOR_SUSPECT);
   zhandle_table.weak--;
-  return (PyObject *)entry->object;
+  return zhandle_object(entry);
 }
 
 PyObject *zmanaged_handle_for(zaddress_t body) {
@@ -83,7 +83,7 @@ PyObject *zmanaged_handle_for(zaddress_t body) {
     bool same = current.value == body.value;
     if (same && (entry->object & ZHANDLE_FREE) == 0) {
       if (zunlikely(entry->object & ZHANDLE_WEAK)) return strengthen(entry);
-      PyObject *handle = (PyObject *)entry->object;
+      PyObject *handle = zhandle_object(entry);
       handle->refcount++;
       return handle;
     }
@@ -169,7 +169,7 @@ void zclass_release_unused(void) {
   done = full;
   last_full_seq = zmanaged_last_full_seq();
   for (zclass_t *class = zclass_all; class != NULL; class = class->next) {
-    if (!class->is_held || class->alloc_seq >= last_full_seq) continue;
+    if (class->type == NULL || !class->is_held || class->alloc_seq >= last_full_seq) continue;
     if (zload_relaxed(&class->shape.seen_seq) >= last_full_seq) continue;
     class->is_held = false;
     zpy.Py_DecRef((PyObject *)class->type);

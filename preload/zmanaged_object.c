@@ -268,9 +268,39 @@ static bool no_such_field(const zclass_t *class, PyObject *name) {
   return false;
 }
 
+/* Puts a value into a field of a body that was born since the last safepoint: its slots are empty and
+ * it is young, so there is nothing for a store barrier to do. False where a conversion might run Python
+ * code, or fail: the general way then. */
+static inline bool set_newborn(zaddress_t body, const zfield_t *field, PyObject *value) {
+  PyObject *type = (PyObject *)value->type;
+  void *place = (void *)(body.value + field->offset);
+  if (field->kind == ZFIELD_REFERENCE) {
+    if (value == zpy_None()) return true;
+    if (!zmanaged_is_handle(value)) return false;
+    zstore_relaxed((uint64_t *)place, zcolored_store_good(zmanaged_body(value)).bits);
+    return true;
+  }
+  if (field->kind == ZFIELD_F64 && type == zma.PyFloat_Type) {
+    memcpy(place, (char *)value + ZMANAGED_FLOAT_VALUE, 8);
+    return true;
+  }
+  if (field->kind == ZFIELD_I64 && type == zma.PyLong_Type) {
+    int overflow;
+    int64_t number = zma.PyLong_AsLongLongAndOverflow(value, &overflow);
+    memcpy(place, &number, 8);
+    return overflow == 0;
+  }
+  return false;
+}
+
 static bool set_positional(PyObject *self, zclass_t *class, PyObject *const *arguments, size_t count) {
   if (zunlikely(count > class->field_count)) return too_many(class, count);
-  for (size_t i = 0; i < count; i++) {
+  size_t i = 0;
+  if (zlikely(!class->has_initial)) {
+    zaddress_t body = zmanaged_body(self);
+    while (i < count && set_newborn(body, &class->fields[i], arguments[i])) i++;
+  }
+  for (; i < count; i++) {
     if (zunlikely(!set_field(self, &class->fields[i], arguments[i]))) return false;
   }
   return true;
@@ -507,7 +537,7 @@ static int meta_setattro(PyObject *type, PyObject *name, PyObject *value) {
   int error = type_setattro(type, name, value);
   if (error) return error;
   for (zclass_t *class = zclass_all; class != NULL; class = class->next) {
-    if (class->cache[((uintptr_t)name >> 4) % ZCLASS_CACHE].name == name &&
+    if (class->type != NULL && class->cache[((uintptr_t)name >> 4) % ZCLASS_CACHE].name == name &&
         zma.PyType_IsSubtype(class->type, (PyTypeObject *)type)) {
       class->cache[((uintptr_t)name >> 4) % ZCLASS_CACHE].name = NULL;
     }
@@ -517,7 +547,24 @@ static int meta_setattro(PyObject *type, PyObject *name, PyObject *value) {
   return 0;
 }
 
-static PyType_Slot meta_slots[] = {{Py_tp_new, meta_new}, {Py_tp_setattro, meta_setattro}, {0, NULL}};
+/* No body of the class is left: its shape stays, because dead bodies may still lie about. */
+static void meta_dealloc(PyObject *type) {
+  zclass_t *class = zclass_of((PyTypeObject *)type);
+  PyObject *meta = (PyObject *)type->type;
+  if (class != NULL) {
+    class->type = NULL;
+    for (unsigned i = 0; i < class->field_count; i++) {
+      zpy.Py_DecRef(class->fields[i].name);
+      if (class->fields[i].initial != NULL) zpy.Py_DecRef(class->fields[i].initial);
+    }
+    class->field_count = 0;
+    memset(class->cache, 0, sizeof class->cache);
+  }
+  ((void (*)(PyObject *))*zmanaged_type_word((PyTypeObject *)zpy.PyType_Type, ZMANAGED_TYPE_DEALLOC))(type);
+  zpy.Py_DecRef(meta);
+}
+
+static PyType_Slot meta_slots[] = {{Py_tp_dealloc, meta_dealloc}, {Py_tp_new, meta_new}, {Py_tp_setattro, meta_setattro}, {0, NULL}};
 /* Immutable, because only such types inherit the vectorcall of `type` on 3.11. */
 static PyType_Spec meta_spec = {"zgc.ObjectType", 0, 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
                                 meta_slots};
