@@ -40,8 +40,8 @@ def pairs_text(compared):
 
 
 def terminal(compared, heading):
-    table = Table('metric', '>A', '>B', '>B/A', '>%d %% interval' % round(compared.confidence * 100),
-                  'B is')
+    table = Table('metric', '>A', '>B', '>B/A',
+                  '>%d %% interval' % round(compared.confidence * 100), 'B is')
     for row in compared.rows():
         table.row(row.metric.label, row.metric.show(row.paired.a_median),
                   row.metric.show(row.paired.b_median), ratio_text(row.paired.ratio),
@@ -96,10 +96,11 @@ def html(compared, heading, command):
           row.metric.show(row.paired.b_median), ratio_text(row.paired.ratio),
           interval_text(row.paired), Markup(scale.draw(row)),
           (row.verdict, WORDS.get(row.verdict, 'none'))] for row in rows])
-    page.paragraph('%s, the sides taking turns. A and B are medians; B/A is the median '
-                   'of the paired ratios with its %d %% bootstrap interval. "No difference shown": '
+    page.paragraph('%s, the sides taking turns. A and B are medians; B/A is the median of the '
+                   'paired ratios with its %d %% bootstrap interval. "No difference shown": '
                    'the interval holds 1, or chance alone gives such runs more than once in a '
-                   'hundred comparisons.' % (pairs_text(compared), round(compared.confidence * 100)))
+                   'hundred comparisons.'
+                   % (pairs_text(compared), round(compared.confidence * 100)))
     names = side_names(compared)
     latency = latency_chart(rows, names)
     if latency:

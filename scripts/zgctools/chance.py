@@ -41,7 +41,7 @@ def of_pairs(ratios):
     else:
         pick = random.Random(1)
         flips = (pick.choices((1, -1), k=len(weights)) for _ in range(ROUNDS))
-    return share(flips, lambda signs: abs(sum(map(float.__mul__, weights, map(float, signs)))), seen)
+    return share(flips, lambda signs: abs(sum(w * s for w, s in zip(weights, signs))), seen)
 
 
 def of_groups(a, b):

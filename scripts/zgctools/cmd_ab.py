@@ -1,5 +1,6 @@
 """zgc-ab: the command."""
 
+import functools
 import os
 import shlex
 import sys
@@ -15,9 +16,9 @@ EXAMPLES = [
     "zgc-ab -n 5 --serve 'gunicorn -w 2 app:app' --ready http://127.0.0.1:8000/ \\",
     "       --load 'wrk -t1 -c8 -d10 http://127.0.0.1:8000/' --html report.html",
 ]
-SUMMARY = ('Run a command many times with and without the preload, in pairs, and say what differs.\n'
-           'Side A is the stock process, side B the same under libzgcpreload.so; --a and --b change '
-           'that.')
+SUMMARY = ('Run a command many times with and without the preload, in pairs, and say what '
+           'differs.\nSide A is the stock process, side B the same under libzgcpreload.so; --a and '
+           '--b change that.')
 
 
 def arguments(argv):
@@ -27,8 +28,8 @@ def arguments(argv):
     parser.add_argument('--a', default='stock', metavar='SETTINGS',
                         help="'stock', or NAME=VALUE settings that go with the preload (stock)")
     parser.add_argument('--b', default='', metavar='SETTINGS', help='the same for side B (preload)')
-    parser.add_argument('--lib', metavar='PATH', help='the library; default: the one beside '
-                                                          'these tools, or $ZGC_LIB')
+    parser.add_argument('--lib', metavar='PATH',
+                        help='the library; default: $ZGC_LIB, or the one beside these tools')
     parser.add_argument('--warmup', type=int, default=1, metavar='N',
                         help='uncounted runs of side A at first, to fill caches (1)')
     parser.add_argument('--timeout', type=float, metavar='SECONDS', help='limit for one run')
@@ -153,8 +154,8 @@ def once_of(chosen, command):
 
 def main(argv):
     chosen, command = arguments(argv)
-    find = lambda: library.find(chosen.lib)                              # noqa: E731
-    sides = [side.make('a', chosen.a, find), side.make('b', chosen.b, find)]
+    sides = [side.make(key, text, functools.partial(library.find, chosen.lib))
+             for key, text in (('a', chosen.a), ('b', chosen.b))]
     shown = chosen.serve or ' '.join(shlex.quote(word) for word in command)
     if chosen.serve:
         shown += '   under   ' + chosen.load

@@ -13,7 +13,8 @@ EXAMPLES = [
     'zgc-log --max-pause 1ms --max-rss 2G gc.log      status 1 when a limit was missed, for CI',
     'zgc-log --follow gc.log                          one line per collection as they happen',
 ]
-SUMMARY = 'Read a GC log written with ZGC_LOG=path (plain or gzip, whole, rotated, cut off or growing).'
+SUMMARY = ('Read a GC log written with ZGC_LOG=path (plain or gzip, whole, rotated, cut off or '
+           'growing).')
 
 
 def kind_of(row):

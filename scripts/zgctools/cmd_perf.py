@@ -19,8 +19,8 @@ EXAMPLES = [
     'zgc-perf flame --pid 4242 --seconds 10               a running process',
     'zgc-perf pauses -- python3 app.py                    every pause, by probes or from the log',
 ]
-SUMMARY = ('See where a program under the preload spends its time (perf) and how long it stands still '
-           '(USDT probes).\nCollector threads are kept apart from program threads.')
+SUMMARY = ('See where a program under the preload spends its time (perf) and how long it stands '
+           'still (USDT probes).\nCollector threads are kept apart from program threads.')
 
 
 def arguments(argv):

@@ -51,7 +51,8 @@ function below(node) {
 }
 function box(node, x, width, row, up, path) {
   const d = document.createElement('div');
-  d.style.left = x + 'px'; d.style.width = Math.max(width, 1) + 'px'; d.style.top = row * ROW + 'px';
+  d.style.left = x + 'px'; d.style.top = row * ROW + 'px';
+  d.style.width = Math.max(width, 1) + 'px';
   d.style.background = COLOR[node[KIND]] || '#eee';
   if (up) d.className = 'up';
   if (pattern && pattern.test(node[NAME])) d.classList.add('hit');

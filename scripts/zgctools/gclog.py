@@ -134,7 +134,8 @@ class Reader:
             self.begin()
             self.process.version, pid, self.process.python, self.process.binding = opening.groups()
             self.process.pid = int(pid) if pid else None
-        elif self.process is None or (self.between_files and line.uptime < (self.process.last or 0)):
+        elif self.process is None or (self.between_files
+                                      and line.uptime < (self.process.last or 0)):
             # A rotated file without its predecessor, or one of some other process.
             self.begin()
             self.process.headless = True

@@ -5,8 +5,8 @@ into ru_maxrss of the command. This one imports next to nothing, so the carried 
 what any Python program needs.
 
 Arguments: report file, number of settings, settings (NAME=VALUE sets, NAME unsets), command. The
-settings reach the command only. Exit code 0, or 127 when the command could not be started; the report is a Python
-literal.
+settings reach the command only. The report is a Python literal. Exit code 0, or 127 when the
+command could not be started.
 """
 
 import errno

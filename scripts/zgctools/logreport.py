@@ -55,7 +55,8 @@ def process_line(process):
     if process.options:
         parts.append(' '.join('%s=%s' % item for item in sorted(process.options.items())))
     if process.first is not None:
-        parts.append('from %s to %s after its start' % (units.duration(process.first), units.duration(process.last)))
+        parts.append('from %s to %s after its start' % (units.duration(process.first),
+                                                        units.duration(process.last)))
     return ', '.join(parts)
 
 
@@ -71,7 +72,8 @@ def damage(log):
         yield ('%d process%s no opening line: the beginning was rotated away'
                % (headless, ' has' if headless == 1 else 'es have'))
     for reason, number in count(one.abandoned for one in log.abandoned):
-        yield '%d collection%s abandoned: %s' % (number, ' was' if number == 1 else 's were', reason)
+        yield '%d collection%s abandoned: %s' % (
+            number, ' was' if number == 1 else 's were', reason)
     if log.incomplete:
         yield ('%d collection%s no end: %s' % (
             len(log.incomplete), ' has' if len(log.incomplete) == 1 else 's have',

@@ -128,7 +128,8 @@ class Stats:
     @property
     def exit_pause_max(self):
         """What the summaries at exit say: it includes safepoints that have no line of their own."""
-        return largest(logline.milliseconds(p.exit.get('max')) for p in self.log.processes if p.exit)
+        said = [process.exit.get('max') for process in self.log.processes if process.exit]
+        return largest(map(logline.milliseconds, said))
 
     @property
     def pause_total(self):

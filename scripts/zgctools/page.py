@@ -12,7 +12,8 @@ h1 { font-size: 1.45rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin:
 p.sub { color: #555; margin-top: 0; } code { background: #f3f3f3; padding: .05em .3em; }
 code { overflow-wrap: anywhere; }
 ul.notes { padding-left: 1.2rem; } ul.notes li { margin: .25rem 0; }
-.warn { background: #fff3d6; border-left: 4px solid #e69f00; padding: .5rem .8rem; margin: .4rem 0; }
+.warn { background: #fff3d6; border-left: 4px solid #e69f00; padding: .5rem .8rem;
+        margin: .4rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #e2e2e2; text-align: left;

@@ -24,9 +24,9 @@ def require_perf():
 
 def works(event):
     """Whether perf can sample this event here; (bool, what perf said)."""
-    done = subprocess.run(['perf', 'record', '-q', '-N', '-e', event, '-o', os.devnull, '--', 'true'],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        ['perf', 'record', '-q', '-N', '-e', event, '-o', os.devnull, '--', 'true'],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode == 0, done.stdout.decode('utf-8', 'replace')
 
 
@@ -53,7 +53,8 @@ def not_permitted(said):
         level = None
     if level is not None and level > 2 or 'ermission' in said or 'ermitted' in said:
         return ('perf is not permitted here (kernel.perf_event_paranoid = %s): run as root, '
-                'or sysctl kernel.perf_event_paranoid=2; in a container it needs CAP_PERFMON' % level)
+                'or sysctl kernel.perf_event_paranoid=2; in a container it needs CAP_PERFMON'
+                % level)
     lines = [line for line in said.splitlines() if line.strip()]
     return 'perf cannot sample here: %s' % (lines[0] if lines else 'no reason given')
 

@@ -20,7 +20,7 @@ OWN_TOTALS = re.compile(r'^zgc-ab totals requests (\d+) us (\d+) failed (\d+)$',
 
 
 def command(text):
-    """The load command as a list; a plain wrk gets --latency and the script for more percentiles."""
+    """The load command as a list; a plain wrk gets --latency and our script."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -43,7 +43,8 @@ def parse(output):
     """Metrics from wrk's output; ToolError when it is not that."""
     rate = RATE.search(output)
     if rate is None:
-        raise ToolError('no "Requests/sec" in what the load command printed: only wrk is understood')
+        raise ToolError('no "Requests/sec" in what the load command printed: only wrk is '
+                        'understood')
     values = {'requests_per_second': float(rate.group(1))}
     for share, latency in PERCENTILE.findall(output):
         values['latency_p' + ('%g' % float(share)).replace('.', '')] = units.parse_duration(latency)

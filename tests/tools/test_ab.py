@@ -306,8 +306,9 @@ class Servers(ToolCase):
         self.url = 'http://127.0.0.1:%d/' % self.port
 
     def serve(self, command, *more, pairs=1):
-        return self.run_tool('zgc-ab', '-n', pairs, '--warmup', 0, '--json', '-', '--serve', command,
-                             '--ready', self.url, '--load', 'wrk -t1 -c1 -d1 ' + self.url, *more)
+        return self.run_tool('zgc-ab', '-n', pairs, '--warmup', 0, '--json', '-', '--serve',
+                             command, '--ready', self.url, '--load',
+                             'wrk -t1 -c1 -d1 ' + self.url, *more)
 
     def test_requests_against_the_server_s_own_count(self):
         server = self.write('server.py', SERVER)

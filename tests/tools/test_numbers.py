@@ -4,7 +4,7 @@ import math
 import random
 import unittest
 
-import toolcase
+import toolcase  # noqa: F401  (puts the tools on the path)
 from zgctools import chance, histogram, pausemeter, sample, units
 
 

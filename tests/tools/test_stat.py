@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-import toolcase
+import toolcase  # noqa: F401  (puts the tools on the path)
 from toolcase import ACTIVE, LIB, PYTHON, ToolCase, requires_lib
 from zgctools import statpage
 
