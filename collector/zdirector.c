@@ -106,7 +106,20 @@ unsigned zdirector_pressure(void) {
   return (unsigned)((grown > waiting ? grown - waiting : 0) / trigger());
 }
 
+/* Empty pages are given back once they have been empty for one to two delays. */
+static void uncommit_aged(void) {
+  static uint64_t last;
+  uint64_t at = zos_now_ns();
+  if (at - last < zoption(uncommit_delay) * 1000000000u) return;
+  last = at;
+  size_t bytes = zgranules_uncommit_aged();
+  if (bytes == 0) return;
+  zstat_add(uncommitted, bytes);
+  zlog_info("gc,heap", "uncommitted %luM", zlog_mb(bytes));
+}
+
 void zdirector_tick(void) {
+  uncommit_aged();
   size_t limit = zos_memory_limit();
   if (limit == 0) limit = zos_memory_bytes();
   size_t rss = zos_rss_bytes();

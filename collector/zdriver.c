@@ -100,7 +100,8 @@ static bool serve_deferred(void) {
   if (pass.deferred.queue.count == 0) return true;
   pthread_mutex_lock(&lock);
   deferred_failed = false;
-  enter_locked(ZPHASE_DEFERRING);
+  /* Who set `stop` may be waiting with the GIL held: no safepoint would come. */
+  if (!stop) enter_locked(ZPHASE_DEFERRING);
   while (phase == ZPHASE_DEFERRING) {
     if (wait_changed_locked(WAKE_NS)) continue;
     pthread_mutex_unlock(&lock);

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "heap/base/zos.h"
 #include "heap/zpyref_table.h"
 
 zrelocate_target_t zrelocate_mutator_target;
@@ -18,6 +19,7 @@ static zaddress_t target_alloc(zrelocate_target_t *target, uint8_t age, size_t s
     zaddress_t to = zbody_page_bump(*current, size);
     if (!zaddress_is_null(to)) return to;
   }
+  if (zos_fault_hit(ZOS_FAULT_MOVE)) return zaddress(0);
   zbody_page_t *page = is_small
                            ? zbody_page_alloc(ZBODY_PAGE_SMALL, 1, age, true)
                            : zbody_page_alloc(ZBODY_PAGE_MEDIUM, ZBODY_PAGE_MEDIUM_UNITS, age, true);
