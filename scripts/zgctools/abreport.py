@@ -120,7 +120,7 @@ def html(compared, heading, command):
 def summary(rows):
     """What changed, in sentences, and what did not."""
     for verdict in (comparison.BETTER, comparison.WORSE):
-        found = ['%s (%s -> %s)' % (row.metric.label, row.metric.show(row.paired.a_median),
+        found = ['%s (%s to %s)' % (row.metric.label, row.metric.show(row.paired.a_median),
                                     row.metric.show(row.paired.b_median))
                  for row in rows if row.verdict == verdict]
         if found:
