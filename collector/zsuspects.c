@@ -86,7 +86,10 @@ bool zsuspects_begin(void) {
     zaddress_t body = zmark_heal_entry(&s.entries[i]->word);
     any |= !zaddress_is_null(body) && zmark_is_dead(body);
   }
-  if (!any) return false;
+  if (!any) {
+    s.generation_seq = zbody_space.seq; /* a result too: no groups */
+    return false;
+  }
   s.map = zos_table_map(MAP_LENGTH * sizeof *s.map);
   s.stack = zos_table_map(BODIES_MAX * sizeof *s.stack);
   s.references = zos_table_map(BODIES_MAX * sizeof *s.references);

@@ -316,7 +316,8 @@ static PyObject *module_allocate(PyObject *self, PyObject *length) {
 }
 
 static const char *const lazy_names[] = {"Object", "ObjectType", "Array", "List", "Dict", "i8", "i16", "i32",
-                                         "i64",    "u8",         "u16",   "u32",  "u64",  "f32", "f64", "b8"};
+                                         "i64",    "u8",         "u16",   "u32",  "u64",  "f32", "f64", "b8",
+                                         "_new_array"};
 
 /* The module's __getattr__: runs when a name is not there yet. */
 static PyObject *module_getattr(PyObject *self, PyObject *name) {

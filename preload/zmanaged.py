@@ -21,7 +21,7 @@ class RawType:
         return "zgc." + self.name
 
     def __reduce__(self):
-        return "zgc." + self.name
+        return self.name
 
     def __or__(self, other):
         raise TypeError(f"a {self!r} field holds numbers only")
@@ -447,7 +447,7 @@ def finish(names):
     _abc.MutableSequence.register(names["List"])
     _abc.Sequence.register(names["Array"])
     _abc.MutableMapping.register(names["Dict"])
-    names.update(RAW)
+    names.update(RAW, _new_array=_new_array)
 
 
 def stack_text():

@@ -12,8 +12,9 @@
 #define TABLE_LENGTH (1u << 19)
 
 /* Stands for the bodies of a group in the eyes of Python's gc. */
-typedef struct {
+typedef struct proxy {
   PyObject base;
+  struct proxy *next, *previous; /* groups that exist */
   uint32_t *references; /* indexes into the table of Python references */
   size_t reference_count, reference_room;
   zclass_t *classes[8];
@@ -22,6 +23,7 @@ typedef struct {
   size_t handle_count, handle_room;
 } proxy_t;
 
+static proxy_t *groups;
 static PyTypeObject *proxy_type;
 static proxy_t **proxy_of; /* by handle id */
 static size_t group_count;
@@ -109,6 +111,8 @@ static void dissolve(proxy_t *proxy) {
   size_t count = proxy->handle_count;
   proxy->handle_count = 0;
   group_count--;
+  if (proxy->next != NULL) proxy->next->previous = proxy->previous;
+  *(proxy->previous != NULL ? &proxy->previous->next : &groups) = proxy->next;
   zpy.Py_IncRef(&proxy->base);
   for (size_t i = 0; i < count; i++) {
     zhandle_t *handle = proxy->handles[i];
@@ -185,6 +189,9 @@ static bool form(uint32_t group) {
   }
   zma.PyObject_GC_Track(proxy);
   zpy.Py_DecRef(&proxy->base); /* now only the handles hold it */
+  proxy->next = groups;
+  if (groups != NULL) groups->previous = proxy;
+  groups = proxy;
   group_count++;
   zmanaged_stat_values.cycle_groups++;
   zlog_debug("gc,managed", "group of %zu handles, %zu references, %zu classes given to Python's gc", handles,
@@ -275,6 +282,8 @@ static void block_modules(void) {
 }
 
 static void choose(size_t limit) {
+  /* What Python's gc has not taken so far is judged anew: other bodies of its classes may have died. */
+  while (groups != NULL) dissolve(groups);
   walk.limit = limit;
   walk.queued = 0;
   walk.depth = 0;
@@ -283,9 +292,8 @@ static void choose(size_t limit) {
   if (walk.table != NULL && walk.queue != NULL) {
     block_modules();
     size_t top = zpyref_table.top, looked = 0;
-    for (; looked < top && looked < limit * 4 && walk.queued < limit / 2; looked++, walk.cursor++) {
-      if (walk.cursor >= top) walk.cursor = 1;
-      if (walk.cursor == 0) continue;
+    for (; looked + 1 < top && looked < limit * 4 && walk.queued < limit / 2; looked++, walk.cursor++) {
+      if (walk.cursor == 0 || walk.cursor >= top) walk.cursor = 1;
       zpyref_t *entry = &zpyref_table.entries[walk.cursor];
       if (!zpyref_is_free(entry) && entry->object != 0 && entry->old != 2) see((PyObject *)entry->object, NULL);
     }

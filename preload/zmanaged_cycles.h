@@ -28,6 +28,8 @@
  * with it everything it reaches is marked, and in no group. So as long as a group exists, the edges
  * that the proxy stands for have not changed since the mark.
  *
+ * Groups that Python's gc has found alive are dissolved before the next choice and judged anew.
+ *
  * A choice of suspects that is wrong costs time only: Python's gc finds the group alive. */
 #ifndef PRELOAD_ZMANAGED_CYCLES_H
 #define PRELOAD_ZMANAGED_CYCLES_H

@@ -180,7 +180,10 @@ static bool set_item(PyObject *self, PyObject *key, PyObject *value) {
 }
 
 static bool key_error(PyObject *key) {
-  zma.PyErr_SetObject(*zma.PyExc_KeyError, key);
+  PyObject *arguments = zma.PyTuple_Pack(1, key); /* a tuple as key must not become several arguments */
+  if (arguments == NULL) return false;
+  zma.PyErr_SetObject(*zma.PyExc_KeyError, arguments);
+  zpy.Py_DecRef(arguments);
   return false;
 }
 

@@ -33,6 +33,8 @@ static bool faulty(zos_fault_t fault) {
   return call >= faults[fault].from && call <= faults[fault].to;
 }
 
+bool zos_fault_hit(zos_fault_t fault) { return faulty(fault); }
+
 void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to) {
   faults[fault].calls = 0;
   faults[fault].from = from;
@@ -181,6 +183,11 @@ static uint64_t clock_ns(clockid_t clock) {
 
 uint64_t zos_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t zos_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
+
+void zos_sleep_ns(uint64_t ns) {
+  struct timespec duration = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+  nanosleep(&duration, NULL);
+}
 
 uint64_t zos_start_ns(void) {
   static uint64_t start;

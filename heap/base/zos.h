@@ -14,6 +14,7 @@
   X(UNCOMMIT, "uncommit")  \
   X(REMAP, "remap")        \
   X(TABLE, "table")        \
+  X(MOVE, "move")          \
   X(THREAD, "thread")
 
 typedef enum {
@@ -51,12 +52,16 @@ void *zos_scratch_map(size_t size);
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);
 
 uint64_t zos_now_ns(void);        /* monotonic clock */
+void zos_sleep_ns(uint64_t ns);
 uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
 uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
 size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
 size_t zos_memory_bytes(void);    /* physical memory of the machine */
 size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0 */
 unsigned zos_cpu_count(void);     /* processors this process may use */
+
+/* Counts a call; true when it shall fail. For callers whose failure is no system call's. */
+bool zos_fault_hit(zos_fault_t fault);
 
 /* Makes calls number `from`..`to` (counting from 1, both inclusive) of `fault` fail. */
 void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to);

@@ -1,0 +1,455 @@
+"""What a program may expect of zgc.Object and the containers."""
+
+import copy
+import gc
+import os
+import pickle
+import sys
+import threading
+import unittest
+import weakref
+
+import zgc
+
+
+class Node(zgc.Object):
+    left: "Node"
+    right: "Node"
+    key: zgc.i64
+    weight: zgc.f64
+    tag: object
+
+
+class Sub(Node):
+    extra: zgc.u16
+    note: str
+
+    def total(self):
+        return self.key + self.extra
+
+    @property
+    def double(self):
+        return self.key * 2
+
+
+class Initialised(zgc.Object):
+    __fields__ = "name value"
+    count: "zgc.i32" = 7
+
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
+
+class Raw(zgc.Object):
+    __fields__ = {"a": zgc.i8, "b": zgc.u8, "c": zgc.i16, "d": zgc.u16, "e": zgc.i32, "f": zgc.u32,
+                  "g": zgc.i64, "h": zgc.u64, "x": zgc.f32, "y": zgc.f64, "z": zgc.b8}
+
+
+def churn():
+    zgc.collect("young")
+    zgc.collect("full")
+
+
+class Objects(unittest.TestCase):
+
+    def test_fields_start_empty(self):
+        node = Node()
+        self.assertEqual((node.left, node.right, node.key, node.weight, node.tag),
+                         (None, None, 0, 0.0, None))
+
+    def test_constructor_takes_fields_by_position_and_name(self):
+        node = Node(None, Node(key=2), 1, tag="t")
+        self.assertEqual((node.right.key, node.key, node.tag), (2, 1, "t"))
+        with self.assertRaisesRegex(TypeError, "at most 5"):
+            Node(1, 2, 3, 4, 5, 6)
+        with self.assertRaisesRegex(TypeError, "unexpected keyword argument 'nokey'"):
+            Node(nokey=1)
+
+    def test_own_init_and_defaults(self):
+        thing = Initialised("n")
+        self.assertEqual((thing.name, thing.value, thing.count), ("n", None, 7))
+
+    def test_identity_holds(self):
+        node = Node()
+        node.left = Node(key=1)
+        self.assertIs(node.left, node.left)
+        left = node.left
+        churn()
+        self.assertIs(node.left, left)
+        self.assertEqual(hash(left), hash(node.left))
+        self.assertEqual(left, node.left)
+        self.assertNotEqual(left, node)
+        self.assertEqual(len({left, node.left, node}), 2)
+
+    def test_undeclared_attribute(self):
+        with self.assertRaises(AttributeError):
+            Node().nothing
+        with self.assertRaises(AttributeError):
+            Node().nothing = 1
+        with self.assertRaises(AttributeError):
+            del Node().key
+
+    def test_values_of_every_kind(self):
+        node = Node()
+        values = [None, True, False, 0, -1, 2**46, 2**47 - 1, 2**47, -2**47, -2**47 - 1, 10**30, 0.0,
+                  0.1, 1.5, float("inf"), -0.0, "text", b"b", (1,), [2], {3: 4}, int, len, ...]
+        for value in values:
+            node.tag = value
+            churn()
+            self.assertEqual(repr(node.tag), repr(value))
+            self.assertIs(type(node.tag), type(value))
+        node.tag = nan = float("nan")
+        self.assertNotEqual(node.tag, nan)
+
+    def test_references_to_python_objects_are_counted(self):
+        value = ["shared"]
+        before = sys.getrefcount(value)
+        nodes = [Node(tag=value) for _ in range(10)]
+        self.assertEqual(sys.getrefcount(value), before + 10)
+        nodes[0].tag = None
+        self.assertEqual(sys.getrefcount(value), before + 9)
+        nodes.clear()
+        zgc.collect("young")
+        self.assertEqual(sys.getrefcount(value), before)
+
+    def test_raw_fields_check_their_range(self):
+        raw = Raw()
+        limits = {"a": (-2**7, 2**7 - 1), "b": (0, 2**8 - 1), "c": (-2**15, 2**15 - 1),
+                  "d": (0, 2**16 - 1), "e": (-2**31, 2**31 - 1), "f": (0, 2**32 - 1),
+                  "g": (-2**63, 2**63 - 1), "h": (0, 2**64 - 1)}
+        for name, bounds in limits.items():
+            for value in bounds:
+                setattr(raw, name, value)
+                self.assertEqual(getattr(raw, name), value)
+            for value in (bounds[0] - 1, bounds[1] + 1):
+                with self.assertRaises(OverflowError):
+                    setattr(raw, name, value)
+            with self.assertRaises(TypeError):
+                setattr(raw, name, "1")
+        raw.x, raw.y, raw.z = 0.5, 0.1, "yes"
+        self.assertEqual((raw.x, raw.y, raw.z), (0.5, 0.1, True))
+        churn()
+        self.assertEqual(raw.h, 2**64 - 1)
+
+    def test_subclass(self):
+        sub = Sub(key=3, extra=4, note="n")
+        self.assertEqual((sub.total(), sub.double, sub.note), (7, 6, "n"))
+        self.assertIsInstance(sub, Node)
+        self.assertTrue(issubclass(Sub, zgc.Object))
+        parent = Node(left=sub)
+        del sub
+        churn()
+        self.assertIs(type(parent.left), Sub)
+        self.assertEqual(parent.left.total(), 7)
+        Node.key.__set__(parent.left, 10)
+        self.assertEqual(parent.left.key, 10)
+        with self.assertRaises(TypeError):
+            Sub.extra.__get__(parent)
+        with self.assertRaises(TypeError):
+            Sub.extra.__get__(5)
+
+    def test_class_errors(self):
+        with self.assertRaisesRegex(TypeError, "__del__"):
+            class WithDel(zgc.Object):
+                def __del__(self):
+                    pass
+        with self.assertRaisesRegex(TypeError, "__del__"):
+            class Mixin:
+                __slots__ = ()
+
+                def __del__(self):
+                    pass
+
+            class Inherits(zgc.Object, Mixin):
+                pass
+        with self.assertRaises(TypeError):
+            class WithDict:
+                pass
+
+            class Mixed(zgc.Object, WithDict):
+                pass
+        with self.assertRaises(TypeError):
+            class Slots(zgc.Object):
+                __slots__ = ("a",)
+        with self.assertRaisesRegex(TypeError, "already declared"):
+            class Twice(Node):
+                key: zgc.i64
+        node = Node()
+        with self.assertRaises(TypeError):
+            node.__class__ = Raw
+        with self.assertRaises((TypeError, AttributeError)):
+            object.__setattr__(node, "__class__", Raw)
+
+    def test_redefined_descriptor_wins(self):
+        class Changing(zgc.Object):
+            a: zgc.i64
+        thing = Changing(5)
+        self.assertEqual(thing.a, 5)
+        Changing.a = property(lambda self: "changed")
+        self.assertEqual(thing.a, "changed")
+
+    def test_getattr_hook(self):
+        class Hooked(zgc.Object):
+            a: zgc.i64
+
+            def __getattr__(self, name):
+                return "hook " + name
+        self.assertEqual((Hooked(3).a, Hooked().b), (3, "hook b"))
+
+    def test_repr(self):
+        self.assertEqual(repr(Node(key=1, left=Node())),
+                         "Node(left=<Node>, right=None, key=1, weight=0.0, tag=None)")
+
+    def test_copies(self):
+        node = Node(key=1, tag=["t"])
+        node.left = Node(key=2, left=node)
+        shallow, deep = copy.copy(node), copy.deepcopy(node)
+        self.assertIs(shallow.left, node.left)
+        self.assertIs(shallow.tag, node.tag)
+        self.assertIsNot(deep.left, node.left)
+        self.assertIs(deep.left.left, deep)
+        self.assertEqual((deep.tag, deep.left.key), (["t"], 2))
+        self.assertIsNot(deep.tag, node.tag)
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            again = pickle.loads(pickle.dumps(node, protocol))
+            self.assertIs(again.left.left, again)
+            self.assertEqual((again.key, again.left.key, again.tag), (1, 2, ["t"]))
+
+    def test_weak_references(self):
+        node = Node(left=Node(key=5))
+        seen = []
+        inner = weakref.ref(node.left, lambda ref: seen.append(ref() is None))
+        outer = weakref.ref(node)
+        churn()
+        self.assertIs(inner(), node.left)
+        node.left.key = 6
+        self.assertEqual(inner().key, 6)
+        self.assertIs(outer(), node)
+        node.left = None
+        churn()
+        self.assertIsNone(inner())
+        self.assertEqual(seen, [True])
+        found = outer()
+        del node
+        churn()
+        self.assertIs(outer(), found)
+        del found
+        churn()
+        self.assertIsNone(outer())
+
+    def test_weak_value_dictionary(self):
+        cache = weakref.WeakValueDictionary()
+        keep = zgc.Array(Node(key=i) for i in range(5000))
+        for node in keep:
+            cache[node.key] = node
+        del node
+        churn()
+        self.assertEqual(len(cache), 5000)
+        self.assertTrue(all(cache[i].key == i for i in range(5000)))
+        for i in range(0, 5000, 2):
+            keep[i] = None
+        for _ in range(6):
+            zgc.collect("full")
+        self.assertEqual(sorted(cache), list(range(1, 5000, 2)))
+
+    def test_gc_does_not_see_bodies(self):
+        zgc.collect("full")
+        root = zgc.Array(Node(key=i) for i in range(1000))
+        before = len(gc.get_objects())
+        for i in range(1000):
+            root[i].left = Node()
+        self.assertLess(len(gc.get_objects()) - before, 50)
+        self.assertFalse(gc.is_tracked(root))
+
+    def test_threads(self):
+        shared = zgc.List()
+        errors = []
+
+        def work(n):
+            try:
+                for i in range(2000):
+                    shared.append(Node(key=n * 10000 + i))
+                    if i % 400 == 0:
+                        zgc.collect("young")
+            except BaseException as error:
+                errors.append(error)
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(errors, [])
+        self.assertEqual(sorted(n.key for n in shared),
+                         sorted(n * 10000 + i for n in range(4) for i in range(2000)))
+
+
+class Containers(unittest.TestCase):
+
+    def test_allocate(self):
+        array = zgc.allocate(5)
+        self.assertEqual(list(array), [None] * 5)
+        with self.assertRaises(ValueError):
+            zgc.allocate(-1)
+        with self.assertRaises(TypeError):
+            zgc.allocate("5")
+
+    def test_array(self):
+        array = zgc.Array("abc")
+        self.assertEqual((len(array), array[-1], list(array[1:]), array.index("b"), "c" in array),
+                         (3, "c", ["b", "c"], 1, True))
+        self.assertEqual(list(reversed(array)), ["c", "b", "a"])
+        array[::2] = "xy"
+        self.assertEqual(list(array), ["x", "b", "y"])
+        with self.assertRaises(ValueError):
+            array[:] = "toolong"
+        with self.assertRaises(IndexError):
+            array[3]
+        with self.assertRaises(IndexError):
+            array[-4] = 0
+        with self.assertRaises(TypeError):
+            del array[0]
+        with self.assertRaises(TypeError):
+            array["x"]
+
+    def test_large_array(self):
+        for n in (1000, 5000, 50000, 300000):
+            array = zgc.allocate(n)
+            for i in range(0, n, 97):
+                array[i] = Node(key=i)
+            churn()
+            for i in range(0, n, 97):
+                self.assertEqual(array[i].key, i)
+
+    def test_list(self):
+        items = zgc.List(range(5))
+        items += [5]
+        items.extend(items)
+        items.sort(reverse=True)
+        self.assertEqual(items, [5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0])
+        items.reverse()
+        items.remove(3)
+        self.assertEqual(items[4:8], [2, 2, 3, 4])
+        self.assertEqual(items + [9], list(items) + [9])
+        self.assertEqual(items * 2, list(items) * 2)
+        self.assertEqual(repr(zgc.List([1, "a"])), "List([1, 'a'])")
+        with self.assertRaises(TypeError):
+            hash(items)
+
+    def test_dict(self):
+        d = zgc.Dict({"a": 1}, b=2)
+        d |= {"c": 3}
+        self.assertEqual((list(d), list(d.values()), list(d.items())[0], list(reversed(d))),
+                         (["a", "b", "c"], [1, 2, 3], ("a", 1), ["c", "b", "a"]))
+        self.assertEqual(d.keys() & {"a", "z"}, {"a"})
+        self.assertEqual(zgc.Dict.fromkeys("xy", 0), {"x": 0, "y": 0})
+        self.assertEqual(repr(d), "Dict({'a': 1, 'b': 2, 'c': 3})")
+        with self.assertRaises(KeyError):
+            d["z"]
+        with self.assertRaises(TypeError):
+            d[[]] = 1
+        with self.assertRaises(RuntimeError):
+            for key in d:
+                d[key + "x"] = 1
+
+    def test_dict_whose_keys_change_it(self):
+        d = zgc.Dict()
+
+        class Evil:
+            def __hash__(self):
+                return 1
+
+            def __eq__(self, other):
+                d.clear()
+                zgc.collect("young")
+                for i in range(20):
+                    d[i + 100] = i
+                return False
+        d[Evil()] = 1
+        d[Evil()] = 2
+        self.assertGreaterEqual(len(d), 20)
+
+    def test_managed_objects_in_containers(self):
+        nodes = [Node(key=i) for i in range(100)]
+        d = zgc.Dict(zip(nodes, range(100)))
+        churn()
+        self.assertEqual([d[n] for n in nodes], list(range(100)))
+
+    def test_containers_copy_and_pickle(self):
+        inner = zgc.List([1])
+        for original in (zgc.Array([inner, 2]), zgc.List([inner, 2]), zgc.Dict(a=inner)):
+            for again in (copy.deepcopy(original), pickle.loads(pickle.dumps(original))):
+                self.assertIs(type(again), type(original))
+                self.assertEqual(list(again), list(original))
+        cyclic = zgc.List()
+        cyclic.append(cyclic)
+        again = pickle.loads(pickle.dumps(cyclic))
+        self.assertIs(again[0], again)
+
+    def test_abc(self):
+        from collections import abc
+        self.assertIsInstance(zgc.List(), abc.MutableSequence)
+        self.assertIsInstance(zgc.Array(), abc.Sequence)
+        self.assertIsInstance(zgc.Dict(), abc.MutableMapping)
+
+
+class Reports(unittest.TestCase):
+
+    def test_stats_pages_pauses(self):
+        keep = zgc.Array(Node(key=i) for i in range(10000))
+        churn()
+        stats = zgc.stats()["managed"]
+        self.assertGreaterEqual(stats["young_collections"], 1)
+        self.assertGreaterEqual(stats["full_collections"], 1)
+        self.assertGreater(stats["old_bytes"], 10000 * 40)
+        pages = zgc.pages()
+        self.assertTrue({"kind", "age", "size", "used", "live"} <= set(pages[0]))
+        self.assertIn("old", {page["age"] for page in pages})
+        self.assertTrue(all(0 <= page["live"] <= 1 for page in pages))
+        histogram = zgc.pause_histogram()
+        self.assertEqual(set(histogram), {"mark_start", "mark_end", "relocate_start"})
+        self.assertEqual(sum(n for rows in histogram.values() for _, n in rows), stats["pauses"])
+        del keep
+
+    def test_bad_generation(self):
+        with self.assertRaises(ValueError):
+            zgc.collect("middle")
+
+
+class Fork(unittest.TestCase):
+
+    def test_fork_during_collections(self):
+        keep = zgc.Array(Node(key=i, tag=str(i)) for i in range(20000))
+        done = threading.Event()
+
+        def background():
+            n = 0
+            while not done.is_set():
+                zgc.collect("full" if n % 2 else "young")
+                n += 1
+        thread = threading.Thread(target=background)
+        thread.start()
+        try:
+            for _ in range(25):
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        for i in range(0, 20000, 7):
+                            assert keep[i].key == i and keep[i].tag == str(i)
+                            keep[i] = Node(key=i, tag=str(i))
+                        zgc.collect("young")
+                        zgc.collect("full")
+                        assert all(keep[i].key == i and keep[i].tag == str(i) for i in range(20000))
+                        os._exit(0)
+                    except BaseException:
+                        import traceback
+                        traceback.print_exc()
+                        os._exit(1)
+                self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        finally:
+            done.set()
+            thread.join()
+
+
+if __name__ == "__main__":
+    unittest.main()
