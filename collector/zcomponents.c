@@ -7,7 +7,7 @@
 
 typedef struct {
   zpass_t *pass;
-  zmap_t index_of; /* cell -> 1 + candidate */
+  uint32_t *index_of; /* by cell: 1 + candidate, 0 for none */
   uint32_t *parent;
   uint32_t current;
 } union_t;
@@ -24,9 +24,9 @@ static void join(void *context, void *reference) {
   union_t *u = context;
   size_t cell = zpass_cell(u->pass, reference);
   if (cell == 0) return;
-  const int64_t *index = zmap_find(&u->index_of, cell);
-  if (index == NULL) return;
-  uint32_t a = root_of(u->parent, u->current), b = root_of(u->parent, (uint32_t)(*index - 1));
+  uint32_t index = u->index_of[cell];
+  if (index == 0) return;
+  uint32_t a = root_of(u->parent, u->current), b = root_of(u->parent, index - 1);
   if (a < b) {
     u->parent[b] = a;
   } else {
@@ -41,16 +41,14 @@ static void join_references(union_t *u, PyObject *object) {
   for (size_t i = 0; i < count; i++) join(u, references[i]);
 }
 
-static bool index_candidates(union_t *u) {
+static void index_candidates(union_t *u) {
   for (size_t i = 0; i < u->pass->candidate_count; i++) {
-    int64_t *index = zmap_insert(&u->index_of, zpass_cell(u->pass, u->pass->candidates[i]));
-    if (index == NULL) return false;
-    *index = (int64_t)i + 1;
+    u->index_of[zpass_cell(u->pass, u->pass->candidates[i])] = (uint32_t)i + 1;
     u->parent[i] = (uint32_t)i;
   }
-  return true;
 }
 
+#define AHEAD 8 /* objects whose first cache line is asked for in advance */
 #define LARGE 4096 /* components from here on are fed last, each in a batch of its own */
 
 /* Gives each component its place, small ones first; start_of is indexed by root. */
@@ -95,16 +93,19 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
   components->sizes = zos_scratch_map(sizes_bytes(count));
   uint32_t *work = zos_scratch_map(work_bytes(count));
   union_t u = {.pass = pass, .parent = work};
+  u.index_of = zos_scratch_map(pass->cell_count * sizeof(uint32_t));
   bool made = components->objects != NULL && components->sizes != NULL && work != NULL &&
-              index_candidates(&u);
+              u.index_of != NULL;
   if (made) {
+    index_candidates(&u);
     for (size_t i = 0; i < count; i++) {
+      if (i + AHEAD < count) __builtin_prefetch(pass->candidates[i + AHEAD]);
       u.current = (uint32_t)i;
       join_references(&u, pass->candidates[i]);
     }
     arrange(components, pass->candidates, work, work + count, work + 2 * count);
   }
-  zmap_free(&u.index_of);
+  zos_table_unmap(u.index_of, pass->cell_count * sizeof(uint32_t));
   zos_table_unmap(work, work_bytes(count));
   if (!made) zcomponents_free(components);
   return made;

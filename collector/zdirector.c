@@ -8,6 +8,7 @@
 #include "heap/zold_map.h"
 
 #define GROWTH_MIN 20000        /* old objects; below, a collection is not worth its start */
+#define START_SHARE_MIN 5       /* start no earlier than at a fifth of the trigger */
 #define HEAP_GROWTH_MIN (64 * ZM)
 #define HEAP_PROMOTED_MIN 1000
 #define BACKOFF_MAX 4           /* for collections that find nothing */
@@ -17,11 +18,12 @@
 /* As they were when the last collection ended. GIL. */
 static struct {
   uint64_t old, promoted, heap, time_ns;
+  uint64_t took_ns; /* from the last one's start to its end */
   unsigned backoff; /* times the trigger, for promotions that did not make the old set grow */
 } base = {.backoff = 1};
 
 static struct {
-  uint64_t old, promoted;
+  uint64_t old, promoted, time_ns;
 } at_start; /* of the collection under way */
 
 static bool memory_is_short; /* written by zdirector_tick */
@@ -36,15 +38,31 @@ static uint64_t trigger(void) {
   return share > GROWTH_MIN ? share : GROWTH_MIN;
 }
 
+/* Old objects that will be promoted while a collection runs, at the rate and length of the last. */
+static uint64_t expected_meanwhile(void) {
+  uint64_t since = zos_now_ns() - at_start.time_ns;
+  if (at_start.time_ns == 0 || since == 0) return 0;
+  uint64_t promoted = zstat_get(promoted) - at_start.promoted;
+  return (uint64_t)((double)promoted / (double)since * (double)base.took_ns);
+}
+
+/* The growth at which to start, so that it stays below the trigger until the end. */
+static uint64_t start_at(void) {
+  uint64_t limit = trigger(), meanwhile = expected_meanwhile();
+  uint64_t least = limit / START_SHARE_MIN;
+  return limit > meanwhile + least ? limit - meanwhile : least;
+}
+
 /* CPython's rule (long_lived_pending > long_lived_total / 4), without its defect: objects that died
  * by refcount are not counted as growth. Promotions that replaced others count too, but less the
  * less garbage they turned out to be. */
 static zcause_t rule_growth(void) {
   uint64_t promoted = zstat_get(promoted) - base.promoted;
-  if (growth() < trigger() && promoted < trigger() * base.backoff) return ZCAUSE_NONE;
-  zlog_debug("gc,director", "rule growth: old %zu base %llu promoted %llu trigger %llu x%u",
+  uint64_t start = start_at();
+  if (growth() < start && promoted < trigger() * base.backoff) return ZCAUSE_NONE;
+  zlog_debug("gc,director", "rule growth: old %zu base %llu promoted %llu start at %llu trigger %llu x%u",
              zold_map_count, (unsigned long long)base.old, (unsigned long long)promoted,
-             (unsigned long long)trigger(), base.backoff);
+             (unsigned long long)start, (unsigned long long)trigger(), base.backoff);
   return ZCAUSE_GROWTH;
 }
 
@@ -87,6 +105,7 @@ zcause_t zdirector_decide(void) {
 void zdirector_note_start(void) {
   at_start.old = zold_map_count;
   at_start.promoted = zstat_get(promoted);
+  at_start.time_ns = zos_now_ns();
 }
 
 void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
@@ -99,6 +118,7 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
   base.promoted = at_start.promoted;
   base.heap = zgranules_used_bytes();
   base.time_ns = zos_now_ns();
+  base.took_ns = base.time_ns - at_start.time_ns;
 }
 
 unsigned zdirector_pressure(void) {

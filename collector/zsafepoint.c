@@ -97,11 +97,22 @@ static bool is_oversized(void) {
   return young->count > OVERSIZED_MIN && young->count > young->threshold * OVERSIZED_TIMES;
 }
 
+/* The last escalation: nothing else has kept garbage from piling up. */
+static bool must_stop_world(void) {
+  if (!is_warm || zdirector_pressure() < ZDIRECTOR_STOP_WORLD) return false;
+  zstat_add(escalations, 1);
+  zlog_info("gc,director", "escalation: the world is stopped for a full collection");
+  zdriver_abandon("escalation");
+  zdriver_begin_stopped(ZCAUSE_ESCALATION);
+  return true;
+}
+
 static plan_t make_plan(long generation) {
   if (caller == CALLER_FREE_LISTS) return PLAN_FREE_LISTS;
   if (!is_on || generation != 0 || caller == CALLER_USER) return PLAN_FORWARD;
   if (caller == CALLER_FULL) return PLAN_FULL;
   if (!is_warm && !is_oversized()) return PLAN_FORWARD;
+  if (must_stop_world()) return PLAN_FULL;
   if (is_oversized()) return PLAN_TAKE_OVER;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
@@ -112,13 +123,9 @@ static int reported_generation(long generation) {
   return now.plan == PLAN_BATCH || now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
-/* Larger batches when garbage is made faster than it is fed. */
+/* Escalation: larger batches when garbage is made faster than it is fed. */
 static size_t batch_factor(void) {
-  unsigned pressure = zdirector_pressure();
-  if (pressure < ZDIRECTOR_BEHIND) return 1;
-  zstat_add(escalations, 1);
-  zlog_debug("gc,director", "escalation: batches x%u", BATCH_BEHIND);
-  return BATCH_BEHIND;
+  return zdirector_pressure() < ZDIRECTOR_BEHIND ? 1 : BATCH_BEHIND;
 }
 
 static void open_batch(void) {
@@ -309,9 +316,19 @@ static void consult_director(void) {
 }
 
 static void close_full(PyObject *info) {
+  if (now.failed) return;
   note_batch(zcallbacks_number(info, "collected"), zcallbacks_number(info, "uncollectable"));
   zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
   for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
+  const zcollection_t *c = &zdriver_collection;
+  uint64_t took = zos_now_ns() - c->started_ns;
+  zstat_add(found, c->found);
+  zcause_count(c->cause);
+  zdirector_note_end(c->found, c->reclaimed);
+  note_pause(took, true);
+  zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
+            (unsigned long long)c->sequence, zcause_name(c->cause), (unsigned long long)c->found,
+            (unsigned long long)c->reclaimed, zold_map_count, zlog_ms(took));
 }
 
 /* What a safepoint does beside CPython's own work, within the rest of the time budget. */
@@ -321,6 +338,20 @@ static void work_slices(uint64_t since) {
   zpromotion_slice(deadline);
   serve_deferred(deadline);
   if (now.plan != PLAN_BATCH && caller == CALLER_CPYTHON) consult_director();
+}
+
+/* Escalation: while promotion outruns the collection under way, the program is held up at its
+ * safepoints, by as much as keeps each pause within the target. */
+static void stall(void) {
+  if (zdirector_pressure() < ZDIRECTOR_BEHIND || zdriver_phase() == ZPHASE_IDLE) return;
+  uint64_t start = zos_now_ns(), until = now.start_ns + budget_ns();
+  if (until <= start) return;
+  if (zstat_get(stalls) == 0) {
+    zlog_info("gc,director", "escalation: garbage outruns the collection, safepoints are drawn out");
+  }
+  zos_sleep_ns(until - start);
+  zstat_add(stalls, 1);
+  zstat_add(stall_ns, zos_now_ns() - start);
 }
 
 static void on_stop(PyObject *info, long generation) {
@@ -347,6 +378,7 @@ static void on_stop(PyObject *info, long generation) {
   }
   fed_last_time = now.plan == PLAN_BATCH;
   work_slices(since);
+  if (caller == CALLER_CPYTHON) stall();
   note_pause(zos_now_ns() - now.start_ns, now.plan == PLAN_BATCH);
   log_young(since);
 }
@@ -446,15 +478,6 @@ Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   Py_ssize_t count = call_collect(0, CALLER_FULL);
   if (now.failed) return -2;
   clear_free_lists();
-  const zcollection_t *c = &zdriver_collection;
-  uint64_t took = zos_now_ns() - c->started_ns;
-  zstat_add(found, c->found);
-  zcause_count(cause);
-  zdirector_note_end(c->found, c->reclaimed);
-  note_pause(took, true);
-  zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
-            (unsigned long long)c->sequence, zcause_name(cause), (unsigned long long)c->found,
-            (unsigned long long)c->reclaimed, zold_map_count, zlog_ms(took));
   return count;
 }
 

@@ -40,6 +40,8 @@
   X(types_deferred)                                                                         \
   X(pending_garbage)        /* found, waiting to be fed */                                  \
   X(running)                /* 1 while a collection is under way */                         \
+  X(stalls)                 /* safepoints drawn out because garbage outran the collection */ \
+  X(stall_ns)                                                                               \
   X(escalations)                                                                            \
   X(faults)                 /* failures of our own that were survived */                    \
   X(heap_used)              /* bytes in blocks; the next three are set when asked for */    \
