@@ -13,6 +13,7 @@
 #include "heap/base/zos.h"
 
 #define RELEASE_CHUNK 1022
+#define THREAD_NICE 10 /* a busy machine slows the collection, not the program */
 
 uint32_t zmanaged_poll_wanted;
 zbody_page_t *zmanaged_eden_small;
@@ -585,6 +586,7 @@ static void finish_locked(void) {
 static void helper_main(void *argument) {
   unsigned worker = (unsigned)(uintptr_t)argument;
   unsigned seen = 0;
+  zos_thread_lower_priority(THREAD_NICE);
   pthread_mutex_lock(&m.lock);
   for (;;) {
     while (!m.job_open || m.job == seen || zload_relaxed(&m.stop)) {
@@ -615,6 +617,7 @@ static void start_helpers(void) {
 
 static void driver_main(void *argument) {
   (void)argument;
+  zos_thread_lower_priority(THREAD_NICE);
   start_helpers();
   pthread_mutex_lock(&m.lock);
   enter_locked();

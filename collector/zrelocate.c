@@ -1,7 +1,7 @@
 #include "collector/zrelocate.h"
 
-#include <sched.h>
 #include <string.h>
+#include <time.h>
 
 #include "heap/base/zos.h"
 #include "heap/zpyref_table.h"
@@ -92,7 +92,8 @@ static zaddress_t await_worker(zforwarding_t *forwarding, size_t index) {
     if (!zaddress_is_null(to)) return to;
     zcheck(zload_acquire(&forwarding->state) != ZFORWARDING_DONE);
     if (zrelocate_ensure_worker != NULL) zrelocate_ensure_worker();
-    sched_yield();
+    /* The worker may have a lower priority: a yield would not let it run. */
+    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
   }
 }
 

@@ -178,13 +178,19 @@ static bool text_is(PyObject *object, const char *text) {
   return own != NULL && strcmp(own, text) == 0;
 }
 
-static PyObject *collect_managed(PyObject *which) {
+static PyObject *collect_managed(PyObject *which, bool wait) {
   if (!zmanaged_ensure_started()) return NULL;
   bool ok;
+  bool full = text_is(which, "full");
+  if (!wait && (full || text_is(which, "young"))) {
+    if (full) zmanaged_cycles_choose_some();
+    zmanaged_request(full ? ZGENERATION_FULL : ZGENERATION_YOUNG, "Explicit");
+    return zpy_new_none();
+  }
   if (text_is(which, "young")) {
     ok = wait_for(zmanaged_request(ZGENERATION_YOUNG, "Explicit"));
     if (ok) release_all();
-  } else if (text_is(which, "full")) {
+  } else if (full) {
     ok = collect_full();
     if (ok && zmanaged_cycles_count() > 0) {
       zma.PyGC_Collect();
@@ -204,7 +210,9 @@ static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *k
   if (zpy.PyObject_Size(arguments) > 0) first = zpy.PyTuple_GetItem(arguments, 0);
   if (first != NULL && zpy.PyUnicode_AsUTF8AndSize(first, NULL) != NULL) {
     if (!zmanaged_ensure_started()) return NULL;
-    return collect_managed(first);
+    PyObject *wait = keywords == NULL ? NULL : zpy.PyDict_GetItemString(keywords, "wait");
+    if (zpy.PyObject_Size(arguments) > 1) wait = zpy.PyTuple_GetItem(arguments, 1);
+    return collect_managed(first, wait == NULL || zpy.PyObject_IsTrue(wait) > 0);
   }
   zpy.PyErr_Clear();
   return zpy.PyObject_Call(original_collect, arguments, keywords);
@@ -345,7 +353,7 @@ static PyMethodDef functions[] = {
      "pause_histogram()\n--\n\nManaged pauses by kind: (upper bound in ns, count) pairs."},
     {"collect", (PyCFunction)(void (*)(void))module_collect, METH_VARARGS | METH_KEYWORDS,
      "collect(wait=True)\n--\n\nA full collection of Python objects; collect(\"young\") and collect(\"full\") "
-     "collect managed objects."},
+     "collect managed objects; wait=False returns at once."},
     {"stats", module_stats, METH_NOARGS,
      "stats()\n--\n\nCounters; those of managed objects under \"managed\" once they are in use."},
 };

@@ -33,6 +33,10 @@ static bool faulty(zos_fault_t fault) {
   return call >= faults[fault].from && call <= faults[fault].to;
 }
 
+void zos_thread_lower_priority(int nice) {
+  setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice); /* of this thread, on Linux */
+}
+
 bool zos_fault_hit(zos_fault_t fault) { return faulty(fault); }
 
 void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to) {

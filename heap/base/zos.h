@@ -51,6 +51,9 @@ void *zos_scratch_map(size_t size);
  * program. `name` has at most 15 characters. 0 or -errno. */
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);
 
+/* Where processors are short, the calling thread gives way to the program's. */
+void zos_thread_lower_priority(int nice);
+
 uint64_t zos_now_ns(void);        /* monotonic clock */
 void zos_sleep_ns(uint64_t ns);
 uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
