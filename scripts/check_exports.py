@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Checks what the library shows to and wants from the programs it is preloaded into.
+
+    check_exports.py [build/libzgcpreload.so]
+
+It is loaded into every child of a Python program too, so: it defines nothing that could take the
+place of a program's symbol, it names no symbol of Python (a data symbol alone would keep /bin/true
+from starting), and it needs no library that is not on every machine. Uses nm and readelf."""
+
+import os
+import re
+import subprocess
+import sys
+
+NEEDED = re.compile(r'(libc|libm|ld-linux[\w-]*|libpthread|libdl|libjemalloc|libunwind[\w-]*)\.so\.\d+')
+SANITIZERS = re.compile(r'lib(asan|tsan|ubsan)\.so\.\d+')
+PYTHON = re.compile(r'_?Py[A-Z_]')
+
+
+def lines_of(*command):
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, LC_ALL='C'))
+    if done.returncode:
+        sys.exit(f'check_exports: {" ".join(command)}: {done.stderr.strip()}')
+    return done.stdout.splitlines()
+
+
+def check(library):
+    for line in lines_of('nm', '-D', library):
+        *_, kind, name = line.split()
+        if kind not in 'Uwv':
+            yield f'{name} is exported'
+        elif PYTHON.match(name):
+            yield f'{name} of Python is named'
+    for line in lines_of('readelf', '-d', '-W', library):
+        found = re.search(r'\(NEEDED\).*\[(.*)\]', line)
+        if found and not NEEDED.fullmatch(found[1]) and not SANITIZERS.fullmatch(found[1]):
+            yield f'{found[1]} is needed'
+        if '(TEXTREL)' in line:
+            yield 'code is not position independent'
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    default = os.path.join(os.path.dirname(here), 'build', 'libzgcpreload.so')
+    library = sys.argv[1] if len(sys.argv) > 1 else default
+    if not os.path.exists(library):
+        sys.exit(f'check_exports: {library} is missing')
+    wrong = list(check(library))
+    for line in wrong:
+        print(f'{os.path.basename(library)}: {line}')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Checks who includes whom:  preload -> collector -> barrier -> heap -> heap/base.
+
+    check_layers.py [SOURCE_DIRECTORY]
+
+A folder may include itself and what stands behind it. Headers of ours are named with their folder.
+No file includes Python.h, and only collector/zpyapi.h and collector/zpyabi.* name the fields of
+CPython's objects. Exit status 1 when something is wrong, one line for each."""
+
+import glob
+import os
+import re
+import sys
+
+LAYERS = ('preload', 'collector', 'barrier', 'heap', 'heap/base')     # the one above may use below
+KNOW_PYTHON = {'collector/zpyapi.h', 'collector/zpyabi.h', 'collector/zpyabi.c'}
+GENERATED = {'preload/zmanaged_source.h'}
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]*)[">]')
+COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', re.DOTALL)
+PYTHON_FIELD = re.compile(r'(?:->|\.)\s*(ob_(?:refcnt|type|size|base)|_gc_(?:next|prev)|tp_\w+)\b')
+
+
+def layer_of(path):
+    folder = os.path.dirname(path)
+    return LAYERS.index(folder) if folder in LAYERS else None
+
+
+def check_include(root, path, number, bracket, name):
+    if re.fullmatch(r'(.*/)?Python\.h', name):
+        yield f'{path}:{number}: includes {name}; nothing may'
+    if bracket == '<':
+        return
+    target = layer_of(name)
+    if target is None:
+        yield f'{path}:{number}: "{name}" must be written with its folder'
+    elif target < layer_of(path):
+        yield (f'{path}:{number}: {LAYERS[layer_of(path)]} may not include {name}: '
+               f'{LAYERS[target]} lies above it')
+    elif name not in GENERATED and not os.path.exists(os.path.join(root, name)):
+        yield f'{path}:{number}: {name} does not exist'
+
+
+def check_file(root, path):
+    with open(os.path.join(root, path), encoding='utf-8') as f:
+        text = f.read()
+    for number, line in enumerate(text.splitlines(), 1):
+        found = INCLUDE.match(line)
+        if found:
+            yield from check_include(root, path, number, *found.groups())
+    if path in KNOW_PYTHON:
+        return
+    # Comments and strings may talk about CPython; they keep their lines, so numbers stay right.
+    code = COMMENT.sub(lambda match: '\n' * match.group().count('\n'), text)
+    for found in PYTHON_FIELD.finditer(code):
+        number = code.count('\n', 0, found.start()) + 1
+        yield f'{path}:{number}: names CPython\'s field {found.group(1)}; that is zpyabi\'s to know'
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    root = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(here)
+    files = sorted(os.path.relpath(path, root) for layer in LAYERS
+                   for path in glob.glob(os.path.join(root, layer, '*.[ch]')))
+    if not files:
+        sys.exit(f'check_layers: no sources below {root}')
+    wrong = [line for path in files for line in check_file(root, path)]
+    print(*wrong, sep='\n', end='\n' if wrong else '')
+    print(f'{len(files)} files, {len(wrong)} wrong')
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
