@@ -50,7 +50,7 @@ extern zforwarding_t **zforwarding_directory[2]; /* [from_old][unit] */
 extern zforwarding_t *zforwarding_hazard;
 
 bool zforwarding_start(void);
-void zforwarding_stop(void); /* tests only */
+void zforwarding_stop(void); /* when a later part of the start fails; tests */
 
 /* Words of table for so many live bodies: a power of two, at most half full. */
 static inline size_t zforwarding_length(size_t live_count) {

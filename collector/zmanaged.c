@@ -479,19 +479,21 @@ static void concurrent_finish(void) {
     stats->full_concurrent_ns += ns;
     zstore_relaxed(&stats->full_collections, stats->full_collections + 1);
     stats->live_bytes = m.counts.live_bytes;
-    zstore_relaxed(&m.old_base_units, zbody_space.used_units);
+    zstore_relaxed(&m.old_base_units, zload_relaxed(&zbody_space.used_units));
   } else {
     stats->young_concurrent_ns += ns;
     zstore_relaxed(&stats->young_collections, stats->young_collections + 1);
   }
-  size_t keep = zmax(8 * ZM, (zbody_space.used_units << ZUNIT_SHIFT) / 16);
+  size_t used = zload_relaxed(&zbody_space.used_units) << ZUNIT_SHIFT;
+  /* After a young collection the memory is wanted again soon. */
+  size_t keep = m.generation == ZGENERATION_FULL ? zmax(8 * ZM, used / 16) : zmax(64 * ZM, used / 4);
   size_t given = zbody_space_uncommit(keep);
   zlog_info("gc,managed",
             "GC(m%u) Managed %s (%s) marked %llu bodies %luM live, moved %zu freed %zu pages, used %luM, "
             "gave back %luM, %.1fms",
             zbody_space.seq, generation_name(), m.cause[m.generation] ? m.cause[m.generation] : "?",
             (unsigned long long)marked.bodies, zlog_mb(marked.bytes), m.counts.pages_selected,
-            m.counts.pages_freed, zlog_mb(zbody_space.used_units << ZUNIT_SHIFT), zlog_mb(given),
+            m.counts.pages_freed, zlog_mb(used), zlog_mb(given),
             zlog_ms(ns));
   set_phase(ZMANAGED_IDLE);
 }
@@ -873,12 +875,28 @@ static void touch(zslot_t entry) {
   if (m.host.touch != NULL) m.host.touch(handle);
 }
 
-bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *host) {
-  if (m.started) return true;
+static bool start_tables(size_t capacity) {
   m.ended_capacity = 1 << 16;
   m.ended = zos_table_map(m.ended_capacity * sizeof *m.ended);
-  if (m.ended == NULL || !zbody_space_start(capacity)) return false;
-  if (!zforwarding_start() || !zhandle_table_start() || !zpyref_table_start()) return false;
+  return m.ended != NULL && zbody_space_start(capacity) && zforwarding_start() &&
+         zhandle_table_start() && zpyref_table_start();
+}
+
+static void stop_tables(void) {
+  zos_table_unmap(m.ended, m.ended_capacity * sizeof *m.ended);
+  m.ended = NULL;
+  if (zhandle_table.entries != NULL) zhandle_table_stop();
+  if (zpyref_table.entries != NULL) zpyref_table_stop();
+  zforwarding_stop();
+  if (zbody_space.base != 0) zbody_space_stop();
+}
+
+bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *host) {
+  if (m.started) return true;
+  if (!start_tables(capacity)) {
+    stop_tables();
+    return false;
+  }
   zcolor_start();
   zmark_start();
   zbarrier_ops = (zbarrier_ops_t){zrelocate_remap, zmark_keep_alive, touch};

@@ -123,8 +123,8 @@ zbody_page_t *zbody_page_alloc(zbody_page_kind_t kind, size_t count, uint8_t age
   uint8_t before[ZBODY_PAGE_MEDIUM_UNITS];
   if (count <= ZARRAY_LENGTH(before)) memcpy(before, &units.state[first], count);
   memset(&units.state[first], UNIT_USED, count);
-  zbody_space.used_units += count;
-  zbody_space.resident_units += clean;
+  zstore_relaxed(&zbody_space.used_units, zbody_space.used_units + count);
+  zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units + clean);
   if (first + count > zbody_space.highest) zstore_release(&zbody_space.highest, first + count);
   pthread_mutex_unlock(&units.lock);
 
@@ -159,8 +159,8 @@ void zbody_page_free(zbody_page_t *page) {
     zbody_space.pages[first + i].inner = 0;
   }
   memset(&units.state[first], given_back ? UNIT_CLEAN : UNIT_DIRTY, count);
-  zbody_space.used_units -= count;
-  if (given_back) zbody_space.resident_units -= count;
+  zstore_relaxed(&zbody_space.used_units, zbody_space.used_units - count);
+  if (given_back) zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units - count);
   units.lowest_free = zmin(units.lowest_free, first);
   pthread_mutex_unlock(&units.lock);
 }
@@ -189,7 +189,7 @@ size_t zbody_space_uncommit(size_t keep) {
     bool ok = zos_uncommit((char *)zbody_space.base + (first << ZUNIT_SHIFT), count << ZUNIT_SHIFT) == 0;
     pthread_mutex_lock(&units.lock);
     memset(&units.state[first], ok ? UNIT_CLEAN : UNIT_DIRTY, count);
-    if (ok) zbody_space.resident_units -= count;
+    if (ok) zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units - count);
     units.lowest_free = zmin(units.lowest_free, first);
     pthread_mutex_unlock(&units.lock);
     if (!ok) break;

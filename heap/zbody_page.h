@@ -87,7 +87,7 @@ extern zbody_space_t zbody_space;
 
 /* max: bytes that bodies may use. False when the system refuses; nothing is held then. */
 bool zbody_space_start(size_t max);
-void zbody_space_stop(void); /* tests only */
+void zbody_space_stop(void); /* when a later part of the start fails; tests */
 
 /* A page with a clean live map and zeroed memory, or NULL: over the limit (relocation has the reserve
  * on top), no run of free units, or the system refuses. Any thread. */

@@ -35,7 +35,7 @@ typedef struct {
 extern zhandle_table_t zhandle_table;
 
 bool zhandle_table_start(void);
-void zhandle_table_stop(void); /* tests only */
+void zhandle_table_stop(void); /* when a later part of the start fails; tests */
 uint32_t zhandle_table_grow(void); /* 0: no memory */
 
 /* A new entry's id with word 0, or 0. */

@@ -32,7 +32,7 @@ typedef struct {
 extern zpyref_table_t zpyref_table;
 
 bool zpyref_table_start(void);
-void zpyref_table_stop(void); /* tests only */
+void zpyref_table_stop(void); /* when a later part of the start fails; tests */
 
 /* Index of an entry that owns `object`, or 0 (the reference stays the caller's). */
 uint32_t zpyref_alloc(void *object, bool old);

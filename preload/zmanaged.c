@@ -16,8 +16,12 @@ static PyObject *original_collect, *original_stats;
 
 /* ---- the collector's host ------------------------------------------------------------------------ */
 
+/* One pending call at a time: the interpreter's queue is short, and others need it too. */
+static int is_queued;
+
 static int pending_safepoint(void *unused) {
   (void)unused;
+  zstore_release(&is_queued, 0);
   zmanaged_safepoint();
   zmanaged_release_some(200000);
   zclass_release_unused();
@@ -25,7 +29,8 @@ static int pending_safepoint(void *unused) {
 }
 
 static void request_safepoint(void) {
-  if (zpy.Py_IsInitialized()) zpy.Py_AddPendingCall(pending_safepoint, NULL);
+  if (!zpy.Py_IsInitialized() || zexchange_acq_rel(&is_queued, 1) != 0) return;
+  if (zpy.Py_AddPendingCall(pending_safepoint, NULL) != 0) zstore_release(&is_queued, 0);
 }
 
 /* The low half is the count on every version; handles are never immortal. */
@@ -85,6 +90,11 @@ static bool run_helpers(void) {
 
 bool zmanaged_ensure_started(void) {
   static enum { NEW, STARTED, FAILED } state;
+  if (zpy.PyInterpreterState_Get() != zpy.PyInterpreterState_Main()) {
+    /* Another interpreter may have another GIL, and ours is what the barriers rely on. */
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects serve the main interpreter only");
+    return false;
+  }
   if (state == STARTED) return true;
   if (state == FAILED) {
     zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects could not be started");
@@ -92,9 +102,13 @@ bool zmanaged_ensure_started(void) {
   }
   state = FAILED;
   if (!zmanaged_api_prepare()) return false;
-  if (!zmanaged_start(capacity(), (unsigned)zoption(managed_threads), &host)) {
-    zma.PyErr_NoMemory();
-    return false;
+  size_t bytes = capacity();
+  while (!zmanaged_start(bytes, (unsigned)zoption(managed_threads), &host)) {
+    bytes /= 2; /* a limit on address space, perhaps */
+    if (bytes < 16 * ZM || zoption(managed_max) != 0) {
+      zma.PyErr_NoMemory();
+      return false;
+    }
   }
   PyObject *names = zpy.PyDict_New();
   if (names == NULL || !run_helpers() || !zmanaged_object_start(names) || !zmanaged_array_start(names) ||
