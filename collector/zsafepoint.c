@@ -230,8 +230,16 @@ static void note_batch(long collected, long uncollectable) {
   move_stats(collected, uncollectable);
 }
 
+static void note_pause_of_collection(uint64_t took) {
+  zcollection_t *c = &zdriver_collection;
+  c->pauses++;
+  c->pause_total_ns += took;
+  if (took > c->pause_max_ns) c->pause_max_ns = took;
+}
+
 static void close_batch(PyObject *info) {
   uint64_t took = zos_now_ns() - now.start_ns;
+  note_pause_of_collection(took);
   long collected = zcallbacks_number(info, "collected");
   note_batch(collected, zcallbacks_number(info, "uncollectable"));
   if (now.batch > 0) {
@@ -294,14 +302,10 @@ static void log_young(uint64_t at) {
   young_since_log.logged_ns = at;
 }
 
-static void note_pause(uint64_t took, bool of_collection) {
+static void note_pause(uint64_t took) {
   zstat_add(pauses, 1);
   zstat_add(pause_total_ns, took);
   zstat_max(pause_max_ns, took);
-  if (!of_collection) return;
-  zdriver_collection.pauses++;
-  zdriver_collection.pause_total_ns += took;
-  if (took > zdriver_collection.pause_max_ns) zdriver_collection.pause_max_ns = took;
 }
 
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
@@ -325,7 +329,7 @@ static void close_full(PyObject *info) {
   zstat_add(found, c->found);
   zcause_count(c->cause);
   zdirector_note_end(c->found, c->reclaimed);
-  note_pause(took, true);
+  note_pause(took);
   zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
             (unsigned long long)c->sequence, zcause_name(c->cause), (unsigned long long)c->found,
             (unsigned long long)c->reclaimed, zold_map_count, zlog_ms(took));
@@ -372,14 +376,16 @@ static void on_stop(PyObject *info, long generation) {
       break;
     case PLAN_YOUNG:
     case PLAN_TAKE_OVER:
-      note_young(since - now.start_ns, zcallbacks_number(info, "collected"));
       promote();
       break;
   }
   fed_last_time = now.plan == PLAN_BATCH;
   work_slices(since);
   if (caller == CALLER_CPYTHON) stall();
-  note_pause(zos_now_ns() - now.start_ns, now.plan == PLAN_BATCH);
+  if (now.plan != PLAN_BATCH) {
+    note_young(zos_now_ns() - now.start_ns, zcallbacks_number(info, "collected"));
+  }
+  note_pause(zos_now_ns() - now.start_ns);
   log_young(since);
 }
 

@@ -17,6 +17,7 @@
 zpage_t *zpage_table;
 zallocator_t zallocator;
 void (*zallocator_slow_hook)(void);
+void (*zallocator_idle_hook)(void);
 
 /* Stands in where a class has no page: nothing is free in it, so the fast path takes its exit. */
 static zpage_t empty_page;
@@ -25,6 +26,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* used once is_locked 
 static bool is_locked;
 static uint32_t new_page_flags; /* ZPAGE_FLAG_LOCKED once is_locked */
 static size_t moved_runs, fallback_blocks;
+static bool idle_is_known; /* zallocator_idle_hook has been called */
 /* With is_locked, `current` holds only empty_page and these are the pages to allocate from. */
 static zpage_t *locked_current[ZCLASS_COUNT];
 
@@ -115,6 +117,10 @@ static void page_free(zpage_t *page) {
   zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
   for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
   zgranules_free(zpage_index(page), granules);
+  if (zlikely(idle_is_known) || zgranules_idle_bytes() < ZALLOCATOR_IDLE_MIN) return;
+  if (zallocator_idle_hook == NULL) return;
+  idle_is_known = true;
+  zallocator_idle_hook();
 }
 
 /* Puts the next few blocks of untouched memory on the empty free list; false when none is left. */
@@ -391,6 +397,8 @@ void zallocator_unlock_after_fork(void) {
   zgranules_unlock_after_fork();
   pthread_mutex_unlock(&lock);
 }
+
+void zallocator_reset_after_fork_in_child(void) { idle_is_known = false; }
 
 void zallocator_stats(zallocator_stats_t *stats) {
   memset(stats, 0, sizeof *stats);

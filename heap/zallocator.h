@@ -35,10 +35,16 @@ bool zallocator_is_locked(void);
 
 void zallocator_lock_for_fork(void);
 void zallocator_unlock_after_fork(void);
+void zallocator_reset_after_fork_in_child(void);
 
 /* Called, if set, on the way through the slow path of an allocation, about once per page: the
  * caller holds the GIL, but nothing of Python may run. */
 extern void (*zallocator_slow_hook)(void);
+
+/* Called once, if set, when empty pages hold ZALLOCATOR_IDLE_MIN bytes: someone should see to
+ * zgranules_uncommit_aged from now on. In the middle of a free; again after a fork in the child. */
+extern void (*zallocator_idle_hook)(void);
+#define ZALLOCATOR_IDLE_MIN (8 * ZM)
 
 typedef struct {
   size_t used_bytes;      /* in blocks handed out */

@@ -207,7 +207,7 @@ size_t zgranules_uncommit_aged(void) {
   return given_back;
 }
 
-bool zgranules_has_aged(void) { return zload_relaxed(&free_dirty_count) > 0; }
+size_t zgranules_idle_bytes(void) { return zload_relaxed(&free_dirty_count) * ZGRANULE_SIZE; }
 
 size_t zgranules_used_bytes(void) { return zload_relaxed(&used_count) * ZGRANULE_SIZE; }
 

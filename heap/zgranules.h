@@ -49,9 +49,9 @@ void zgranules_note_zeroed(size_t first, size_t count);
 
 /* Gives back memory that has been free since the call before last. Bytes given back. */
 size_t zgranules_uncommit_aged(void);
-bool zgranules_has_aged(void); /* is there free memory that a later call would give back? */
 
 size_t zgranules_used_bytes(void);      /* in runs handed out */
+size_t zgranules_idle_bytes(void);      /* free, not yet given back */
 size_t zgranules_resident_bytes(void);  /* runs handed out + free memory not yet given back */
 
 void zgranules_lock_for_fork(void);

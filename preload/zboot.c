@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <unistd.h>
 
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
@@ -176,6 +177,8 @@ static bool is_inside_import_lock(void) {
   return inside;
 }
 
+static void start_thread(void) { zdriver_ensure_thread(); }
+
 static int late_start(void *unused) {
   (void)unused;
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
@@ -197,6 +200,7 @@ static int late_start(void *unused) {
     return 0;
   }
   zgc_facade_install();
+  zallocator_idle_hook = start_thread;
   state = ZBOOT_ACTIVE;
   zdriver_tick = zdirector_tick;
   return 0;
@@ -231,6 +235,7 @@ static void after_fork_in_parent(void) {
 
 static void after_fork_in_child(void) {
   zallocator_unlock_after_fork();
+  zallocator_reset_after_fork_in_child();
   zcollector_fork_child();
   zmanaged_fork_child();
   zlog_after_fork_in_child();
@@ -285,8 +290,9 @@ static void start_in_python(void) {
     become_passive("no address range for the heap");
     return;
   }
-  zlog_info("gc,init", "zgcpreload %s python %.20s binding table heap range %luM", ZVERSION,
-            zpy.Py_GetVersion(), zlog_mb(zgranules_range.size));
+  zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding table heap range %luM", ZVERSION,
+            (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
+            zlog_mb(zgranules_range.size));
   bind_table();
   pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   zallocator_slow_hook = watch_for_interpreter;

@@ -8,7 +8,14 @@
 #include "preload/zboot.h"
 #include "preload/zmanaged.h"
 
+/* Sub-interpreters have CPython's own collector: ours knows the main interpreter's lists only. */
 static bool require_active(void) {
+  if (zpy.PyInterpreterState_Get() != zpy.PyInterpreterState_Main()) {
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError,
+                        "zgc: this is a sub-interpreter, whose objects CPython's own collector "
+                        "looks after; nothing was done");
+    return false;
+  }
   if (zboot_state() == ZBOOT_ACTIVE) return true;
   zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "zgcpreload is not active: %s", zboot_reason());
   return false;
