@@ -65,6 +65,10 @@ def steps(*targeted, **targets):
 LIVE = steps(gc_pause_max_ms=at_most(1.0))
 GARBAGE = steps(gc_pause_max_ms=at_most(2.0), uncollected_max=ratio(1.25))
 
+MANAGED_PAUSES = (Row("managed_pause_p99_ms", at_most(0.2)), Row("managed_pause_max_ms", at_most(1.0)),
+                  Row("managed_pauses"), Row("managed_young"), Row("managed_full"), Row("managed_handles"),
+                  Row("step_max_ms"), Row("step_p999_ms"), Row("steps_per_s"), Row("peak_rss_mb"))
+
 BENCHES = {bench.name: bench for bench in (
     Bench("live-3m", "live_heap", "3 M live objects, no garbage, random links",
           LIVE, ("--objects", "3M")),
@@ -106,4 +110,21 @@ BENCHES = {bench.name: bench for bench in (
     Bench("startup", "startup", "python -c pass",
           (Row("startup_ms", more_by(3.0)), Row("startup_rss_mb", more_by(2.0))),
           scaled_by=()),
+    Bench("managed-tree", "managed_tree", "5 M managed nodes against objects with __slots__",
+          (Row("tree_build_s", ratio(1.0)), Row("bytes_per_node", ratio(0.45)),
+           Row("read_number_ns", ratio(2.0)), Row("follow_ns", ratio(3.0)),
+           Row("follow_new_handle_ns"), Row("loop_ns"), Row("gc_full_ms", ratio(0.01))),
+          scaled_by=("objects",)),
+    Bench("managed-gc", "managed_tree", "CPython's full collection beside 10 M managed nodes",
+          (Row("gc_full_ms", ratio(0.01)), Row("bytes_per_node", ratio(0.45))),
+          ("--objects", "10M"), scaled_by=("objects",)),
+    *(Bench(f"managed-pauses-{n.lower()}", "managed_pauses",
+            f"pauses with {n} managed nodes and up to 1 M handles", MANAGED_PAUSES, ("--objects", n))
+      for n in ("1M", "10M", "30M")),
+    Bench("managed-drop", "managed_drop", "nine of ten managed nodes dropped at random",
+          (Row("rss_left_mb", ratio(0.25)), Row("rss_full_mb"), Row("managed_pause_max_ms", at_most(1.0)),
+           Row("step_max_ms"), Row("step_p999_ms"))),
+    Bench("managed-slowdown", "managed_slowdown", "speed while managed nodes are marked and moved",
+          (Row("slowdown_pct", at_most(15.0)), Row("quiet_steps_per_s"), Row("collecting_steps_per_s")),
+          scaled_by=("objects",)),
 )}
