@@ -126,7 +126,8 @@ void zlog_line(zlog_level_t level, const char *tags, const char *format, ...) {
     return;
   }
   char line[LINE_MAX_BYTES];
-  uint64_t up = zos_now_ns() - zos_start_ns();
+  uint64_t start = zos_start_ns(); /* before now, or the first line is from the far future */
+  uint64_t up = zos_now_ns() - start;
   int head = snprintf(line, sizeof line, "[%llu.%03llus][%-5s][%-11s] ",
                       (unsigned long long)(up / 1000000000u),
                       (unsigned long long)(up / 1000000u % 1000u), names[level], tags);

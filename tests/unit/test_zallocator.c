@@ -1,0 +1,530 @@
+#include "heap/zallocator.h"
+
+#include <pthread.h>
+
+#include "heap/base/zos.h"
+#include "heap/zold_map.h"
+#include "tests/support/ztest.h"
+
+#define RANGE (64 * ZM)
+#define LARGE (ZMEDIUM_MAX + 1)
+
+/* Sizes around every kind of boundary: steps, small/medium, medium/large, granules. */
+static const size_t sizes[] = {
+    0, 1, 15, 16, 17, 31, 32, 33, 511, 512, 513, 1023, 1024, 1025, 1151, 1152, 1153, 2048, 2049,
+    8191, 8192, 8193, 16384, 16385, 65535, 65536, 65537, 131072, 131073, 262143, 262144, 262145,
+    327679, 327680, 327681, 1 << 20};
+
+static int start(void **state) {
+  (void)state;
+  return zallocator_start(RANGE) ? 0 : -1;
+}
+
+static void check(void) {
+  char message[200] = "";
+  if (!zallocator_verify(message, sizeof message)) fail_msg("%s", message);
+}
+
+static zallocator_stats_t stats(void) {
+  zallocator_stats_t now;
+  zallocator_stats(&now);
+  return now;
+}
+
+/* A pattern that no two blocks share, so that overlap shows. */
+static void paint(void *block, size_t size, size_t key) {
+  unsigned char *bytes = block;
+  for (size_t i = 0; i < size; i++) bytes[i] = (unsigned char)(i * 7 + key * 131 + 3);
+}
+
+static bool is_painted(const void *block, size_t size, size_t key) {
+  const unsigned char *bytes = block;
+  for (size_t i = 0; i < size; i++) {
+    if (bytes[i] != (unsigned char)(i * 7 + key * 131 + 3)) return false;
+  }
+  return true;
+}
+
+static void test_blocks_are_aligned_and_apart(void **state) {
+  (void)state;
+  char *blocks[ZARRAY_LENGTH(sizes)][3];
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    for (size_t j = 0; j < 3; j++) {
+      blocks[i][j] = zallocator_alloc(sizes[i]);
+      assert_non_null(blocks[i][j]);
+      assert_int_equal((uintptr_t)blocks[i][j] % ZBLOCK_ALIGNMENT, 0);
+      assert_true(zgranules_contains(blocks[i][j]));
+      paint(blocks[i][j], sizes[i], 3 * i + j);
+    }
+    assert_ptr_not_equal(blocks[i][0], blocks[i][1]); /* size 0 too */
+  }
+  check();
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    for (size_t j = 0; j < 3; j++) {
+      assert_true(is_painted(blocks[i][j], sizes[i], 3 * i + j));
+      zallocator_free(blocks[i][j]);
+    }
+  }
+  check();
+  assert_int_equal(stats().used_bytes, 0);
+  assert_int_equal(stats().pages[ZPAGE_LARGE], 0);
+}
+
+static void test_stats_count_pages_by_kind(void **state) {
+  (void)state;
+  zallocator_alloc(16);
+  zallocator_alloc(2000);
+  zallocator_alloc(LARGE);
+  zallocator_stats_t now = stats();
+  assert_int_equal(now.pages[ZPAGE_SMALL], 1);
+  assert_int_equal(now.pages[ZPAGE_MEDIUM], 1);
+  assert_int_equal(now.pages[ZPAGE_LARGE], 1);
+  assert_int_equal(now.used_bytes, 16 + 2048 + zalign_up(LARGE, ZGRANULE_SIZE));
+  assert_int_equal(now.page_bytes, zgranules_used_bytes());
+}
+
+/* -- filling and emptying pages ------------------------------------------------------------- */
+
+enum order { FORWARDS, BACKWARDS, EVERY_OTHER, SHUFFLED, ORDERS };
+
+/* The n-th of `count` blocks to be freed. */
+static size_t nth(enum order order, size_t n, size_t count) {
+  if (order == BACKWARDS) return count - 1 - n;
+  if (order == EVERY_OTHER) return n < (count + 1) / 2 ? 2 * n : 2 * (n - (count + 1) / 2) + 1;
+  if (order == SHUFFLED) return (n * 7919) % count; /* a prime that divides none of our counts */
+  return n;
+}
+
+static void fill_and_empty(size_t size, size_t more_than_full) {
+  size_t block_size = zpage_find(zallocator_alloc(size))->block_size;
+  size_t capacity = zpage_granules_of(block_size) * ZGRANULE_SIZE / block_size;
+  size_t count = 2 * capacity + more_than_full;
+  char **blocks = malloc(count * sizeof *blocks);
+  for (enum order order = FORWARDS; order < ORDERS; order++) {
+    /* One block is held from above, so the first page has one place fewer. */
+    for (size_t i = 0; i < count; i++) {
+      blocks[i] = zallocator_alloc(size);
+      paint(blocks[i], size, i);
+    }
+    check();
+    for (size_t n = 0; n < count; n++) {
+      size_t i = nth(order, n, count);
+      assert_true(is_painted(blocks[i], size, i));
+      zallocator_free(blocks[i]);
+      if (n % 61 == 0) check();
+    }
+    check();
+    zallocator_stats_t now = stats();
+    /* The page with the block that is held, and the current one. */
+    assert_in_range(now.pages[ZPAGE_SMALL] + now.pages[ZPAGE_MEDIUM], 1, 2);
+    assert_int_equal(now.used_bytes, block_size);
+  }
+  free(blocks);
+}
+
+static void test_small_pages_fill_and_empty(void **state) {
+  (void)state;
+  fill_and_empty(64, 0);
+}
+static void test_small_pages_overflow_by_one(void **state) {
+  (void)state;
+  fill_and_empty(64, 1);
+}
+static void test_odd_small_pages_fill_and_empty(void **state) {
+  (void)state;
+  fill_and_empty(1008, 0);
+}
+static void test_medium_pages_fill_and_empty(void **state) {
+  (void)state;
+  fill_and_empty(9000, 1);
+}
+
+static void test_page_full_then_one_free_reopens_it(void **state) {
+  (void)state;
+  char *first = zallocator_alloc(512);
+  size_t capacity = ZGRANULE_SIZE / 512;
+  for (size_t i = 1; i < capacity; i++) zallocator_alloc(512);
+  char *other = zallocator_alloc(512);
+  assert_ptr_not_equal(zpage_find(first), zpage_find(other)); /* the first is full */
+  zallocator_free(first);
+  check();
+  for (size_t i = 1; i < capacity; i++) {
+    assert_ptr_equal(zpage_find(zallocator_alloc(512)), zpage_find(other));
+  }
+  assert_ptr_equal(zallocator_alloc(512), first);
+  assert_int_equal(stats().pages[ZPAGE_SMALL], 2);
+}
+
+static void test_empty_page_serves_another_class(void **state) {
+  (void)state;
+  size_t capacity = ZGRANULE_SIZE / 64;
+  char *first = NULL;
+  for (size_t i = 0; i < capacity; i++) {
+    char *block = zallocator_alloc(64);
+    if (i == 0) first = block;
+  }
+  zallocator_alloc(64); /* a second page becomes the current one */
+  for (size_t i = 0; i < capacity; i++) zallocator_free(first + 64 * i);
+  assert_ptr_equal(zallocator_alloc(128), first);
+  check();
+}
+
+/* -- zeroed --------------------------------------------------------------------------------- */
+
+static void test_zeroed_after_reuse(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    char *before = zallocator_alloc(sizes[i]);
+    memset(before, 0xFF, sizes[i]);
+    zallocator_free(before);
+    char *block = zallocator_alloc_zeroed(sizes[i]);
+    assert_ptr_equal(block, before);
+    assert_true(ztest_all(block, 0, sizes[i]));
+    zallocator_free(block);
+  }
+}
+
+static void test_zeroed_when_fresh(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    assert_true(ztest_all(zallocator_alloc_zeroed(sizes[i]), 0, sizes[i]));
+  }
+}
+
+static void test_zeroed_where_pages_were_moved_away(void **state) {
+  (void)state;
+  size_t size = 8 * ZM;
+  char *block = zallocator_alloc(size);
+  zallocator_alloc(LARGE); /* in the way of growing */
+  memset(block, 0xFF, size);
+  assert_ptr_not_equal(zallocator_realloc(block, size + 1), block);
+  char *again = zallocator_alloc_zeroed(size);
+  assert_ptr_equal(again, block);
+  assert_true(ztest_all(again, 0, size));
+}
+
+/* -- realloc -------------------------------------------------------------------------------- */
+
+static void test_realloc_between_all_sizes_keeps_the_content(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    for (size_t j = 0; j < ZARRAY_LENGTH(sizes); j++) {
+      char *block = zallocator_alloc(sizes[i]);
+      paint(block, sizes[i], i);
+      block = zallocator_realloc(block, sizes[j]);
+      assert_true(is_painted(block, zmin(sizes[i], sizes[j]), i));
+      paint(block, sizes[j], j); /* all of it is ours */
+      zallocator_free(block);
+    }
+  }
+  check();
+  assert_int_equal(stats().used_bytes, 0);
+}
+
+static void test_realloc_stays_while_three_quarters_are_used(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(64);
+  assert_ptr_equal(zallocator_realloc(block, 48), block);
+  assert_ptr_equal(zallocator_realloc(block, 64), block);
+  char *smaller = zallocator_realloc(block, 47);
+  assert_ptr_not_equal(smaller, block);
+  assert_int_equal(zpage_find(smaller)->block_size, 48);
+  char *larger = zallocator_realloc(smaller, 49);
+  assert_ptr_not_equal(larger, smaller);
+}
+
+static void test_realloc_null_is_alloc(void **state) {
+  (void)state;
+  assert_non_null(zallocator_realloc(NULL, 100));
+}
+
+static void test_large_block_grows_and_shrinks_in_place(void **state) {
+  (void)state;
+  size_t used = zgranules_used_bytes();
+  char *block = zallocator_alloc(LARGE);
+  paint(block, LARGE, 1);
+  assert_ptr_equal(zallocator_realloc(block, 10 * LARGE), block);
+  assert_true(is_painted(block, LARGE, 1));
+  const char *from, *to;
+  assert_true(zpage_block_of(block + 10 * LARGE - 1, &from, &to)); /* inner granules know */
+  assert_ptr_equal(from, block);
+  assert_ptr_equal(zallocator_realloc(block, LARGE), block);
+  assert_int_equal(zgranules_used_bytes(), used + zalign_up(LARGE, ZGRANULE_SIZE));
+  assert_false(zpage_block_of(block + 10 * LARGE - 1, &from, &to));
+  check();
+}
+
+static void test_large_block_in_the_way_is_copied(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(ZM);
+  zallocator_alloc(LARGE);
+  paint(block, ZM, 2);
+  char *moved = zallocator_realloc(block, 2 * ZM);
+  assert_ptr_not_equal(moved, block);
+  assert_true(is_painted(moved, ZM, 2));
+  check();
+}
+
+static void move_large(size_t size) {
+  char *block = zallocator_alloc(size);
+  zallocator_alloc(LARGE);
+  paint(block, size, 3);
+  size_t used = zgranules_used_bytes();
+  char *moved = zallocator_realloc(block, size + ZM);
+  assert_ptr_not_equal(moved, block);
+  assert_true(is_painted(moved, size, 3));
+  moved[size + ZM - 1] = 1;
+  assert_int_equal(zgranules_used_bytes(), used + ZM);
+  check();
+  zallocator_free(moved);
+}
+
+static void test_large_block_moves_its_pages(void **state) {
+  (void)state;
+  move_large(4 * ZM);
+  move_large(4 * ZM); /* the same memory again */
+}
+
+static void test_large_block_is_copied_when_pages_do_not_move(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_REMAP, 1, UINT64_MAX);
+  move_large(4 * ZM);
+}
+
+static void test_old_large_block_does_not_move_its_pages(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(8 * ZM);
+  zallocator_alloc(LARGE);
+  paint(block, 8 * ZM, 4);
+  zold_map_add(block + ZOLD_HEADER_MIN);
+  zos_fault_set(ZOS_FAULT_REMAP, 1, UINT64_MAX);
+  char *moved = zallocator_realloc(block, 9 * ZM);
+  assert_true(is_painted(moved, 8 * ZM, 4));
+  assert_int_equal(zold_map_count, 0); /* the copy is not old, the original is gone */
+  assert_false(zold_map_is_old(moved + ZOLD_HEADER_MIN));
+}
+
+/* -- shortage ------------------------------------------------------------------------------- */
+
+static void test_impossible_sizes(void **state) {
+  (void)state;
+  assert_null(zallocator_alloc((size_t)PTRDIFF_MAX + 1));
+  assert_null(zallocator_alloc(SIZE_MAX));
+  assert_null(zallocator_alloc_zeroed(SIZE_MAX));
+  size_t of[] = {16, 5000, LARGE};
+  for (size_t i = 0; i < 3; i++) {
+    char *block = zallocator_alloc(of[i]);
+    paint(block, of[i], i);
+    assert_null(zallocator_realloc(block, SIZE_MAX));
+    assert_true(is_painted(block, of[i], i)); /* untouched */
+    zallocator_free(block);
+  }
+  check();
+}
+
+static void test_failing_commit_is_served_by_the_fallback(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 3);
+  size_t of[] = {16, 5000, LARGE};
+  for (size_t i = 0; i < 3; i++) {
+    char *block = i == 2 ? zallocator_alloc_zeroed(of[i]) : zallocator_alloc(of[i]);
+    assert_non_null(block);
+    assert_false(zgranules_contains(block));
+    if (i == 2) assert_true(ztest_all(block, 0, of[i]));
+    paint(block, of[i], i);
+    block = zallocator_realloc(block, 2 * of[i]);
+    assert_true(is_painted(block, of[i], i));
+    zallocator_free(block);
+  }
+  assert_int_equal(stats().fallback_blocks, 3);
+  assert_true(zgranules_contains(zallocator_alloc(16))); /* and then the heap gives again */
+  check();
+}
+
+static void test_exhausted_range_is_served_by_the_fallback(void **state) {
+  (void)state;
+  char *all = zallocator_alloc(RANGE);
+  assert_true(zgranules_contains(all));
+  char *small = zallocator_alloc_zeroed(100), *medium = zallocator_alloc(5000);
+  assert_false(zgranules_contains(small) || zgranules_contains(medium));
+  assert_true(ztest_all(small, 0, 100));
+  paint(all, 100, 1);
+  char *larger = zallocator_realloc(all, RANGE + 1); /* leaves the heap */
+  assert_false(zgranules_contains(larger));
+  assert_true(is_painted(larger, 100, 1));
+  assert_true(zgranules_contains(zallocator_alloc(100)));
+  zallocator_free(larger);
+  zallocator_free(small);
+  zallocator_free(medium);
+  check();
+}
+
+static void test_no_heap_at_all(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_RESERVE, 1, UINT64_MAX);
+  assert_false(zallocator_start(RANGE));
+  char *block = zallocator_alloc(100);
+  paint(block, 100, 1);
+  block = zallocator_realloc(block, 1000);
+  assert_true(is_painted(block, 100, 1));
+  zallocator_free(block);
+}
+
+/* -- a second GIL --------------------------------------------------------------------------- */
+
+#define ROUNDS 20000
+
+static void *work(void *key) {
+  char *blocks[64] = {NULL};
+  size_t lengths[64];
+  uint32_t seed = (uint32_t)(uintptr_t)key;
+  for (int i = 0; i < ROUNDS; i++) {
+    size_t at = ztest_random(&seed) % 64;
+    if (blocks[at] != NULL) {
+      if (!is_painted(blocks[at], lengths[at], (size_t)key + at)) return "damaged";
+      zallocator_free(blocks[at]);
+    }
+    /* Mostly small; now and then a medium or a large one. */
+    uint32_t dice = ztest_random(&seed) % 256;
+    lengths[at] = dice == 0 ? LARGE : ztest_random(&seed) % (dice < 20 ? 9000 : 600);
+    blocks[at] = zallocator_alloc(lengths[at]);
+    if (blocks[at] == NULL) return "nothing";
+    paint(blocks[at], lengths[at], (size_t)key + at);
+  }
+  for (size_t at = 0; at < 64; at++) {
+    if (blocks[at] != NULL) zallocator_free(blocks[at]);
+  }
+  return NULL;
+}
+
+static void test_two_threads_once_locked(void **state) {
+  (void)state;
+  char *before[100]; /* born without the lock, freed with it */
+  for (int i = 0; i < 100; i++) before[i] = zallocator_alloc(i * 40);
+  assert_false(zallocator_is_locked());
+  zallocator_lock_forever();
+  assert_true(zallocator_is_locked());
+  pthread_t threads[2];
+  for (size_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, work, (void *)(i * 1000 + 1));
+  for (int i = 0; i < 100; i++) zallocator_free(before[i]);
+  for (size_t i = 0; i < 2; i++) {
+    void *wrong;
+    pthread_join(threads[i], &wrong);
+    if (wrong != NULL) fail_msg("%s", (char *)wrong);
+  }
+  check();
+  assert_int_equal(stats().used_bytes, 0);
+}
+
+static void test_locked_allocator_fills_and_empties_pages(void **state) {
+  (void)state;
+  zallocator_alloc(64);
+  zallocator_lock_forever();
+  zallocator_lock_forever(); /* again is harmless */
+  char *blocks[3000];
+  for (int i = 0; i < 3000; i++) blocks[i] = zallocator_alloc(64);
+  check();
+  for (int i = 0; i < 3000; i++) zallocator_free(blocks[i]);
+  check();
+  assert_int_equal(stats().used_bytes, 64);
+  assert_in_range(stats().pages[ZPAGE_SMALL], 1, 2);
+}
+
+/* -- the hook, the old map, verify ------------------------------------------------------------ */
+
+static int slow_calls;
+static void count_slow_call(void) { slow_calls++; }
+
+static void test_slow_hook_is_called_about_once_per_page_filling(void **state) {
+  (void)state;
+  zallocator_slow_hook = count_slow_call;
+  for (size_t i = 0; i < 4 * ZGRANULE_SIZE / 64; i++) zallocator_alloc(64);
+  assert_in_range(slow_calls, 4, 4 * ZGRANULE_SIZE / 4096);
+}
+
+static void test_freed_block_is_no_longer_old(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(100);
+  zold_map_add(block + ZOLD_HEADER_MIN);
+  assert_int_equal(zold_map_count, 1);
+  zallocator_free(block);
+  assert_int_equal(zold_map_count, 0);
+}
+
+static void assert_broken(void) {
+  char message[200] = "";
+  assert_false(zallocator_verify(message, sizeof message));
+  assert_non_null(strstr(message, "free list broken"));
+}
+
+static void test_verify_sees_a_misaligned_link(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(64);
+  zallocator_alloc(64);
+  zallocator_free(block);
+  check();
+  *(char **)block = block + 8;
+  assert_broken();
+}
+
+static void test_verify_sees_a_link_out_of_the_page(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(64);
+  zallocator_alloc(64);
+  zallocator_free(block);
+  *(char **)block = block + ZGRANULE_SIZE;
+  assert_broken();
+}
+
+static void test_verify_sees_a_block_freed_twice(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(64);
+  zallocator_alloc(64);
+  zallocator_alloc(64);
+  zallocator_free(block);
+  zallocator_free(block);
+  assert_broken(); /* the list is a ring */
+}
+
+static void test_verify_sees_a_lost_block(void **state) {
+  (void)state;
+  zpage_t *page = zpage_find(zallocator_alloc(64));
+  page->free = page->free->next;
+  assert_broken();
+}
+
+#define STARTED(test) cmocka_unit_test_setup(test, start)
+static const struct CMUnitTest tests[] = {
+    STARTED(test_blocks_are_aligned_and_apart),
+    STARTED(test_stats_count_pages_by_kind),
+    STARTED(test_small_pages_fill_and_empty),
+    STARTED(test_small_pages_overflow_by_one),
+    STARTED(test_odd_small_pages_fill_and_empty),
+    STARTED(test_medium_pages_fill_and_empty),
+    STARTED(test_page_full_then_one_free_reopens_it),
+    STARTED(test_empty_page_serves_another_class),
+    STARTED(test_zeroed_after_reuse),
+    STARTED(test_zeroed_when_fresh),
+    STARTED(test_zeroed_where_pages_were_moved_away),
+    STARTED(test_realloc_between_all_sizes_keeps_the_content),
+    STARTED(test_realloc_stays_while_three_quarters_are_used),
+    STARTED(test_realloc_null_is_alloc),
+    STARTED(test_large_block_grows_and_shrinks_in_place),
+    STARTED(test_large_block_in_the_way_is_copied),
+    STARTED(test_large_block_moves_its_pages),
+    STARTED(test_large_block_is_copied_when_pages_do_not_move),
+    STARTED(test_old_large_block_does_not_move_its_pages),
+    STARTED(test_impossible_sizes),
+    STARTED(test_failing_commit_is_served_by_the_fallback),
+    STARTED(test_exhausted_range_is_served_by_the_fallback),
+    cmocka_unit_test(test_no_heap_at_all),
+    STARTED(test_two_threads_once_locked),
+    STARTED(test_locked_allocator_fills_and_empties_pages),
+    STARTED(test_slow_hook_is_called_about_once_per_page_filling),
+    STARTED(test_freed_block_is_no_longer_old),
+    STARTED(test_verify_sees_a_misaligned_link),
+    STARTED(test_verify_sees_a_link_out_of_the_page),
+    STARTED(test_verify_sees_a_block_freed_twice),
+    STARTED(test_verify_sees_a_lost_block),
+};
+ZTEST_MAIN(tests, NULL)

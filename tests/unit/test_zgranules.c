@@ -1,0 +1,275 @@
+#include "heap/zgranules.h"
+
+#include "heap/base/zos.h"
+#include "tests/support/ztest.h"
+
+#define RANGE (64 * ZM)
+#define LIMIT (RANGE / ZGRANULE_SIZE)
+#define NONE SIZE_MAX
+
+static int start(void **state) {
+  (void)state;
+  return zgranules_start(RANGE) ? 0 : -1;
+}
+
+static char *at(size_t granule) { return zgranules_range.base + granule * ZGRANULE_SIZE; }
+
+static size_t take(size_t count) {
+  bool zeroed;
+  return zgranules_alloc(count, &zeroed);
+}
+
+static bool take_is_zeroed(size_t count, size_t expected) {
+  bool zeroed;
+  assert_int_equal(zgranules_alloc(count, &zeroed), expected);
+  if (zeroed) assert_true(ztest_all(at(expected), 0, count * ZGRANULE_SIZE));
+  return zeroed;
+}
+
+static void dirty(size_t first, size_t count) { memset(at(first), 0xA5, count * ZGRANULE_SIZE); }
+
+static void test_runs_lie_at_the_lowest_place_that_fits(void **state) {
+  (void)state;
+  assert_int_equal(take(1), 0);
+  assert_int_equal(take(2), 1);
+  assert_int_equal(take(1), 3);
+  zgranules_free(0, 1);
+  assert_int_equal(take(2), 4); /* the hole of one is too small */
+  assert_int_equal(take(1), 0);
+  zgranules_free(0, 1);
+  zgranules_free(1, 2); /* neighbours become one hole */
+  assert_int_equal(take(3), 0);
+}
+
+static void test_run_over_the_edge_of_what_was_ever_used(void **state) {
+  (void)state;
+  assert_int_equal(take(3), 0);
+  zgranules_free(2, 1);
+  assert_int_equal(take(5), 2); /* begins in a hole, ends in new memory */
+  assert_int_equal(zgranules_used_bytes(), 7 * ZGRANULE_SIZE);
+}
+
+static void test_fresh_memory_is_zeroed_and_reused_memory_is_not(void **state) {
+  (void)state;
+  assert_true(take_is_zeroed(2, 0));
+  dirty(0, 2);
+  zgranules_free(0, 2);
+  assert_false(take_is_zeroed(1, 0));
+  zgranules_free(0, 1);
+  assert_false(take_is_zeroed(3, 0)); /* partly new is not zeroed */
+}
+
+static void test_zeroed_once_noted(void **state) {
+  (void)state;
+  take(1);
+  zgranules_note_zeroed(0, 1);
+  zgranules_free(0, 1);
+  assert_true(take_is_zeroed(1, 0));
+}
+
+static void test_extend(void **state) {
+  (void)state;
+  assert_int_equal(take(1), 0);
+  assert_true(zgranules_extend(1, 3));
+  assert_int_equal(take(1), 4);
+  assert_false(zgranules_extend(4, 1)); /* taken */
+  zgranules_free(2, 2);
+  assert_false(zgranules_extend(2, 3)); /* the last of the three is taken */
+  assert_true(zgranules_extend(2, 2));
+  assert_int_equal(zgranules_used_bytes(), 5 * ZGRANULE_SIZE);
+}
+
+static void test_extend_to_the_end_of_the_range_and_not_beyond(void **state) {
+  (void)state;
+  assert_int_equal(take(1), 0);
+  assert_false(zgranules_extend(1, LIMIT));
+  assert_int_equal(zgranules_used_bytes(), ZGRANULE_SIZE);
+  assert_true(zgranules_extend(1, LIMIT - 1));
+  assert_int_equal(take(1), NONE);
+}
+
+static void test_exhaustion(void **state) {
+  (void)state;
+  assert_int_equal(take(LIMIT + 1), NONE);
+  assert_int_equal(take(LIMIT), 0);
+  at(LIMIT)[-1] = 1; /* the last byte is writable */
+  assert_int_equal(take(1), NONE);
+  zgranules_free(LIMIT - 1, 1);
+  assert_int_equal(take(2), NONE);
+  assert_int_equal(take(1), LIMIT - 1);
+  assert_int_equal(zgranules_used_bytes(), RANGE);
+}
+
+static void test_memory_goes_back_at_the_second_call(void **state) {
+  (void)state;
+  take(8);
+  dirty(0, 8);
+  assert_int_equal(zgranules_idle_bytes(), 0);
+  zgranules_free(0, 8);
+  assert_int_equal(zgranules_idle_bytes(), 8 * ZGRANULE_SIZE);
+  assert_int_equal(zgranules_resident_bytes(), 8 * ZGRANULE_SIZE);
+  assert_int_equal(zgranules_uncommit_aged(), 0);
+  assert_int_equal(zgranules_uncommit_aged(), 8 * ZGRANULE_SIZE);
+  assert_int_equal(zgranules_resident_bytes(), 0);
+  assert_int_equal(zgranules_idle_bytes(), 0);
+  assert_true(take_is_zeroed(8, 0));
+}
+
+static void test_memory_in_use_never_goes_back(void **state) {
+  (void)state;
+  take(3);
+  dirty(0, 3);
+  zgranules_free(0, 1);
+  zgranules_free(2, 1);
+  for (int i = 0; i < 3; i++) zgranules_uncommit_aged();
+  assert_true(ztest_all(at(1), 0xA5, ZGRANULE_SIZE));
+  assert_true(ztest_all(at(0), 0, ZGRANULE_SIZE));
+  assert_true(ztest_all(at(2), 0, ZGRANULE_SIZE));
+}
+
+static void test_reuse_between_the_calls_starts_the_delay_anew(void **state) {
+  (void)state;
+  take(1);
+  zgranules_free(0, 1);
+  assert_int_equal(zgranules_uncommit_aged(), 0);
+  take(1);
+  zgranules_free(0, 1);
+  assert_int_equal(zgranules_uncommit_aged(), 0);
+  assert_int_equal(zgranules_uncommit_aged(), ZGRANULE_SIZE);
+}
+
+static void test_large_runs_go_back_in_steps(void **state) {
+  (void)state;
+  size_t count = 20 * ZM / ZGRANULE_SIZE + 1;
+  take(count);
+  zgranules_free(0, count);
+  zgranules_uncommit_aged();
+  assert_int_equal(zgranules_uncommit_aged(), count * ZGRANULE_SIZE);
+}
+
+static void test_failing_uncommit_keeps_the_memory(void **state) {
+  (void)state;
+  take(2);
+  dirty(0, 2);
+  zgranules_free(0, 2);
+  zgranules_uncommit_aged();
+  zos_fault_set(ZOS_FAULT_UNCOMMIT, 1, 1);
+  assert_int_equal(zgranules_uncommit_aged(), 0);
+  assert_int_equal(zgranules_resident_bytes(), 2 * ZGRANULE_SIZE);
+  assert_int_equal(zgranules_uncommit_aged(), 2 * ZGRANULE_SIZE);
+}
+
+static void test_failing_commit_changes_nothing(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 1);
+  assert_int_equal(take(1), NONE);
+  assert_int_equal(zgranules_used_bytes(), 0);
+  assert_false(zgranules_is_readable(at(0)));
+  assert_int_equal(take(1), 0);
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 1);
+  size_t committed = zgranules_range.committed_end / ZGRANULE_SIZE;
+  assert_false(zgranules_extend(1, committed)); /* one more than is committed */
+  assert_int_equal(zgranules_used_bytes(), ZGRANULE_SIZE);
+  assert_true(zgranules_extend(1, committed));
+}
+
+static void test_readable_up_to_what_is_committed(void **state) {
+  (void)state;
+  assert_false(zgranules_is_readable(at(0)));
+  take(1);
+  char *end = zgranules_range.base + zgranules_range.committed_end;
+  assert_true(zgranules_is_readable(at(0)));
+  assert_true(zgranules_is_readable(end - 1));
+  assert_false(zgranules_is_readable(end));
+  assert_false(zgranules_is_readable(at(0) - 1));
+  assert_int_equal(end[ZGRANULES_GUARD - 1], 0); /* the guard may be read too */
+  assert_true(zgranules_contains(at(LIMIT) - 1));
+  assert_false(zgranules_contains(at(LIMIT)));
+  assert_false(zgranules_contains(NULL));
+}
+
+static void test_smaller_range_when_the_system_refuses(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_RESERVE, 1, 2);
+  assert_true(zgranules_start(4 * RANGE));
+  assert_int_equal(zgranules_range.size, RANGE);
+}
+
+static void test_no_start_below_the_smallest_range(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_RESERVE, 1, 2);
+  assert_false(zgranules_start(2 * RANGE));
+  assert_null(zgranules_range.base);
+  assert_false(zgranules_contains(&state));
+}
+
+static void test_no_start_without_tables(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_TABLE, 1, 1);
+  assert_false(zgranules_start(RANGE));
+  assert_null(zgranules_range.base);
+}
+
+/* Counts around the words of the bitmaps, against an array of bytes. */
+static void test_model(void **state) {
+  (void)state;
+  static const size_t counts[] = {1, 1, 1, 2, 3, 63, 64, 65, 127, 128, 129};
+  static unsigned char taken[LIMIT];
+  struct {
+    size_t first, count;
+  } runs[64] = {{0, 0}};
+  uint32_t seed = 1;
+  size_t used = 0;
+  for (int step = 0; step < 20000; step++) {
+    unsigned i = ztest_random(&seed) % ZARRAY_LENGTH(runs);
+    if (runs[i].count != 0) {
+      zgranules_free(runs[i].first, runs[i].count);
+      memset(taken + runs[i].first, 0, runs[i].count);
+      used -= runs[i].count;
+      runs[i].count = 0;
+    } else {
+      size_t count = counts[ztest_random(&seed) % ZARRAY_LENGTH(counts)];
+      size_t expected = 0, length = 0;
+      while (expected + length < LIMIT && length < count) {
+        if (taken[expected + length]) {
+          expected += length + 1;
+          length = 0;
+        } else {
+          length++;
+        }
+      }
+      if (length < count) expected = NONE;
+      assert_int_equal(take(count), expected);
+      if (expected == NONE) continue;
+      memset(taken + expected, 1, count);
+      runs[i].first = expected;
+      runs[i].count = count;
+      used += count;
+    }
+    assert_int_equal(zgranules_used_bytes(), used * ZGRANULE_SIZE);
+    if (step % 100 == 0) zgranules_uncommit_aged();
+  }
+}
+
+#define STARTED(test) cmocka_unit_test_setup(test, start)
+static const struct CMUnitTest tests[] = {
+    STARTED(test_runs_lie_at_the_lowest_place_that_fits),
+    STARTED(test_run_over_the_edge_of_what_was_ever_used),
+    STARTED(test_fresh_memory_is_zeroed_and_reused_memory_is_not),
+    STARTED(test_zeroed_once_noted),
+    STARTED(test_extend),
+    STARTED(test_extend_to_the_end_of_the_range_and_not_beyond),
+    STARTED(test_exhaustion),
+    STARTED(test_memory_goes_back_at_the_second_call),
+    STARTED(test_memory_in_use_never_goes_back),
+    STARTED(test_reuse_between_the_calls_starts_the_delay_anew),
+    STARTED(test_large_runs_go_back_in_steps),
+    STARTED(test_failing_uncommit_keeps_the_memory),
+    STARTED(test_failing_commit_changes_nothing),
+    STARTED(test_readable_up_to_what_is_committed),
+    cmocka_unit_test(test_smaller_range_when_the_system_refuses),
+    cmocka_unit_test(test_no_start_below_the_smallest_range),
+    cmocka_unit_test(test_no_start_without_tables),
+    STARTED(test_model),
+};
+ZTEST_MAIN(tests, NULL)

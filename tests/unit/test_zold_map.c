@@ -1,0 +1,126 @@
+#include "heap/zold_map.h"
+
+#include "heap/zallocator.h"
+#include "tests/support/ztest.h"
+
+static int hooked;
+static void *hooked_object;
+
+static void note_freed(void *object) {
+  hooked++;
+  hooked_object = object;
+}
+
+static int start(void **state) {
+  (void)state;
+  zold_map_free_hook = note_freed;
+  return zallocator_start(64 * ZM) ? 0 : -1;
+}
+
+static void test_added_once(void **state) {
+  (void)state;
+  char *object = (char *)zallocator_alloc(100) + ZOLD_HEADER_MIN;
+  assert_false(zold_map_is_old(object));
+  assert_true(zold_map_add(object));
+  assert_false(zold_map_add(object));
+  assert_true(zold_map_is_old(object));
+  assert_int_equal(zold_map_count, 1);
+  zold_map_remove(object);
+  zold_map_remove(object);
+  assert_false(zold_map_is_old(object));
+  assert_int_equal(zold_map_count, 0);
+}
+
+static void test_neighbours_do_not_matter(void **state) {
+  (void)state;
+  char *objects[200]; /* over several words of the map */
+  for (int i = 0; i < 200; i++) objects[i] = (char *)zallocator_alloc(32) + ZOLD_HEADER_MIN;
+  for (int i = 0; i < 200; i += 3) zold_map_add(objects[i]);
+  for (int i = 0; i < 200; i++) assert_int_equal(zold_map_is_old(objects[i]), i % 3 == 0);
+  for (int i = 0; i < 200; i += 6) zold_map_remove(objects[i]);
+  for (int i = 0; i < 200; i++) assert_int_equal(zold_map_is_old(objects[i]), i % 6 == 3);
+}
+
+static void test_is_old_of_any_address(void **state) {
+  (void)state;
+  int here;
+  char *object = (char *)zallocator_alloc(100) + ZOLD_HEADER_MIN;
+  zold_map_add(object);
+  assert_false(zold_map_is_old(NULL));
+  assert_false(zold_map_is_old(&here));
+  assert_false(zold_map_is_old((void *)UINTPTR_MAX));
+  for (int i = 1; i < 16; i++) assert_false(zold_map_is_old(object + i));
+  assert_false(zold_map_is_old(object + 16));
+  assert_false(zold_map_is_old(object - 16));
+  assert_false(zold_map_is_old(zgranules_range.base + zgranules_range.size));
+  assert_false(zold_map_is_old(zgranules_range.base + zgranules_range.size - 16));
+}
+
+static void forget(size_t size, size_t header) {
+  char *block = zallocator_alloc(size);
+  zallocator_alloc(size); /* keeps the page */
+  zold_map_add(block + header);
+  zallocator_free(block);
+  assert_false(zold_map_is_old(block + header));
+  assert_int_equal(zold_map_count, 0);
+}
+
+static void test_free_forgets_behind_either_header(void **state) {
+  (void)state;
+  size_t sizes[] = {48, 400, 3000, ZMEDIUM_MAX + 1};
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    forget(sizes[i], ZOLD_HEADER_MIN);
+    forget(sizes[i], ZOLD_HEADER_MAX);
+  }
+}
+
+static void test_free_leaves_the_neighbour_old(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(32); /* ends where the larger header would */
+  char *next = block + 32;
+  assert_ptr_equal(zallocator_alloc(32), next);
+  zold_map_add(block + ZOLD_HEADER_MIN);
+  zold_map_add(next + ZOLD_HEADER_MIN);
+  zallocator_free(block);
+  assert_true(zold_map_is_old(next + ZOLD_HEADER_MIN));
+  assert_int_equal(zold_map_count, 1);
+}
+
+static void test_hook_hears_of_large_enough_old_objects_only(void **state) {
+  (void)state;
+  forget(ZOLD_HOOK_SIZE - 16, ZOLD_HEADER_MIN);
+  assert_int_equal(hooked, 0);
+  char *block = zallocator_alloc(ZOLD_HOOK_SIZE);
+  zold_map_add(block + ZOLD_HEADER_MAX);
+  zallocator_free(block);
+  assert_int_equal(hooked, 1);
+  assert_ptr_equal(hooked_object, block + ZOLD_HEADER_MAX);
+  zallocator_free(zallocator_alloc(ZOLD_HOOK_SIZE)); /* in the same page, but not old */
+  assert_int_equal(hooked, 1);
+}
+
+static void test_clear(void **state) {
+  (void)state;
+  char *objects[1000];
+  for (int i = 0; i < 1000; i++) {
+    objects[i] = (char *)zallocator_alloc(200 * (i % 30 + 1)) + ZOLD_HEADER_MIN;
+    zold_map_add(objects[i]);
+  }
+  assert_int_equal(zold_map_count, 1000);
+  zold_map_clear();
+  assert_int_equal(zold_map_count, 0);
+  for (int i = 0; i < 1000; i++) assert_false(zold_map_is_old(objects[i]));
+  assert_true(zold_map_add(objects[0]));
+}
+
+#define STARTED(test) cmocka_unit_test_setup(test, start)
+static const struct CMUnitTest tests[] = {
+    STARTED(test_added_once),
+    STARTED(test_neighbours_do_not_matter),
+    STARTED(test_is_old_of_any_address),
+    STARTED(test_free_forgets_behind_either_header),
+    STARTED(test_free_leaves_the_neighbour_old),
+    STARTED(test_hook_hears_of_large_enough_old_objects_only),
+    STARTED(test_clear),
+};
+ZTEST_MAIN(tests, NULL)
