@@ -13,7 +13,7 @@
 #include "heap/base/zos.h"
 
 #define RELEASE_CHUNK 1022
-#define THREAD_NICE 10 /* a busy machine slows the collection, not the program */
+#define THREAD_NICE 5 /* a busy machine slows the collection more than the program */
 
 uint32_t zmanaged_poll_wanted;
 zbody_page_t *zmanaged_eden_small;
