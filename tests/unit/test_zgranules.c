@@ -5,6 +5,7 @@
 
 #define RANGE (64 * ZM)
 #define LIMIT (RANGE / ZGRANULE_SIZE)
+#define SMALLEST (16 * ZM)
 #define NONE SIZE_MAX
 
 static int start(void **state) {
@@ -195,10 +196,17 @@ static void test_smaller_range_when_the_system_refuses(void **state) {
   assert_int_equal(zgranules_range.size, RANGE);
 }
 
+static void test_smallest_range(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_RESERVE, 1, 1);
+  assert_true(zgranules_start(2 * SMALLEST));
+  assert_int_equal(zgranules_range.size, SMALLEST);
+}
+
 static void test_no_start_below_the_smallest_range(void **state) {
   (void)state;
   zos_fault_set(ZOS_FAULT_RESERVE, 1, 2);
-  assert_false(zgranules_start(2 * RANGE));
+  assert_false(zgranules_start(2 * SMALLEST));
   assert_null(zgranules_range.base);
   assert_false(zgranules_contains(&state));
 }
@@ -268,6 +276,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_failing_commit_changes_nothing),
     STARTED(test_readable_up_to_what_is_committed),
     cmocka_unit_test(test_smaller_range_when_the_system_refuses),
+    cmocka_unit_test(test_smallest_range),
     cmocka_unit_test(test_no_start_below_the_smallest_range),
     cmocka_unit_test(test_no_start_without_tables),
     STARTED(test_model),
