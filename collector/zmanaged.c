@@ -74,6 +74,8 @@ static struct {
   uint32_t last_full_seq;
   size_t eden_units;      /* since the last collection started */
   size_t old_base_units;  /* used after the last full collection */
+  uint64_t full_end_ns, full_ns; /* when the last full collection ended, how long it took */
+  size_t units_since_full;
 
   /* release lock */
   pthread_mutex_t release_lock;
@@ -479,6 +481,8 @@ static void concurrent_finish(void) {
     stats->full_concurrent_ns += ns;
     zstore_relaxed(&stats->full_collections, stats->full_collections + 1);
     stats->live_bytes = m.counts.live_bytes;
+    zstore_relaxed(&m.full_ns, ns);
+    zstore_relaxed(&m.full_end_ns, zos_now_ns());
     zstore_relaxed(&m.old_base_units, zload_relaxed(&zbody_space.used_units));
   } else {
     stats->young_concurrent_ns += ns;
@@ -791,6 +795,14 @@ static const char *rule_full(void) {
   return NULL;
 }
 
+/* Now and then, in proportion to what was allocated: a program may have dropped much since, and what it
+ * dropped is not known before it is looked for. At most a twentieth of the time. */
+static const char *rule_proactive(void) {
+  if (m.units_since_full < zload_relaxed(&zbody_space.used_units) / 16 + 32) return NULL;
+  uint64_t quiet = zmax(5000000000u, 20 * zload_relaxed(&m.full_ns));
+  return zos_now_ns() - zload_relaxed(&m.full_end_ns) > quiet ? "Proactive" : NULL;
+}
+
 static void direct(void) {
   if (zmanaged_phase() != ZMANAGED_IDLE) {
     if (!zload_relaxed(&m.thread_alive)) { /* a fork's child takes its parent's collection up */
@@ -801,8 +813,10 @@ static void direct(void) {
     return;
   }
   const char *cause = rule_full();
+  if (cause == NULL) cause = rule_proactive();
   if (cause != NULL) {
     if (m.host.choose_suspects != NULL) m.host.choose_suspects();
+    m.units_since_full = 0;
     zmanaged_request(ZGENERATION_FULL, cause);
     return;
   }
@@ -813,6 +827,7 @@ static void direct(void) {
 
 static zbody_page_t *eden_page(zbody_page_kind_t kind, size_t units) {
   m.eden_units += units;
+  m.units_since_full += units;
   direct();
   return zbody_page_alloc(kind, units, ZAGE_EDEN, false);
 }
@@ -902,6 +917,7 @@ bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *ho
   zbarrier_ops = (zbarrier_ops_t){zrelocate_remap, zmark_keep_alive, touch};
   zrelocate_ensure_worker = ensure_worker;
   m.host = *host;
+  m.full_end_ns = zos_now_ns();
   unsigned automatic = (unsigned)zmin(zmax(zos_cpu_count() / 4, 1), 8);
   m.threads = threads == 0 ? automatic : (unsigned)zmin(threads, ZMARK_WORKERS_MAX);
   m.started = true;
