@@ -87,6 +87,7 @@ bool zcollector_start(const char **why) {
   zold_map_free_hook = forget_type;
   zdriver_wake_program = zsafepoint_request;
   zcollector_switch(true);
+  if (zoption(interval) != 0) zdriver_ensure_thread();
   log_options();
   return true;
 }

@@ -1,5 +1,6 @@
 #include "collector/zdirector.h"
 
+#include "collector/zdriver.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -83,10 +84,13 @@ static zcause_t rule_memory(void) {
   return ZCAUSE_MEMORY;
 }
 
-static zcause_t rule_timer(void) {
+bool zdirector_timer_is_due(void) {
   uint64_t seconds = zoption(interval);
-  if (seconds == 0 || zos_now_ns() - base.time_ns < seconds * 1000000000u) return ZCAUSE_NONE;
-  return ZCAUSE_TIMER;
+  return seconds != 0 && zos_now_ns() - zload_relaxed(&base.time_ns) >= seconds * 1000000000u;
+}
+
+static zcause_t rule_timer(void) {
+  return zdirector_timer_is_due() ? ZCAUSE_TIMER : ZCAUSE_NONE;
 }
 
 static zcause_t rule_stress(void) { return zoption(stress) ? ZCAUSE_STRESS : ZCAUSE_NONE; }
@@ -140,6 +144,7 @@ static void uncommit_aged(void) {
 
 void zdirector_tick(void) {
   uncommit_aged();
+  if (zdirector_timer_is_due() && zdriver_wake_program != NULL) zdriver_wake_program();
   size_t limit = zos_memory_limit();
   if (limit == 0) limit = zos_memory_bytes();
   size_t rss = zos_rss_bytes();

@@ -20,7 +20,10 @@ unsigned zdirector_pressure(void);
 #define ZDIRECTOR_BEHIND 3
 #define ZDIRECTOR_STOP_WORLD 16
 
-/* On the collector thread, about once a second, without the GIL: looks at memory. */
+/* ZGC_INTERVAL has passed since the last collection. Any thread. */
+bool zdirector_timer_is_due(void);
+
+/* On the collector thread, about twice a second, without the GIL: looks at memory. */
 void zdirector_tick(void);
 
 #endif

@@ -15,7 +15,7 @@
 #define PASSES_MAX 10
 #define STABLE_SHARE 32 /* the set is stable when a pass drops less than this share of it */
 #define WAKE_NS 3000000u /* a safepoint is asked for when none came for so long */
-#define TICK_MS 1000
+#define TICK_NS 500000000u
 
 zcollection_t zdriver_collection;
 void (*zdriver_wake_program)(void);
@@ -206,8 +206,16 @@ static void wait_while_reclaiming_locked(void) {
   }
 }
 
+static void tick_when_due(uint64_t *last) {
+  uint64_t at = zos_now_ns();
+  if (at - *last < TICK_NS || zdriver_tick == NULL) return;
+  *last = at;
+  zdriver_tick();
+}
+
 static void collector_thread(void *unused) {
   (void)unused;
+  uint64_t last_tick = zos_now_ns();
   pthread_mutex_lock(&lock);
   for (;;) {
     if (phase == ZPHASE_RECLAIMING) wait_while_reclaiming_locked();
@@ -215,14 +223,12 @@ static void collector_thread(void *unused) {
       enter_locked(ZPHASE_CONCURRENT);
       pthread_mutex_unlock(&lock);
       collect();
-      pthread_mutex_lock(&lock);
-      continue;
-    }
-    if (!wait_changed_locked((uint64_t)TICK_MS * 1000000u) && zdriver_tick != NULL) {
+    } else {
+      wait_changed_locked(TICK_NS);
       pthread_mutex_unlock(&lock);
-      zdriver_tick();
-      pthread_mutex_lock(&lock);
     }
+    tick_when_due(&last_tick);
+    pthread_mutex_lock(&lock);
   }
 }
 

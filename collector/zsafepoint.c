@@ -498,8 +498,10 @@ static int on_pending(void *unused) {
   (void)unused;
   zstore_release(&pending, false);
   /* A program that disabled collection does not expect finalizers to run. */
-  if (!is_on || !*zgc_state.enabled || !has_work()) return 0;
+  bool timer = zdirector_timer_is_due();
+  if (!is_on || !*zgc_state.enabled || !(has_work() || timer)) return 0;
   if (!zsafepoint_now()) zpy.PyErr_WriteUnraisable(NULL);
+  if (timer) zsafepoint_begin(ZCAUSE_TIMER);
   return 0;
 }
 

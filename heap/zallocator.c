@@ -12,7 +12,6 @@
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
-#define LARGEST ((size_t)PTRDIFF_MAX)
 
 zpage_t *zpage_table;
 zallocator_t zallocator;
@@ -235,7 +234,8 @@ static void *alloc_from_class(unsigned size_class) {
 
 static znoinline void *alloc_slow(size_t size, bool zeroed) {
   if (zallocator_slow_hook != NULL) zallocator_slow_hook();
-  if (size > LARGEST) return NULL;
+  /* Our mappings are not accounted, so nobody else would refuse what cannot be had. */
+  if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
   void *block;
   if (is_locked) pthread_mutex_lock(&lock);
   if (size <= ZSMALL_MAX) {
@@ -343,7 +343,7 @@ static void *realloc_large(void *block, size_t size) {
   if (is_locked) pthread_mutex_lock(&lock);
   zpage_t *page = zpage_find(block);
   /* An old object never moves (GC objects of this size are resized by copy): see zold_map.h. */
-  if (page->block_size == 0 && size > ZMEDIUM_MAX && size <= LARGEST) {
+  if (page->block_size == 0 && size > ZMEDIUM_MAX && size <= zos_memory_and_swap()) {
     result = large_resize_in_place(page, size);
     if (result == NULL && !(page->flags & ZPAGE_FLAG_OLD)) result = large_move(page, size);
   }
@@ -413,6 +413,7 @@ void zallocator_stats(zallocator_stats_t *stats) {
     size_t run = page_granules(page);
     stats->pages[kind]++;
     stats->page_bytes += run * ZGRANULE_SIZE;
+    stats->used_blocks += page->used;
     stats->used_bytes += (size_t)page->used * block_bytes(page);
     i += zmax(run, 1);
   }

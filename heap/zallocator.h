@@ -47,6 +47,7 @@ extern void (*zallocator_idle_hook)(void);
 #define ZALLOCATOR_IDLE_MIN (8 * ZM)
 
 typedef struct {
+  size_t used_blocks;
   size_t used_bytes;      /* in blocks handed out */
   size_t page_bytes;      /* in pages */
   size_t pages[4];        /* by zpage_kind_t */

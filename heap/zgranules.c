@@ -9,7 +9,7 @@
 #include "heap/base/zos.h"
 
 #define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run */
-#define SMALLEST_RANGE (64 * ZM)
+#define SMALLEST_RANGE (16 * ZM)
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
 #define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX

@@ -33,7 +33,7 @@ typedef struct {
 
 extern zgranules_range_t zgranules_range;
 
-/* Reserves `size` bytes, or half of it, a quarter... down to 64 MiB. False: nothing is reserved. */
+/* Reserves `size` bytes, or half of it, a quarter... down to 16 MiB. False: nothing is reserved. */
 bool zgranules_start(size_t size);
 
 /* First granule of a run of `count`, or SIZE_MAX when there is none. *zeroed tells whether the

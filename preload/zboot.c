@@ -39,8 +39,17 @@ static bool is_bound;
 static bool is_queued; /* the late start */
 static bool seen_uninitialised; /* since the last end: a new interpreter may come up */
 
+static void *object_malloc(void *ctx, size_t size);
+
 zboot_state_t zboot_state(void) { return state; }
-const char *zboot_reason(void) { return reason; }
+const char *zboot_reason(void) {
+  if (state != ZBOOT_WAITING) return reason;
+  PyMemAllocatorEx object;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
+  return object.malloc == object_malloc
+             ? "the late start has not come yet"
+             : "the interpreter replaced our allocators (-X dev, or a debug build)";
+}
 const char *zboot_binding(void) { return is_bound ? "table" : "none"; }
 
 static void become_passive(const char *why) {

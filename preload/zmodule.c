@@ -101,12 +101,13 @@ static PyObject *module_stats(PyObject *self, PyObject *unused) {
 
 static PyObject *describe_option(zoption_id_t id) {
   const zoption_row_t *row = &zoption_rows[id];
-  char range[128];
+  char range[128], fallback[32];
   zoption_describe_range(id, range, sizeof range);
+  zoption_format_default(id, fallback, sizeof fallback);
   PyObject *dict = zpy.PyDict_New();
   bool made = dict != NULL && put(dict, "name", text(row->name)) &&
               put(dict, "type", text(zoption_type_name(row->type))) &&
-              put(dict, "default", zpy.PyLong_FromUnsignedLongLong(row->fallback)) &&
+              put(dict, "default", text(fallback)) &&
               put(dict, "range", text(range)) && put(dict, "help", text(row->help)) &&
               put(dict, "value", option_value(id));
   if (!made && dict != NULL) zpy.Py_DecRef(dict);

@@ -75,6 +75,12 @@ void zoption_format(zoption_id_t id, char *buffer, size_t size) {
   }
 }
 
+void zoption_format_default(zoption_id_t id, char *buffer, size_t size) {
+  const zoption_row_t *row = &zoption_rows[id];
+  buffer[0] = '\0';
+  if (row->type != ZOPTION_TEXT) format_number(row->type, row->fallback, buffer, size);
+}
+
 void zoption_describe_range(zoption_id_t id, char *buffer, size_t size) {
   const zoption_row_t *row = &zoption_rows[id];
   char min[32], max[32];

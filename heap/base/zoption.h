@@ -89,6 +89,7 @@ bool zoption_set(zoption_id_t id, const char *value);
 const char *zoption_type_name(zoption_type_t type);
 /* "a percentage from 1 to 1000": what a value may be, for messages and help. */
 void zoption_describe_range(zoption_id_t id, char *buffer, size_t size);
+void zoption_format_default(zoption_id_t id, char *buffer, size_t size);
 /* The value as text that zoption_set would accept. */
 void zoption_format(zoption_id_t id, char *buffer, size_t size);
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -220,6 +221,16 @@ size_t zos_rss_bytes(void) {
 
 size_t zos_memory_bytes(void) {
   return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t zos_memory_and_swap(void) {
+  static size_t bytes; /* racing threads write the same */
+  struct sysinfo info;
+  if (bytes == 0) {
+    bytes = sysinfo(&info) == 0 ? ((size_t)info.totalram + info.totalswap) * info.mem_unit
+                                : zos_memory_bytes();
+  }
+  return bytes;
 }
 
 /* The path of this process in a hierarchy, from a /proc/self/cgroup line such as

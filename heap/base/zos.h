@@ -60,6 +60,7 @@ uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
 uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
 size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
 size_t zos_memory_bytes(void);    /* physical memory of the machine */
+size_t zos_memory_and_swap(void);  /* the kernel refuses single requests for more; so do we */
 size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0 */
 unsigned zos_cpu_count(void);     /* processors this process may use */
 

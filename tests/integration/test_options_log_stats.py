@@ -15,7 +15,7 @@ from zgctest import (LIB, age, collect, environment, main, parse_log, requires_a
                      requires_lib, run, run_command, zgc)
 
 WORK = """
-    import gc, zgc
+    import gc
     from zgctest import age, collect
     class Node: pass
     def garbage(n):
@@ -28,7 +28,7 @@ WORK = """
         old = list(garbage(2000))
         age()
         del old
-        zgc.collect()
+        collect()
     gc.collect()
 """
 
@@ -163,13 +163,21 @@ class Options(unittest.TestCase):
             import time, zgc
             from zgctest import wait_for
             def tick():
-                [[] for _ in range(2000)]
+                [[] for _ in range(500)]   # few enough to leave it to the timer
                 return zgc.stats()["collections_timer"] >= 2
             print(wait_for(tick, 60, 0.05))
         """
         result = run(code, options={"INTERVAL": 1})
         self.assertEqual(result.out, "True\n")
         self.assertRegex(result.log, r"Full Collection \(Timer\)")
+
+    def test_interval_in_an_idle_program(self):
+        code = """
+            import zgc
+            from zgctest import wait_for
+            print(wait_for(lambda: zgc.stats()["collections_timer"] >= 2, 20, 0.1))
+        """
+        self.assertEqual(run(code, options={"INTERVAL": 1}).out, "True\n")
 
     def test_stats_prints_a_summary_at_exit(self):
         quiet = run(WORK)
@@ -179,7 +187,8 @@ class Options(unittest.TestCase):
         self.assertRegex(result.err, r"reclaimed")
 
     def test_verify_checks_after_each_collection(self):
-        result = run(WORK + "\n    print(zgc.stats()['faults'])", options={"VERIFY": 1})
+        result = run(WORK + "\n    import zgc; print(zgc.stats()['faults'])",
+                     options={"VERIFY": 1})
         self.assertEqual(result.out, "0\n")
 
     def test_fault_injection_is_survived(self):
@@ -189,28 +198,26 @@ class Options(unittest.TestCase):
                 self.assertEqual(result.out, "50000 [777]\n")
 
 
-# Every line the library writes at level info, by tag. Numbers in milliseconds have three digits.
+# Every line the library writes at level info, by tag. Milliseconds have three digits.
 MS = r"\d+\.\d{3}ms"
 FORMS = {
-    "gc,init": [r"zgcpreload \S+ pid \d+ python 3\.\d+\.\d+\S* binding \w+.*", r"option ZGC_\w+=.*",
-                r".*"],
-    "gc,start": [r"GC\(\d+\) Full Collection \((?P<cause>[A-Za-z. ]+)\) old \d+ candidates \d+ "
-                 r"heap \d+M rss \d+M"],
-    "gc,phases": [rf"GC\(\d+\) Concurrent Pass \d+ {MS} in \d+ out \d+",
+    "gc,init": [r"zgcpreload \S+ pid \d+ python \S+ .*binding \w+ heap range \d+M", r"option ZGC_\w+=.*",
+                r"full collections: (zgc|stock)",
+                rf"walkers proven for \d+ types, \d+ deferred, in {MS}"],
+    "gc,start": [r"GC\(\d+\) Full Collection \([A-Za-z. ]+\) old \d+ heap \d+M rss \d+M"],
+    "gc,phases": [rf"GC\(\d+\) Concurrent Defer {MS} objects \d+",
+                  rf"GC\(\d+\) Concurrent Pass \d+ {MS} in \d+ out \d+",
                   rf"GC\(\d+\) Concurrent Components {MS} components \d+ largest \d+",
-                  rf"GC\(\d+\) Pause Defer {MS} objects \d+",
-                  rf"GC\(\d+\) Pause Reclaim {MS} fed \d+ reclaimed \d+",
-                  rf"GC\(\d+\) (Pause|Concurrent) [A-Z].* {MS}.*"],
+                  rf"GC\(\d+\) Pause Reclaim {MS} fed \d+ reclaimed \d+"],
     "gc,types": [r"GC\(\d+\) garbage( \S+ \d+)+"],
-    "gc,young": [rf"GC\(\d+\) young \d+ max {MS} total {MS} reclaimed \d+"],
-    "gc": [rf"GC\(\d+\) Full Collection \((?P<cause>[A-Za-z. ]+)\) found \d+ reclaimed \d+ "
-           rf"heap \d+M->\d+M rss \d+M->\d+M concurrent \d+\.\d+ms pauses \d+ max {MS} "
-           rf"total \d+\.\d+ms",
-           rf"GC\(\d+\) Pause Full \(gc\.collect\(\)\).* {MS}.*"],
+    "gc,young": [rf"young \d+ max {MS} total {MS} reclaimed \d+"],
+    "gc": [r"GC\(\d+\) Full Collection \([A-Za-z. ]+\) found \d+ reclaimed \d+ "
+           rf"heap \d+M->\d+M rss \d+M->\d+M concurrent {MS} pauses \d+ max {MS} total {MS}",
+           r"GC\(\d+\) Full Collection \([A-Za-z. ]+\) abandoned: .+",
+           rf"GC\(\d+\) Pause Full \([A-Za-z. ]+\) found \d+ reclaimed \d+ old \d+ {MS}"],
     "gc,director": [r"rule .*"],
-    "gc,exit": [r"(\S+=\S+ ?)+|.*"],
+    "gc,exit": [rf"collections \d+ reclaimed \d+ pauses \d+ max {MS} faults \d+"],
     "gc,fault": [r".+"],
-    "gc,heap": [r".+"],
 }
 CAUSES = {"Growth", "Heap Growth", "Memory Pressure", "Timer", "Explicit", "System.gc",
           "Escalation", "Stress"}
@@ -231,7 +238,7 @@ class Log(unittest.TestCase):
     def test_begins_with_who_and_where(self):
         self.assertEqual(self.lines[0].tag, "gc,init")
         version = "{}.{}.{}".format(*sys.version_info[:3])
-        self.assertRegex(self.lines[0].text, rf"zgcpreload \S+ pid \d+ python {version}\S* binding")
+        self.assertRegex(self.lines[0].text, rf"zgcpreload \S+ .*python {version}\S* binding \w+")
 
     def test_uptime_grows(self):
         times = [line.uptime for line in self.lines]
@@ -264,21 +271,21 @@ class Log(unittest.TestCase):
             self.assertTrue(all(before >= after for before, after in in_out))
 
     def test_found_and_reclaimed_are_the_garbage(self):
-        for story in self.collections().values():
-            if "(Explicit)" in story[0][1]:
-                found, reclaimed = map(
-                    int, re.search(r"found (\d+) reclaimed (\d+)", story[-1][1]).groups())
-                self.assertGreaterEqual(found, 4000)
-                self.assertGreaterEqual(reclaimed, 4000)
-                fed = [re.search(r"fed (\d+) reclaimed (\d+)", t) for _, t in story if "fed" in t]
-                self.assertGreaterEqual(sum(int(m[2]) for m in fed), 4000)
+        """Three times 4000 objects, found by explicit collections or by earlier automatic ones."""
+        ends = [text for story in self.collections().values() for tag, text in story if tag == "gc"]
+        sums = [sum(column) for column in zip(*(
+            map(int, re.search(r"found (\d+) reclaimed (\d+)", text).groups()) for text in ends))]
+        self.assertTrue(all(12000 <= n <= 12500 for n in sums), sums)
+        fed = [tuple(map(int, m.groups())) for line in self.lines
+               if (m := re.search(r"fed (\d+) reclaimed (\d+)", line.text))]
+        self.assertGreaterEqual(sum(reclaimed for _, reclaimed in fed), 12000)
 
     def test_types_of_the_garbage_are_named(self):
         named = [line.text for line in self.lines if line.tag == "gc,types"]
         self.assertTrue(any(re.search(r"Node \d+", text) for text in named), self.result.log)
 
     def test_explicit_gc_collect_is_a_pause_with_its_own_number(self):
-        self.assertRegex(self.result.log, r"GC\(\d+\) Pause Full \(gc\.collect\(\)\)")
+        self.assertRegex(self.result.log, r"GC\(\d+\) Pause Full \(System\.gc\)")
 
     def test_causes(self):
         for line in self.lines:
@@ -292,9 +299,9 @@ class Log(unittest.TestCase):
             for i in range(600):
                 keep.append([[j] for j in range(3000)])
         """
-        result = run(code)
+        result = run(code, options={"LOG_LEVEL": "debug"})
         self.assertRegex(result.log, r"Full Collection \(Growth\)")
-        self.assertRegex(result.log, r"\[gc,director *\] rule growth: .* -> Growth")
+        self.assertRegex(result.log, r"\[gc,director *\] rule growth: old \d+ base \d+")
 
     def test_levels_add_lines(self):
         sizes = {}
@@ -323,7 +330,7 @@ class Log(unittest.TestCase):
                 run("pass", options={"LOG": path})
             with open(path) as f:
                 text = f.read()
-            self.assertEqual(len(re.findall("zgcpreload .* pid", text)), 2)
+            self.assertEqual(len(re.findall("zgcpreload .* python", text)), 2)
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
 
     def test_process_id_in_the_path_and_after_fork(self):
@@ -553,7 +560,7 @@ class StayAsleep(unittest.TestCase):
         self.assertEqual(result.err, "")
 
     def test_bad_option(self):
-        self.check_passive("ZGC_TRIGGER", options={"TRIGGER": "abc"})
+        self.check_passive("option", options={"TRIGGER": "abc"})
 
     def test_pythonmalloc(self):
         for value in ("malloc", "pymalloc", "debug", "malloc_debug", "pymalloc_debug"):
@@ -638,8 +645,17 @@ class StayAsleep(unittest.TestCase):
     def test_output_of_a_program_is_that_of_stock(self):
         code = """
             import sys, gc
-            print(sys.flags, sys.getallocatedblocks() > 0, gc.isenabled(), gc.get_threshold())
+            print(sys.flags, gc.isenabled(), gc.get_threshold(), gc.get_debug(), gc.callbacks)
             print(sorted(m for m in sys.modules))
+        """
+        self.assertEqual(run(code, preload=True).out, run(code, preload=False).out)
+
+    def test_getallocatedblocks_counts(self):
+        code = """
+            import sys
+            before = sys.getallocatedblocks()
+            keep = [[] for _ in range(10000)]
+            print(before > 0, sys.getallocatedblocks() - before >= 10000)
         """
         self.assertEqual(run(code, preload=True).out, run(code, preload=False).out)
 
