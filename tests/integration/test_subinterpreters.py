@@ -19,6 +19,7 @@ except ImportError:
     except ImportError:
         interpreters = None
 
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 OWN_GIL = sys.version_info >= (3, 12)
 
 
@@ -162,21 +163,28 @@ class SubInterpreters(unittest.TestCase):
 
     def test_zgc_module_there(self):
         """`import zgc` in a sub-interpreter works or fails cleanly; it never harms."""
-        interpreter = create()
-        execute(interpreter, """
-            try:
-                import zgc
-            except ImportError:
-                pass
-            else:
-                zgc.status(); zgc.stats()
-                try:
-                    assert zgc.collect() >= 0
-                except RuntimeError:
-                    pass
-        """)
-        interpreters.destroy(interpreter)
-        self.main_interpreter_works()
+        code = """
+            import sys
+            sys.path.insert(0, sys.argv[1])
+            import test_subinterpreters as t, zgctest
+            for own_gil in (False, True):
+                i = t.create(own_gil)
+                t.execute(i, '''if 1:
+                    try:
+                        import zgc
+                    except ImportError:
+                        zgc = None
+                    for name in ("status", "stats", "collect", "verify") if zgc else ():
+                        try:
+                            getattr(zgc, name)()
+                        except RuntimeError:
+                            pass
+                ''')
+                t.interpreters.destroy(i)
+                zgctest.collect()
+            print("end")
+        """
+        self.assertEqual(run(code, FOLDER, timeout=30).out, "end\n")
 
     def test_left_alive_at_exit(self):
         code = """
@@ -188,7 +196,7 @@ class SubInterpreters(unittest.TestCase):
             zgctest.collect()
             print("end")
         """
-        result = run(code, __file__.rpartition("/")[0] or ".", status=None)
+        result = run(code, FOLDER, status=None)
         self.assertEqual((result.status, result.out), (0, "end\n"), result.describe())
 
     def test_fork_after_sub_interpreters(self):

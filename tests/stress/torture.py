@@ -1024,9 +1024,20 @@ class World:
             if not left:
                 return
             time.sleep(0.001 * attempt)
-        names = list(KINDS)
-        kinds = collections.Counter(names[self.kind_of[n]] for n in left)
-        self.fail(f"{len(left)} dead nodes survive 200 full collections: {dict(kinds)}")
+        kinds = collections.Counter(list(KINDS)[self.kind_of[n]] for n in left)
+        self.fail(f"{len(left)} dead nodes survive 200 full collections: {dict(kinds)}\n"
+                  f"{self.who_holds(set(left))}")
+
+    def who_holds(self, left):
+        """The first of these nodes, with what the gc module says of it."""
+        for x in gc.get_objects():
+            if isinstance(x, Base) and getattr(x, "token", 0) >> TOKEN_SHIFT == self.name + 1 and \
+                    number_of(x) in left:
+                holders = collections.Counter(type(r).__name__ for r in gc.get_referrers(x))
+                generation = [g for g in range(3) if any(o is x for o in gc.get_objects(g))]
+                return (f"one: {type(x).__name__} {number_of(x)}, {sys.getrefcount(x) - 3} "
+                        f"references, in generation {generation}, referrers {dict(holders)}")
+        return "none of them is tracked"
 
     def check_weak_references(self, live):
         for number in list(self.watched):
