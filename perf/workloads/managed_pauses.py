@@ -37,9 +37,13 @@ class Pauses(Workload):
             zgc.collect("full" if self.count % 10000 == 0 else "young", wait=False)
 
     def measure(self):
-        super().measure()
         if not zgc:
+            super().measure()
             return
+        full = managed_stats()["full_collections"]
+        zgc.collect("full", wait=False)
+        self.meter.run_steps(self.step, self.args.seconds, self.args.steps,
+                             until=lambda: managed_stats()["full_collections"] >= full + 2)
         rows = [(bound, count - self.before.get(bound, 0)) for bound, count in pauses()]
         rows = [row for row in rows if row[1]]
         stats = managed_stats()
