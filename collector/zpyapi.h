@@ -145,6 +145,10 @@ typedef struct PyModuleDef {
   NEED(int, PyGC_IsEnabled, (void))                                                           \
   MAY(PyThreadState *, PyThreadState_GetUnchecked, (void))                                    \
   MAY(PyThreadState *, _PyThreadState_UncheckedGet, (void))                                   \
+  MAY(PyThreadState *, PyThreadState_Get, (void))                                             \
+  MAY(void, PyThreadState_EnterTracing, (PyThreadState *))                                    \
+  MAY(void, PyThreadState_LeaveTracing, (PyThreadState *))                                    \
+  MAY(int, PyDict_DelItemString, (PyObject *, const char *))                                  \
   MAY(int, PyObject_IsInstance, (PyObject *, PyObject *))                                     \
   MAY(int, PyObject_GC_IsFinalized, (PyObject *))
 

@@ -396,6 +396,19 @@ static const char sample_program[] =
 
 enum { FILE_INPUT = 257 }; /* Py_file_input */
 
+/* A program's own sys.settrace or sys.setprofile function must not see our frames. */
+static void hide_from_tracers(bool hide) {
+  if (zpy.PyThreadState_Get == NULL || zpy.PyThreadState_EnterTracing == NULL ||
+      zpy.PyThreadState_LeaveTracing == NULL) {
+    return;
+  }
+  if (hide) {
+    zpy.PyThreadState_EnterTracing(zpy.PyThreadState_Get());
+  } else {
+    zpy.PyThreadState_LeaveTracing(zpy.PyThreadState_Get());
+  }
+}
+
 static PyObject *run_samples(void) {
   PyObject *code = zpy.Py_CompileString(sample_program, "<zgc>", FILE_INPUT);
   PyObject *names = code == NULL ? NULL : zpy.PyDict_New();
@@ -464,7 +477,9 @@ static void log_entry(const ztype_t *entry, void *unused) {
 
 bool ztype_registry_start(void) {
   uint64_t start = zos_now_ns();
+  hide_from_tracers(true);
   PyObject *made = run_samples();
+  hide_from_tracers(false);
   if (made == NULL) {
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
     zlog_warn("gc,fault", "the sample program failed: every type is deferred");

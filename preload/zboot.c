@@ -153,12 +153,18 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
 
 static PyMethodDef exit_def = {"zgc_end", on_exit_of_interpreter, METH_NOARGS, NULL};
 
+/* Leaves sys.modules as it was: the functions registered are the interpreter's, not the module's. */
 static bool register_exit(void) {
+  PyObject *modules = zpy.PyImport_GetModuleDict();
+  bool was_there = modules != NULL && zpy.PyDict_GetItemString(modules, "atexit") != NULL;
   PyObject *atexit = zpy.PyImport_ImportModule("atexit");
   PyObject *function = zpy.PyCFunction_NewEx(&exit_def, NULL, NULL);
   PyObject *done = NULL;
   if (atexit != NULL && function != NULL) {
     done = zpy.PyObject_CallMethod(atexit, "register", "O", function);
+  }
+  if (atexit != NULL && !was_there && zpy.PyDict_DelItemString != NULL) {
+    zpy.PyDict_DelItemString(modules, "atexit");
   }
   if (atexit != NULL) zpy.Py_DecRef(atexit);
   if (function != NULL) zpy.Py_DecRef(function);

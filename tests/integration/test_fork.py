@@ -161,7 +161,8 @@ class Fork(unittest.TestCase):
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, old)
-        self.assertEqual([status_of(p) for p in pids], [0] * 8)
+        # Handlers nest where a fork takes longer than the timer: then there are more than 8.
+        self.assertEqual([status_of(p) for p in pids], [0] * len(pids))
         self.assertEqual(len(keep), 1000)
 
     def test_with_the_collector_disabled(self):

@@ -215,7 +215,7 @@ FORMS = {
            rf"heap \d+M->\d+M rss \d+M->\d+M concurrent {MS} pauses \d+ max {MS} total {MS}",
            r"GC\(\d+\) Full Collection \([A-Za-z. ]+\) abandoned: .+",
            rf"GC\(\d+\) Pause Full \([A-Za-z. ]+\) found \d+ reclaimed \d+ old \d+ {MS}"],
-    "gc,director": [r"rule .*"],
+    "gc,director": [r"rule .*", r"escalation: .*"],
     "gc,exit": [rf"collections \d+ reclaimed \d+ pauses \d+ max {MS} faults \d+"],
     "gc,fault": [r".+"],
 }

@@ -141,7 +141,7 @@ def run_command(argv, preload=None, options=None, env=None, timeout=120, status=
     with tempfile.TemporaryDirectory(prefix="zgctest-") as folder:
         log = os.path.join(folder, "gc.log")
         full = environment(preload, options, env)
-        if preload:
+        if preload and "ZGC_LOG" not in (env or {}):
             full.setdefault("ZGC_LOG", log)
         process = subprocess.Popen(
             argv, env=full, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
