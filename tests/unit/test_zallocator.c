@@ -155,6 +155,27 @@ static void test_page_full_then_one_free_reopens_it(void **state) {
   assert_int_equal(stats().pages[ZPAGE_SMALL], 2);
 }
 
+/* Three pages with one free block each; the middle one of their list leaves it. */
+static void test_page_leaves_the_middle_of_the_list(void **state) {
+  (void)state;
+  enum { CAPACITY = ZGRANULE_SIZE / 512 };
+  char *pages[3];
+  for (int i = 0; i < 3; i++) {
+    for (int n = 0; n < CAPACITY; n++) {
+      char *block = zallocator_alloc(512);
+      if (n == 0) pages[i] = block;
+    }
+  }
+  zallocator_alloc(512); /* a fourth page becomes the current one */
+  for (int i = 0; i < 3; i++) zallocator_free(pages[i]);
+  for (int n = 1; n < CAPACITY; n++) zallocator_free(pages[1] + 512 * n);
+  check();
+  assert_int_equal(stats().pages[ZPAGE_SMALL], 3);
+  for (int n = 1; n < CAPACITY + 2; n++) zallocator_alloc(512);
+  assert_int_equal(stats().pages[ZPAGE_SMALL], 3); /* neither of the other two was lost */
+  assert_int_equal(stats().used_bytes, 3 * CAPACITY * 512);
+}
+
 static void test_empty_page_serves_another_class(void **state) {
   (void)state;
   size_t capacity = ZGRANULE_SIZE / 64;
@@ -198,6 +219,7 @@ static void test_zeroed_where_pages_were_moved_away(void **state) {
   zallocator_alloc(LARGE); /* in the way of growing */
   memset(block, 0xFF, size);
   assert_ptr_not_equal(zallocator_realloc(block, size + 1), block);
+  assert_int_equal(zgranules_idle_bytes(), 0); /* nothing is left behind to give back */
   char *again = zallocator_alloc_zeroed(size);
   assert_ptr_equal(again, block);
   assert_true(ztest_all(again, 0, size));
@@ -324,9 +346,14 @@ static void test_impossible_sizes(void **state) {
 
 static void test_failing_commit_is_served_by_the_fallback(void **state) {
   (void)state;
-  zos_fault_set(ZOS_FAULT_COMMIT, 1, 3);
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 4);
   size_t of[] = {16, 5000, LARGE};
   for (size_t i = 0; i < 3; i++) {
+    if (i == 2) { /* what the fallback then reuses is not zero */
+      void *used = zallocator_alloc(of[i]);
+      memset(used, 0xFF, of[i]);
+      zallocator_free(used);
+    }
     char *block = i == 2 ? zallocator_alloc_zeroed(of[i]) : zallocator_alloc(of[i]);
     assert_non_null(block);
     assert_false(zgranules_contains(block));
@@ -336,7 +363,7 @@ static void test_failing_commit_is_served_by_the_fallback(void **state) {
     assert_true(is_painted(block, of[i], i));
     zallocator_free(block);
   }
-  assert_int_equal(stats().fallback_blocks, 3);
+  assert_int_equal(stats().fallback_blocks, 4);
   assert_true(zgranules_contains(zallocator_alloc(16))); /* and then the heap gives again */
   check();
 }
@@ -404,6 +431,10 @@ static void test_two_threads_once_locked(void **state) {
   assert_false(zallocator_is_locked());
   zallocator_lock_forever();
   assert_true(zallocator_is_locked());
+  for (int i = 0; i < 100; i++) assert_true(zpage_find(before[i])->flags & ZPAGE_FLAG_LOCKED);
+  char *after = zallocator_alloc(5000);
+  assert_true(zpage_find(after)->flags & ZPAGE_FLAG_LOCKED);
+  zallocator_free(after);
   pthread_t threads[2];
   for (size_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, work, (void *)(i * 1000 + 1));
   for (int i = 0; i < 100; i++) zallocator_free(before[i]);
@@ -502,6 +533,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_odd_small_pages_fill_and_empty),
     STARTED(test_medium_pages_fill_and_empty),
     STARTED(test_page_full_then_one_free_reopens_it),
+    STARTED(test_page_leaves_the_middle_of_the_list),
     STARTED(test_empty_page_serves_another_class),
     STARTED(test_zeroed_after_reuse),
     STARTED(test_zeroed_when_fresh),

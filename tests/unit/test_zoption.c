@@ -101,7 +101,7 @@ static void test_every_number_refuses_what_is_none(void **state) {
   (void)state;
   static const char *const bad[] = {"abc", "-1", "+1", " 1", "1 ", "1.5", "0x10", "1,000", "yes",
                                     "%", "k", "1kk", "1%%", "99999999999999999999999",
-                                    "18446744073709551615T"};
+                                    "18446744073709551615T", "16777216T"};
   for (unsigned id = 0; id < ZOPTION_ID_COUNT; id++) {
     if (!is_number(zoption_rows[id].type)) continue;
     for (size_t n = 0; n < ZARRAY_LENGTH(bad); n++) assert_refuses((zoption_id_t)id, bad[n]);
