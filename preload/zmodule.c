@@ -24,14 +24,6 @@ static bool require_active(void) {
 /* Finalizers may still call us once everything is handed back: they get CPython's own collector. */
 static bool is_ending(void) { return zboot_state() == ZBOOT_ENDING; }
 
-static PyObject *collect_in_gc_module(void) {
-  PyObject *gc = zpy.PyImport_ImportModule("gc");
-  if (gc == NULL) return NULL;
-  PyObject *count = zpy.PyObject_CallMethod(gc, "collect", NULL);
-  zpy.Py_DecRef(gc);
-  return count;
-}
-
 /* Adds and releases the value; false with an exception set. */
 static bool put(PyObject *dict, const char *key, PyObject *value) {
   if (value == NULL) return false;
@@ -154,9 +146,8 @@ static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *k
   if (!zpy.PyArg_ParseTupleAndKeywords(arguments, keywords, "|p:collect", names, &wait)) {
     return NULL;
   }
-  if (is_ending()) return collect_in_gc_module();
-  if (!require_active()) return NULL;
-  Py_ssize_t count = zcollector_collect_concurrently(wait);
+  if (!is_ending() && !require_active()) return NULL;
+  Py_ssize_t count = is_ending() ? zcollector_collect(2) : zcollector_collect_concurrently(wait);
   return count < 0 ? NULL : zpy.PyLong_FromLong(count);
 }
 
