@@ -220,7 +220,7 @@ static void step(unsigned *seed) {
   }
 }
 
-static uint32_t operations = 400000;
+static uint32_t operations = 100000;
 
 static void *mutator(void *argument) {
   unsigned seed = (unsigned)(uintptr_t)argument;
