@@ -170,7 +170,6 @@ static void collect(void) {
   uint64_t start = zos_now_ns(), cpu = zos_thread_cpu_ns();
   log_start();
   bool found = concurrent_passes() && (pass.candidate_count == 0 || concurrent_components());
-  bool stopped = zload_relaxed(&stop);
   zdriver_collection.found = garbage.object_count;
   zpass_end(&pass);
   zdriver_collection.concurrent_ns = zos_now_ns() - start;
@@ -182,7 +181,7 @@ static void collect(void) {
   if (found && !stop) { /* a safepoint ends it, also when there is no garbage */
     enter_locked(ZPHASE_RECLAIMING);
   } else {
-    if (!stopped) {
+    if (!stop) { /* nobody told us to: memory was short */
       fault = true;
       zstat_add(faults, 1);
       zstat_add(collections_abandoned, 1);

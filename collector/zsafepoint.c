@@ -1,5 +1,6 @@
 #include "collector/zsafepoint.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "collector/zcallbacks.h"
@@ -64,6 +65,7 @@ static size_t batch_size = BATCH_FIRST;
 static uint64_t promotions_seen; /* survivors moved into the oldest list before enumeration began */
 static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
 static bool registry_started;
+static bool verify_is_due; /* ZGC_VERIFY, after a concurrent collection */
 static bool pending; /* a pending call is queued; any thread */
 
 static struct {
@@ -206,6 +208,10 @@ static void finish_collection(void) {
   zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
   zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
   zdriver_finish();
+  if (zoption(verify)) {
+    verify_is_due = true; /* not here: CPython is in a collection of its own */
+    zsafepoint_request();
+  }
 }
 
 /* The batch was the work of a full collection: its numbers belong to generation 2. */
@@ -494,9 +500,20 @@ static bool has_work(void) {
   return phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING;
 }
 
+/* ZGC_VERIFY is for finding faults of ours: a heap that is not right must not go on. */
+static void verify_or_abort(void) {
+  verify_is_due = false;
+  if (zcollector_verify() >= 0) return;
+  zlog_notice("ZGC_VERIFY: after GC(%llu) the check failed; the exception tells, then we abort",
+              (unsigned long long)zdriver_collection.sequence);
+  zpy.PyErr_WriteUnraisable(NULL);
+  abort();
+}
+
 static int on_pending(void *unused) {
   (void)unused;
   zstore_release(&pending, false);
+  if (verify_is_due && is_on && *zgc_state.enabled && !*zgc_state.collecting) verify_or_abort();
   /* A program that disabled collection does not expect finalizers to run. */
   bool timer = zdirector_timer_is_due();
   if (!is_on || !*zgc_state.enabled || !(has_work() || timer)) return 0;

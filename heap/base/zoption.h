@@ -32,11 +32,8 @@
     "microseconds of our own work that one safepoint may take")                                    \
   X(young, "ZGC_YOUNG", COUNT, 0, 10, 1000000,                                                     \
     "container allocations between two young collections; 0 = automatic")                          \
-  X(threads, "ZGC_THREADS", COUNT, 0, 1, 64,                                                       \
-    "threads that mark in gc.collect(), while the world is stopped; 0 = automatic")                \
   X(uncommit_delay, "ZGC_UNCOMMIT_DELAY", COUNT, 5, 0, 86400,                                      \
     "seconds that an empty page is kept before its memory goes back to the system")                \
-  X(thp, "ZGC_THP", BOOL, 1, 0, 1, "huge pages for large heaps, populated ahead by our thread")    \
   X(managed_max, "ZGC_MANAGED_MAX", SIZE, 0, 4 * ZM, (size_t)4 << 40,                              \
     "memory for managed objects; 0 = three quarters of physical memory")                           \
   X(managed_threads, "ZGC_MANAGED_THREADS", COUNT, 0, 1, 16,                                       \
