@@ -1,5 +1,5 @@
-/* jemalloc, for what the ZPage heap does not serve: the RAW domain, passive mode and overflow.
- * Any thread, no lock needed. */
+/* jemalloc, for what the ZPage heap cannot give: the range is exhausted, or a commit failed. (The RAW
+ * domain stays with malloc: its blocks end in free() in some programs.) Any thread, no lock needed. */
 #ifndef HEAP_ZFALLBACK_H
 #define HEAP_ZFALLBACK_H
 

@@ -28,7 +28,6 @@
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "heap/zallocator.h"
-#include "heap/zfallback.h"
 #include "preload/zgc_facade.h"
 #include "preload/zmanaged.h"
 #include "preload/zmodule.h"
@@ -82,10 +81,9 @@ static void object_free(void *ctx, void *block) {
   zallocator_free(block);
 }
 
-static void *raw_malloc(void *ctx, size_t size) {
-  (void)ctx;
-  return zfallback_alloc(size);
-}
+/* The RAW domain stays what it was, malloc: programs (perf is one) and extensions hand its blocks to
+ * free(). Only calloc is looked at on its way. */
+static PyMemAllocatorEx raw_before;
 
 /* An interpreter's state is the one thing of this size that is allocated as a single zeroed item of
  * the RAW domain, and from 3.12 on it may bring a GIL of its own: from here on the heap's fast paths
@@ -93,26 +91,17 @@ static void *raw_malloc(void *ctx, size_t size) {
 #define INTERPRETER_STATE_MIN (64 * ZK)
 
 static void *raw_calloc(void *ctx, size_t count, size_t size) {
-  (void)ctx;
   if (zunlikely(count == 1 && size >= INTERPRETER_STATE_MIN) && zpy.Py_IsInitialized()) {
     zallocator_lock_forever();
   }
-  return zfallback_alloc_zeroed(count, size);
-}
-
-static void *raw_realloc(void *ctx, void *block, size_t size) {
-  (void)ctx;
-  return zfallback_realloc(block, size);
-}
-
-static void raw_free(void *ctx, void *block) {
-  (void)ctx;
-  zfallback_free(block);
+  return raw_before.calloc(ctx, count, size);
 }
 
 static void bind_table(void) {
   PyMemAllocatorEx object = {NULL, object_malloc, object_calloc, object_realloc, object_free};
-  PyMemAllocatorEx raw = {NULL, raw_malloc, raw_calloc, raw_realloc, raw_free};
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
+  PyMemAllocatorEx raw = raw_before;
+  raw.calloc = raw_calloc;
   zpy.PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &raw);
   zpy.PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &object);
   zpy.PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &object);
