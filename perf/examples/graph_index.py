@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A graph index: a few million nodes and edges in cyclic lists, queried and changed all the time.
 
-    LD_PRELOAD=build/libzgcpreload.so python3 examples/graph_index.py
-    python3 examples/graph_index.py --plain          # the same on objects with __slots__
+    LD_PRELOAD=build/libzgcpreload.so python3 perf/examples/graph_index.py
+    python3 perf/examples/graph_index.py --plain          # the same on objects with __slots__
 
 The program loads the graph, serves queries while nodes are replaced, drops two thirds of the graph
 half-way, and goes on. Every fifth of a second it notes the resident memory and the longest
