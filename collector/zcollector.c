@@ -123,6 +123,8 @@ void zcollector_note_fault(const char *what) {
   zcollector_switch(false);
 }
 
+void zcollector_note_success(void) { consecutive_faults = 0; }
+
 /* -- collections that are asked for ------------------------------------------------------------------ */
 
 /* With debug flags set the user wants to see CPython's own full collection at work. */

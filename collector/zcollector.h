@@ -36,8 +36,9 @@ Py_ssize_t zcollector_collect_concurrently(bool wait);
  * objects checked, or -1 with RuntimeError set. Collects what is garbage. */
 Py_ssize_t zcollector_verify(void);
 
-/* Counts a failure of our own; repeated ones switch to the stock collector. */
+/* Counts a failure of our own; three without a success between them switch to the stock collector. */
 void zcollector_note_fault(const char *what);
+void zcollector_note_success(void);
 
 /* Brings the counters that are not kept up to date all the time up to date. */
 void zcollector_refresh_stats(void);

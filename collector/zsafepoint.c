@@ -208,6 +208,7 @@ static void finish_collection(void) {
   zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
   zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
   zdriver_finish();
+  zcollector_note_success();
   if (zoption(verify)) {
     verify_is_due = true; /* not here: CPython is in a collection of its own */
     zsafepoint_request();

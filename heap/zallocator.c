@@ -99,7 +99,6 @@ static zpage_t *page_alloc(unsigned size_class) {
   page->used = page->carved = 0;
   page->capacity = (uint32_t)(granules * ZGRANULE_SIZE / block_size);
   page->size_class = size_class;
-  page->cells = 0;
   page->flags = (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags;
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
@@ -175,7 +174,6 @@ static void *large_alloc(size_t size, bool want_zeroed) {
   zpage_t *page = &zpage_table[first];
   page->used = page->capacity = page->carved = 1;
   page->size_class = ZCLASS_COUNT;
-  page->cells = 0;
   page->flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, 0); /* block index 0 for every address */

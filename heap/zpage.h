@@ -42,7 +42,6 @@ typedef struct zpage {
   uint32_t carved;     /* blocks that have been put on the free list at least once */
   uint32_t capacity;
   uint32_t size_class;
-  uint32_t cells;      /* collector: first counting cell of this page, see collector/zcells.h */
   /* shared: written when the run is handed out, read by anyone */
   uint32_t block_size; /* 0 for large */
   uint32_t inner;      /* granules back to the first one of the run; 0 there */
