@@ -85,7 +85,7 @@ class Options(unittest.TestCase):
             self.assertIn(option["type"], GOOD)
             self.assertTrue(option["help"] and option["range"])
         for name in ("ENABLE", "LOG", "LOG_LEVEL", "STATS", "VERIFY", "STRESS", "HEAP_MAX",
-                     "TRIGGER", "INTERVAL", "PAUSE_TARGET", "YOUNG", "THREADS", "UNCOMMIT_DELAY"):
+                     "TRIGGER", "INTERVAL", "PAUSE_TARGET", "YOUNG", "UNCOMMIT_DELAY"):
             self.assertIn("ZGC_" + name, {o["name"] for o in options})
 
     def test_the_table_printer_agrees(self):
