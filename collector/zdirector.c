@@ -20,6 +20,7 @@
 static struct {
   uint64_t old, promoted, heap, time_ns;
   uint64_t took_ns; /* from the last one's start to its end */
+  bool is_fruitful; /* a good part of what was promoted had become garbage */
   unsigned backoff; /* times the trigger, for promotions that did not make the old set grow */
 } base = {.backoff = 1};
 
@@ -115,6 +116,7 @@ void zdirector_note_start(void) {
 void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
   uint64_t promoted = at_start.promoted - base.promoted;
   bool fruitless = found * 50 < promoted;
+  base.is_fruitful = found * 5 > promoted;
   base.backoff = !fruitless ? 1 : base.backoff < BACKOFF_MAX ? base.backoff * 2 : BACKOFF_MAX;
   /* What was promoted while the collection ran has not been looked at: it counts as growth. */
   uint64_t left = at_start.old > reclaimed ? at_start.old - reclaimed : 0;
@@ -126,6 +128,7 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
 }
 
 unsigned zdirector_pressure(void) {
+  if (!base.is_fruitful) return 0; /* a heap that only grows is no reason for haste */
   uint64_t grown = growth(), waiting = zstat_get(pending_garbage);
   return (unsigned)((grown > waiting ? grown - waiting : 0) / trigger());
 }

@@ -15,7 +15,8 @@ void zdirector_note_start(void);
 void zdirector_note_end(uint64_t found, uint64_t reclaimed);
 
 /* How many times the trigger the old set has grown since the last collection, not counting garbage
- * that only waits to be fed: how far promotion has outrun the collection under way. */
+ * that only waits to be fed: how far promotion has outrun the collection under way. 0 unless the last
+ * collection found much garbage. */
 unsigned zdirector_pressure(void);
 #define ZDIRECTOR_BEHIND 3
 #define ZDIRECTOR_STOP_WORLD 16

@@ -18,7 +18,7 @@
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
-#define OVERSIZED_MIN 4000      /* generation 0 is not walked from here on ... */
+#define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on ... */
 #define OVERSIZED_TIMES 4       /* ... or from so many times its threshold */
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
@@ -94,14 +94,23 @@ static void watch_size(void) {
 
 /* -- start ------------------------------------------------------------------------------------------- */
 
+/* The count says little: it goes down with every container that dies, also with old ones, while the
+ * list grows. So the list is walked, up to the limit; the collection would do so anyway. */
 static bool is_oversized(void) {
   const zgc_generation_t *young = &zgc_state.generations[0];
-  return young->count > OVERSIZED_MIN && young->count > young->threshold * OVERSIZED_TIMES;
+  size_t limit = (size_t)young->threshold * OVERSIZED_TIMES;
+  if (limit < OVERSIZED_MIN) limit = OVERSIZED_MIN;
+  if (young->count > 0 && (size_t)young->count > limit) return true;
+  const zgc_head_t *at = zgc_head_next(&young->head);
+  for (size_t i = 0; at != &young->head; i++, at = zgc_head_next(at)) {
+    if (i > limit) return true;
+  }
+  return false;
 }
 
 /* The last escalation: nothing else has kept garbage from piling up. */
 static bool must_stop_world(void) {
-  if (!is_warm || zdirector_pressure() < ZDIRECTOR_STOP_WORLD) return false;
+  if (zdriver_phase() == ZPHASE_IDLE || zdirector_pressure() < ZDIRECTOR_STOP_WORLD) return false;
   zstat_add(escalations, 1);
   zlog_info("gc,director", "escalation: the world is stopped for a full collection");
   zdriver_abandon("escalation");
@@ -109,13 +118,22 @@ static bool must_stop_world(void) {
   return true;
 }
 
+/* CPython asks for the oldest generation that is due, and merges the younger ones into it: before we
+ * are warm that can be any. PyGC_Collect asks for the oldest whether it is due or not. */
+static bool is_automatic(long generation) {
+  const zgc_generation_t *asked = &zgc_state.generations[generation];
+  return asked->count > asked->threshold;
+}
+
 static plan_t make_plan(long generation) {
   if (caller == CALLER_FREE_LISTS) return PLAN_FREE_LISTS;
+  if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) && is_oversized()) {
+    return PLAN_TAKE_OVER;
+  }
   if (!is_on || generation != 0 || caller == CALLER_USER) return PLAN_FORWARD;
   if (caller == CALLER_FULL) return PLAN_FULL;
-  if (!is_warm && !is_oversized()) return PLAN_FORWARD;
+  if (!is_warm) return PLAN_FORWARD;
   if (must_stop_world()) return PLAN_FULL;
-  if (is_oversized()) return PLAN_TAKE_OVER;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
   return due && zdriver_phase() == ZPHASE_RECLAIMING ? PLAN_BATCH : PLAN_YOUNG;
@@ -136,14 +154,15 @@ static void open_batch(void) {
   now.batch = zfeed_components(zdriver_garbage(), batch_size * batch_factor());
 }
 
-static void take_over(void) {
-  warm_up();
-  zgc_list_splice(list_of(0), list_of(ZGC_GENERATIONS - 1));
-  zstat_add(young_skipped, 1);
-}
-
 /* Only between start and stop of a collection of nothing, in which nothing of Python runs. */
 static zgc_head_t set_aside;
+
+static void take_over(void) {
+  warm_up();
+  set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
+  for (int i = ZGC_GENERATIONS - 1; i >= 0; i--) zgc_list_splice(list_of(i), &set_aside);
+  zstat_add(young_skipped, 1);
+}
 
 static bool never_stop;
 
@@ -381,8 +400,10 @@ static void on_stop(PyObject *info, long generation) {
     case PLAN_BATCH:
       close_batch(info);
       break;
-    case PLAN_YOUNG:
     case PLAN_TAKE_OVER:
+      zgc_list_splice(&set_aside, list_of(ZGC_GENERATIONS - 1));
+      break;
+    case PLAN_YOUNG:
       promote();
       break;
   }
