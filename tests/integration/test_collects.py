@@ -741,6 +741,124 @@ for _name in CASES:
             lambda self, n=_name: self.check(n, FinalizedProbe))
 
 
+class EverySize(unittest.TestCase):
+    """The ring goes through the last, the first or a middle entry of containers of every size: the
+    ends of tables and of memory blocks are where a walker that counts wrongly misses one."""
+
+    SIZES = [*range(1, 140), 255, 256, 257, 341, 342, 682, 683, 1365, 1366, 4000, 21845, 21846]
+
+    def check(self, make):
+        """make(n, at, probe): a container of n entries with the probe as entry number at."""
+        places = [(n, at) for n in self.SIZES for at in {0, n // 2, n - 1}]
+
+        def build():
+            probes = []
+            for n, at in places:
+                probe = Probe((n, at))
+                probe.ring = make(n, at, probe)
+                probes.append(probe)
+            return probes
+        live, dead = build(), build()
+        refs = [weakref.ref(p) for p in dead]
+        live_refs = [weakref.ref(p) for p in live]
+        age()
+        del dead
+        live = [p.ring for p in live]       # held through the container only
+        collect()
+        collect()
+        self.assertEqual([(n, at) for (n, at), r in zip(places, refs) if r() is not None], [])
+        self.assertEqual([(n, at) for (n, at), r in zip(places, live_refs)
+                          if r() is None or r().tag != (n, at)], [])
+        self.assertEqual(len(live), len(places))
+
+    @staticmethod
+    def items(n, at, p):
+        return [p if i == at else None for i in range(n)]
+
+    def test_list(self):
+        self.check(self.items)
+
+    def test_list_appended(self):
+        def make(n, at, p):
+            x = []
+            for item in self.items(n, at, p):
+                x.append(item)
+            return x
+        self.check(make)
+
+    def test_tuple(self):
+        self.check(lambda n, at, p: tuple(self.items(n, at, p)))
+
+    def test_dict_with_string_keys(self):
+        self.check(lambda n, at, p: {str(i): x for i, x in enumerate(self.items(n, at, p))})
+
+    def test_dict_with_number_keys(self):
+        self.check(lambda n, at, p: {i: x for i, x in enumerate(self.items(n, at, p))})
+
+    def test_dict_copied(self):
+        self.check(lambda n, at, p: {i: x for i, x in enumerate(self.items(n, at, p))}.copy())
+
+    def test_dict_keys(self):
+        self.check(lambda n, at, p: {x or i: 0 for i, x in enumerate(self.items(n, at, p))})
+
+    def test_set(self):
+        self.check(lambda n, at, p: {x or i for i, x in enumerate(self.items(n, at, p))})
+
+    def test_frozenset(self):
+        self.check(lambda n, at, p: frozenset(x or i for i, x in enumerate(self.items(n, at, p))))
+
+    def test_deque(self):
+        self.check(lambda n, at, p: collections.deque(self.items(n, at, p)))
+
+    def test_ordered(self):
+        self.check(lambda n, at, p: collections.OrderedDict(enumerate(self.items(n, at, p))))
+
+    def test_instance_attributes(self):
+        def make(n, at, p):
+            x = Plain()
+            for i, item in enumerate(self.items(n, at, p)):
+                setattr(x, f"a{i}", item)
+            return x
+        self.SIZES = range(1, 60)
+        self.check(make)
+
+    def test_instance_attributes_of_own_class(self):
+        def make(n, at, p):
+            x = type("Own", (), {})()
+            for i, item in enumerate(self.items(n, at, p)):
+                setattr(x, f"a{i}", item)
+            return x
+        self.SIZES = range(1, 60)
+        self.check(make)
+
+    def test_slots(self):
+        def make(n, at, p):
+            x = type("Slotted", (), {"__slots__": [f"a{i}" for i in range(n)]})()
+            setattr(x, f"a{at}", p)
+            return x
+        self.SIZES = range(1, 60)
+        self.check(make)
+
+    def test_class_attributes(self):
+        def make(n, at, p):
+            return type("C", (), {f"a{i}": x for i, x in enumerate(self.items(n, at, p))})
+        self.SIZES = range(1, 60)
+        self.check(make)
+
+    def test_tuple_subclass(self):
+        self.check(lambda n, at, p: MyTuple(self.items(n, at, p)))
+
+    def test_closure_cells(self):
+        def make(n, at, p):
+            names = [f"a{i}" for i in range(n)]
+            source = f"def f({', '.join(names)}):\n return lambda: ({', '.join(names)},)"
+            scope = {}
+            exec(source, scope)
+            return scope["f"](*self.items(n, at, p))
+        self.SIZES = range(1, 40)
+        self.check(make)
+
+
 class Together(unittest.TestCase):
     def test_all_cases_in_one_collection(self):
         live = {n: build(make, Probe, range(5)) for n, (make, _) in CASES.items()}
