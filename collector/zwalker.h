@@ -36,7 +36,8 @@ static inline bool zwalker_bounds(const void *address, zwalker_bounds_t *bounds)
 static zalways_inline void zwalker_words(const char *first, const char *end, size_t count,
                                          size_t stride, zwalker_visit_t visit, void *context) {
   if (first >= end) return;
-  size_t fits = (size_t)(end - first) / stride;
+  /* The last word needs its own eight bytes only, not a whole stride: entries may end the block. */
+  size_t fits = ((size_t)(end - first) + stride - sizeof(void *)) / stride;
   if (count > fits) count = fits;
   for (size_t i = 0; i < count; i++) {
     void *reference = zpyabi_word(first, (ptrdiff_t)(i * stride));
