@@ -267,15 +267,29 @@ class Library(ToolCase):
 
 
 class Follow(ToolCase):
+    def wait_until_opened(self, pid, path):
+        folder = '/proc/%d/fd' % pid
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for name in os.listdir(folder):
+                try:
+                    if os.readlink(os.path.join(folder, name)) == os.path.realpath(path):
+                        return
+                except OSError:     # closed meanwhile
+                    pass
+            time.sleep(0.01)
+        self.fail('zgc-log has not opened ' + path)
+
     def test_while_it_grows_and_rotates(self):
         made = makelog.MadeLog(seed=11, collections=12)
         lines = made.text().splitlines(keepends=True)
         path = self.path('gc.log')
+        out = open(path, 'w')
         tool = subprocess.Popen([PYTHON, os.path.join(SCRIPTS, 'zgc-log'), '--follow', '--for',
-                                 '1.2', path], stdout=subprocess.PIPE, text=True)
+                                 '3', path], stdout=subprocess.PIPE, text=True)
         self.addCleanup(tool.stdout.close)
         self.addCleanup(tool.kill)
-        out = open(path, 'w')
+        self.wait_until_opened(tool.pid, path)      # what is rotated before that, it cannot know
         for number, line in enumerate(lines):
             if number == len(lines) // 2:           # logrotate: rename, then a new file
                 out.close()
