@@ -17,6 +17,7 @@ zpage_t *zpage_table;
 zallocator_t zallocator;
 void (*zallocator_slow_hook)(void);
 void (*zallocator_idle_hook)(void);
+void (*zallocator_sampled_free_hook)(void *block);
 
 /* Stands in where a class has no page: nothing is free in it, so the fast path takes its exit. */
 static zpage_t empty_page;
@@ -28,14 +29,21 @@ static size_t moved_runs, fallback_blocks;
 static bool idle_is_known; /* zallocator_idle_hook has been called */
 /* With is_locked, `current` holds only empty_page and these are the pages to allocate from. */
 static zpage_t *locked_current[ZCLASS_COUNT];
+/* The pages with ZPAGE_FLAG_SAMPLED, which only slow paths touch. */
+static zallocator_t sampled;
 
-static zpage_t **current_of(unsigned size_class) {
+static zpage_t **current_of(unsigned size_class, uint32_t page_flags) {
+  if (page_flags & ZPAGE_FLAG_SAMPLED) return &sampled.current[size_class];
   return is_locked ? &locked_current[size_class] : &zallocator.current[size_class];
+}
+
+static zpage_t **listed_of(unsigned size_class, uint32_t page_flags) {
+  return &(page_flags & ZPAGE_FLAG_SAMPLED ? &sampled : &zallocator)->listed[size_class];
 }
 
 bool zallocator_start(size_t range_size) {
   for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
-    zallocator.current[i] = locked_current[i] = &empty_page;
+    zallocator.current[i] = locked_current[i] = sampled.current[i] = &empty_page;
   }
   if (!zgranules_start(range_size)) return false;
   size_t granules = zgranules_range.size / ZGRANULE_SIZE;
@@ -47,7 +55,7 @@ bool zallocator_start(size_t range_size) {
 /* -- lists of pages with free blocks ------------------------------------------------------- */
 
 static void list_push(zpage_t *page) {
-  zpage_t **head = &zallocator.listed[page->size_class];
+  zpage_t **head = listed_of(page->size_class, page->flags);
   page->previous = NULL;
   page->next = *head;
   if (*head != NULL) (*head)->previous = page;
@@ -55,7 +63,7 @@ static void list_push(zpage_t *page) {
 }
 
 static void list_remove(zpage_t *page) {
-  zpage_t **head = &zallocator.listed[page->size_class];
+  zpage_t **head = listed_of(page->size_class, page->flags);
   if (page->previous != NULL) {
     page->previous->next = page->next;
   } else {
@@ -88,7 +96,7 @@ static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
   }
 }
 
-static zpage_t *page_alloc(unsigned size_class) {
+static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   size_t block_size = zsize_class_block_size(size_class);
   size_t granules = zpage_granules_of(block_size);
   bool zeroed;
@@ -99,7 +107,7 @@ static zpage_t *page_alloc(unsigned size_class) {
   page->used = page->carved = 0;
   page->capacity = (uint32_t)(granules * ZGRANULE_SIZE / block_size);
   page->size_class = size_class;
-  page->flags = (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags;
+  page->flags = (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags | flags;
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
@@ -139,20 +147,21 @@ static bool carve(zpage_t *page) {
   return true;
 }
 
-/* Makes the class's current page one with a free block; false when memory is short. */
-static bool refill(unsigned size_class) {
-  zpage_t **current = current_of(size_class);
+/* Makes the class's current page, of those with `flags`, one with a free block; false when memory is
+ * short. */
+static bool refill(unsigned size_class, uint32_t flags) {
+  zpage_t **current = current_of(size_class, flags);
   zpage_t *page = *current;
   if (page != &empty_page) {
     if (page->free != NULL || carve(page)) return true;
     page->flags |= ZPAGE_FLAG_FULL;
     *current = &empty_page;
   }
-  page = zallocator.listed[size_class];
+  page = *listed_of(size_class, flags);
   if (page != NULL) {
     list_remove(page);
   } else {
-    page = page_alloc(size_class);
+    page = page_alloc(size_class, flags);
     if (page == NULL) return false;
   }
   if (page->free == NULL && !carve(page)) return false;
@@ -221,9 +230,13 @@ static void *large_move(zpage_t *page, size_t size) {
 
 /* -- slow paths ---------------------------------------------------------------------------- */
 
-static void *alloc_from_class(unsigned size_class) {
-  if (!refill(size_class)) return NULL;
-  zpage_t *page = *current_of(size_class);
+static unsigned class_of(size_t size) {
+  return size <= ZSMALL_MAX ? zsize_class_small(size) : zsize_class_medium(size);
+}
+
+static void *alloc_from_class(unsigned size_class, uint32_t flags) {
+  if (!refill(size_class, flags)) return NULL;
+  zpage_t *page = *current_of(size_class, flags);
   zblock_t *block = page->free;
   page->free = block->next;
   page->used++;
@@ -236,10 +249,8 @@ static znoinline void *alloc_slow(size_t size, bool zeroed) {
   if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
   void *block;
   if (is_locked) pthread_mutex_lock(&lock);
-  if (size <= ZSMALL_MAX) {
-    block = alloc_from_class(zsize_class_small(size));
-  } else if (size <= ZMEDIUM_MAX) {
-    block = alloc_from_class(zsize_class_medium(size));
+  if (size <= ZMEDIUM_MAX) {
+    block = alloc_from_class(class_of(size), 0);
   } else {
     block = large_alloc(size, zeroed);
     zeroed = zeroed && block == NULL;
@@ -258,7 +269,7 @@ static znoinline void *alloc_slow(size_t size, bool zeroed) {
 
 /* What is left to do when a block went back to a page with flags, or when it was the last one. */
 static void after_free_locked(zpage_t *page) {
-  bool is_current = page == *current_of(page->size_class);
+  bool is_current = page == *current_of(page->size_class, page->flags);
   if (page->used == 0 && !is_current) {
     if (!(page->flags & ZPAGE_FLAG_FULL)) list_remove(page);
     page_free(page);
@@ -284,8 +295,10 @@ static void free_in_page(zpage_t *page, void *block) {
 }
 
 static znoinline void free_slow(void *block) {
+  zpage_t *page = zpage_find(block);
+  if (zunlikely(page->flags & ZPAGE_FLAG_SAMPLED)) zallocator_sampled_free_hook(block);
   if (is_locked) pthread_mutex_lock(&lock);
-  free_in_page(zpage_find(block), block);
+  free_in_page(page, block);
   if (is_locked) pthread_mutex_unlock(&lock);
 }
 
@@ -327,10 +340,43 @@ void zallocator_free(void *block) {
   page->used--;
 }
 
+/* -- sampled blocks -------------------------------------------------------------------------- */
+
+void *zallocator_alloc_sampled(size_t size, bool zeroed) {
+  if (size > ZMEDIUM_MAX && size > zos_memory_and_swap()) return NULL;
+  void *block;
+  if (is_locked) pthread_mutex_lock(&lock);
+  if (size <= ZMEDIUM_MAX) {
+    block = alloc_from_class(class_of(size), ZPAGE_FLAG_SAMPLED);
+  } else {
+    block = large_alloc(size, zeroed);
+    zeroed = false;
+    if (block != NULL) zallocator_watch_large(block);
+  }
+  if (is_locked) pthread_mutex_unlock(&lock);
+  if (zeroed && block != NULL) memset(block, 0, size);
+  return block;
+}
+
+bool zallocator_is_sampled(const void *block) {
+  return zgranules_contains(block) && zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED;
+}
+
+void zallocator_watch_large(void *block) { zpage_entry(block)->flags |= ZPAGE_FLAG_SAMPLED; }
+
 /* -- realloc ------------------------------------------------------------------------------- */
 
 static size_t block_bytes(const zpage_t *page) {
   return page->block_size != 0 ? page->block_size : zpage_large_size(page);
+}
+
+size_t zallocator_size_for(size_t size) {
+  if (size <= ZMEDIUM_MAX) return zsize_class_block_size(class_of(size));
+  return size > SIZE_MAX - ZGRANULE_SIZE ? size : zalign_up(size, ZGRANULE_SIZE);
+}
+
+size_t zallocator_size_of(const void *block) {
+  return zgranules_contains(block) ? block_bytes(zpage_find(block)) : 0;
 }
 
 /* A block shrinks in place while at least three quarters of it stay in use. */

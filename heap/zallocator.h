@@ -29,6 +29,23 @@ void *zallocator_alloc_zeroed(size_t size);
 void *zallocator_realloc(void *block, size_t size);
 void zallocator_free(void *block);
 
+/* Blocks that an allocation profile watches lie in pages of their own, flagged: what leads their
+ * frees through zallocator_sampled_free_hook is the test of page flags that every free makes anyway,
+ * so watching a few blocks costs the others nothing. */
+
+/* As zallocator_alloc or _alloc_zeroed, but NULL also where the heap itself cannot give the block. */
+void *zallocator_alloc_sampled(size_t size, bool zeroed);
+bool zallocator_is_sampled(const void *block);
+/* The same for a block that exists; it must be larger than ZMEDIUM_MAX, that is, alone in its page. */
+void zallocator_watch_large(void *block);
+/* Called with each block that is freed in such a page, the allocator's lock not held. Not called by
+ * zallocator_realloc when it moves a block's OS pages. Set before the first sampled block. */
+extern void (*zallocator_sampled_free_hook)(void *block);
+
+/* Bytes of the block that a request for `size` gets, and of a block that exists; 0: not ours. */
+size_t zallocator_size_for(size_t size);
+size_t zallocator_size_of(const void *block);
+
 /* Called under the GIL before a second one exists; there is no way back. */
 void zallocator_lock_forever(void);
 bool zallocator_is_locked(void);

@@ -32,7 +32,8 @@ enum {
   ZPAGE_FLAG_OLD = 1,     /* holds, or held, objects of the old set */
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
-  ZPAGE_FLAG_LOCKED = 8   /* a second GIL exists: take the allocator's lock first */
+  ZPAGE_FLAG_LOCKED = 8,  /* a second GIL exists: take the allocator's lock first */
+  ZPAGE_FLAG_SAMPLED = 16 /* holds blocks of zallocator_alloc_sampled */
 };
 
 typedef struct zpage {

@@ -524,6 +524,92 @@ static void test_verify_sees_a_lost_block(void **state) {
   assert_broken();
 }
 
+/* -- blocks of an allocation profile ------------------------------------------------------------- */
+
+static void *told;
+static size_t told_count;
+
+static void tell(void *block) {
+  told = block;
+  told_count++;
+}
+
+static void test_sampled_blocks_lie_apart_and_their_frees_are_told(void **state) {
+  (void)state;
+  zallocator_sampled_free_hook = tell;
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    void *plain = zallocator_alloc(sizes[i]);
+    void *watched = zallocator_alloc_sampled(sizes[i], true);
+    void *after = zallocator_alloc(sizes[i]);
+    assert_true(zallocator_is_sampled(watched));
+    assert_false(zallocator_is_sampled(plain));
+    assert_false(zallocator_is_sampled(after));
+    assert_int_equal(zallocator_size_of(watched), zallocator_size_for(sizes[i]));
+    assert_int_equal(zallocator_size_of(plain), zallocator_size_for(sizes[i]));
+    assert_true(ztest_all(watched, 0, sizes[i]));
+    paint(watched, sizes[i], i);
+    zallocator_free(plain);
+    zallocator_free(after);
+    assert_int_equal(told_count, i);
+    zallocator_free(watched);
+    assert_int_equal(told_count, i + 1);
+    assert_ptr_equal(told, watched);
+  }
+  check();
+}
+
+static void sampled_pages_fill_and_empty(void) {
+  enum { COUNT = 20000 };
+  zallocator_sampled_free_hook = tell;
+  size_t used = stats().used_blocks;
+  void **blocks = calloc(COUNT, sizeof *blocks);
+  for (int round = 0; round < 3; round++) {
+    for (size_t i = 0; i < COUNT; i++) {
+      blocks[i] = i % 7 == 0 ? zallocator_alloc(48) : zallocator_alloc_sampled(48, false);
+      assert_int_equal(zallocator_is_sampled(blocks[i]), i % 7 != 0);
+    }
+    check();
+    for (size_t i = 0; i < COUNT; i += 2) zallocator_free(blocks[i]);
+    check();
+    for (size_t i = 1; i < COUNT; i += 2) zallocator_free(blocks[i]);
+    check();
+    assert_int_equal(stats().used_blocks, used);
+  }
+  assert_int_equal(told_count, 3 * (COUNT - (COUNT + 6) / 7));
+  free(blocks);
+}
+
+static void test_sampled_pages_fill_and_empty(void **state) {
+  (void)state;
+  sampled_pages_fill_and_empty();
+}
+
+static void test_sampled_pages_once_locked(void **state) {
+  (void)state;
+  zallocator_sampled_free_hook = tell;
+  void *before = zallocator_alloc_sampled(48, false);
+  zallocator_lock_forever();
+  zallocator_free(before);
+  assert_int_equal(told_count, 1);
+  told_count = 0;
+  sampled_pages_fill_and_empty();
+}
+
+static void test_large_block_is_watched_later(void **state) {
+  (void)state;
+  zallocator_sampled_free_hook = tell;
+  void *block = zallocator_alloc(LARGE);
+  assert_false(zallocator_is_sampled(block));
+  zallocator_watch_large(block);
+  assert_true(zallocator_is_sampled((char *)block + LARGE - 1));
+  zallocator_free(block);
+  assert_int_equal(told_count, 1);
+  block = zallocator_alloc(LARGE);
+  assert_false(zallocator_is_sampled(block)); /* the flag went with the page */
+  zallocator_free(block);
+  assert_int_equal(told_count, 1);
+}
+
 #define STARTED(test) cmocka_unit_test_setup(test, start)
 static const struct CMUnitTest tests[] = {
     STARTED(test_blocks_are_aligned_and_apart),
@@ -554,6 +640,10 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_locked_allocator_fills_and_empties_pages),
     STARTED(test_slow_hook_is_called_about_once_per_page_filling),
     STARTED(test_freed_block_is_no_longer_old),
+    STARTED(test_sampled_blocks_lie_apart_and_their_frees_are_told),
+    STARTED(test_sampled_pages_fill_and_empty),
+    STARTED(test_sampled_pages_once_locked),
+    STARTED(test_large_block_is_watched_later),
     STARTED(test_verify_sees_a_misaligned_link),
     STARTED(test_verify_sees_a_link_out_of_the_page),
     STARTED(test_verify_sees_a_block_freed_twice),
