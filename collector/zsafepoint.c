@@ -15,6 +15,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
+#include "heap/base/zpause.h"
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
@@ -329,9 +330,8 @@ static void log_young(uint64_t at) {
 }
 
 static void note_pause(uint64_t took) {
-  zstat_add(pauses, 1);
-  zstat_add(pause_total_ns, took);
-  zstat_max(pause_max_ns, took);
+  zpause_note(now.plan == PLAN_BATCH ? ZPAUSE_RECLAIM
+              : now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG, took);
 }
 
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */

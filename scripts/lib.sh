@@ -6,7 +6,7 @@ CMAKE_WANTED=3.20
 
 # What Debian calls the things we need, besides cmake and the test suite of the system's Python.
 PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev libcmocka-dev
-  libbenchmark-dev python3)
+  libbenchmark-dev python3 python3-prometheus-client)
 
 say() { printf '==> %s\n' "$*"; }
 

@@ -1,0 +1,186 @@
+#include "preload/zprometheus.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/zcollector.h"
+#include "collector/zpyabi.h"
+#include "heap/base/zpause.h"
+#include "heap/base/zstat.h"
+#include "preload/zboot.h"
+
+#define NAME_MAX_BYTES 80
+#define CAUSE_PREFIX "collections_"
+
+/* A growing text. Not open_memstream: its memory is libc's, and free() here is jemalloc's. */
+typedef struct {
+  char *text; /* NULL once memory was short */
+  size_t length, capacity;
+} text_t;
+
+#define PIECE_MAX 256
+
+static void zprintf_like(2, 3) put(text_t *out, const char *format, ...) {
+  if (out->text == NULL) return;
+  if (out->capacity - out->length < PIECE_MAX) {
+    char *larger = realloc(out->text, out->capacity * 2);
+    if (larger == NULL) free(out->text);
+    out->text = larger;
+    out->capacity *= 2;
+    if (larger == NULL) return;
+  }
+  va_list arguments;
+  va_start(arguments, format);
+  int written = vsnprintf(out->text + out->length, PIECE_MAX, format, arguments);
+  va_end(arguments);
+  out->length += zmin((size_t)(written > 0 ? written : 0), PIECE_MAX - 1);
+}
+
+static void head(text_t *out, const char *name, const char *type, const char *help) {
+  put(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* Not %g: the program's locale may have a decimal comma. */
+static void seconds(text_t *out, uint64_t ns) {
+  char text[32];
+  int length = snprintf(text, sizeof text, "%llu.%09llu", (unsigned long long)(ns / 1000000000u),
+                        (unsigned long long)(ns % 1000000000u));
+  while (text[length - 1] == '0' && text[length - 2] != '.') length--;
+  put(out, "%.*s", length, text);
+}
+
+static bool ends_with(const char *text, const char *end) {
+  size_t length = strlen(text), tail = strlen(end);
+  return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+static void cut(char *text, const char *end) {
+  if (ends_with(text, end)) text[strlen(text) - strlen(end)] = '\0';
+}
+
+/* "pause_total_ns", a counter of nanoseconds, becomes "zgc_pause_seconds_total". */
+static void metric_name(const zstat_row_t *row, char name[NAME_MAX_BYTES]) {
+  static const char units[][12] = {"", "_objects", "_bytes", "_seconds"};
+  snprintf(name, NAME_MAX_BYTES, "zgc_%s", row->name);
+  cut(name, "_ns");
+  cut(name, "_total");
+  size_t length = strlen(name);
+  bool has_unit = ends_with(name, units[row->unit]);
+  snprintf(name + length, NAME_MAX_BYTES - length, "%s%s", has_unit ? "" : units[row->unit],
+           row->kind == ZSTAT_COUNTER ? "_total" : "");
+}
+
+/* What labels or the histogram say already. */
+static bool is_a_sum(const zstat_row_t *row) {
+  return strcmp(row->name, "collections") == 0 || strcmp(row->name, "pauses") == 0 ||
+         strcmp(row->name, "pause_total_ns") == 0;
+}
+
+static void put_value(text_t *out, const zstat_row_t *row, uint64_t value) {
+  put(out, " ");
+  if (row->unit == ZSTAT_NS) {
+    seconds(out, value);
+  } else {
+    put(out, "%llu", (unsigned long long)value);
+  }
+  put(out, "\n");
+}
+
+static void put_counters(text_t *out) {
+  const char *ignored;
+  uint64_t value;
+  for (unsigned i = 0; zstat_at(i, &ignored, &value); i++) {
+    const zstat_row_t *row = &zstat_rows[i];
+    if (row->kind == ZSTAT_CAUSE || is_a_sum(row)) continue;
+    char name[NAME_MAX_BYTES];
+    metric_name(row, name);
+    head(out, name, row->kind == ZSTAT_GAUGE ? "gauge" : "counter", row->help);
+    put(out, "%s", name);
+    put_value(out, row, value);
+  }
+}
+
+static void put_causes(text_t *out) {
+  head(out, "zgc_collections_total", "counter", "full collections finished, by cause");
+  const char *name;
+  uint64_t value;
+  for (unsigned i = 0; zstat_at(i, &name, &value); i++) {
+    if (zstat_rows[i].kind != ZSTAT_CAUSE) continue;
+    put(out, "zgc_collections_total{cause=\"%s\"} %llu\n", name + strlen(CAUSE_PREFIX),
+            (unsigned long long)value);
+  }
+}
+
+static void put_histogram(text_t *out, zpause_kind_t kind) {
+  zpause_histogram_t histogram = zpause_read(kind);
+  const char *name = zpause_name(kind);
+  uint64_t count = 0;
+  for (unsigned i = 0; i < ZPAUSE_BUCKETS; i++) {
+    count += histogram.counts[i];
+    put(out, "zgc_pause_seconds_bucket{kind=\"%s\",le=\"", name);
+    if (i == ZPAUSE_BUCKETS - 1) {
+      put(out, "+Inf");
+    } else {
+      seconds(out, zpause_bounds_ns[i]);
+    }
+    put(out, "\"} %llu\n", (unsigned long long)count);
+  }
+  put(out, "zgc_pause_seconds_sum{kind=\"%s\"} ", name);
+  seconds(out, histogram.total_ns);
+  put(out, "\nzgc_pause_seconds_count{kind=\"%s\"} %llu\n", name, (unsigned long long)count);
+}
+
+static void put_pauses(text_t *out) {
+  head(out, "zgc_pause_seconds", "histogram",
+       "safepoints at which we did something: young collections, batches of garbage, full stops");
+  for (int kind = 0; kind < ZPAUSE_KINDS; kind++) put_histogram(out, (zpause_kind_t)kind);
+}
+
+/* gc.get_stats(), under the names that OpenTelemetry has for it. */
+static void put_generations(text_t *out) {
+  static const struct {
+    const char *name, *help;
+    size_t offset;
+  } rows[] = {
+      {"cpython_gc_collections_total", "collections by generation, as gc.get_stats counts them",
+       offsetof(zgc_generation_stats_t, collections)},
+      {"cpython_gc_collected_objects_total", "objects collected inside a generation",
+       offsetof(zgc_generation_stats_t, collected)},
+      {"cpython_gc_uncollectable_objects_total", "objects found uncollectable inside a generation",
+       offsetof(zgc_generation_stats_t, uncollectable)},
+  };
+  for (size_t i = 0; i < ZARRAY_LENGTH(rows); i++) {
+    head(out, rows[i].name, "counter", rows[i].help);
+    for (int g = 0; g < ZGC_GENERATIONS; g++) {
+      const char *field = (const char *)&zgc_state.stats[g] + rows[i].offset;
+      put(out, "%s{generation=\"%d\"} %zd\n", rows[i].name, g, *(const Py_ssize_t *)field);
+    }
+  }
+}
+
+static void put_info(text_t *out, bool is_active) {
+  const char *version = zpy.Py_GetVersion();
+  head(out, "zgc_info", "gauge", "what runs here");
+  put(out, "zgc_info{version=\"%s\",interpreter=\"%.*s\",collector=\"%s\"} 1\n", ZVERSION,
+          (int)strcspn(version, " \"\\\n"), version,
+          is_active && zcollector_is_on() ? "zgc" : "stock");
+}
+
+PyObject *zprometheus_text(void) {
+  bool is_active = zboot_state() == ZBOOT_ACTIVE;
+  text_t out = {.text = malloc(16 * ZK), .capacity = 16 * ZK};
+  put_info(&out, is_active);
+  put_causes(&out);
+  put_pauses(&out);
+  put_counters(&out);
+  if (is_active) put_generations(&out);
+  if (out.text == NULL) {
+    zpy.PyErr_SetString(*zpy.PyExc_MemoryError, "zgc.prometheus: no memory for the text");
+    return NULL;
+  }
+  PyObject *result = zpy.PyUnicode_FromString(out.text);
+  free(out.text);
+  return result;
+}
