@@ -28,7 +28,7 @@ static uint32_t new_page_flags; /* ZPAGE_FLAG_LOCKED once is_locked */
 static size_t moved_runs, fallback_blocks;
 static bool idle_is_known; /* zallocator_idle_hook has been called */
 /* With is_locked, `current` holds only empty_page and these are the pages to allocate from. */
-static zpage_t *locked_current[ZCLASS_COUNT];
+static zpage_t *locked_current[ZCLASS_ALL];
 /* The pages with ZPAGE_FLAG_SAMPLED, which only slow paths touch. */
 static zallocator_t sampled;
 
@@ -42,7 +42,7 @@ static zpage_t **listed_of(unsigned size_class, uint32_t page_flags) {
 }
 
 bool zallocator_start(size_t range_size) {
-  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
     zallocator.current[i] = locked_current[i] = sampled.current[i] = &empty_page;
   }
   if (!zgranules_start(range_size)) return false;
@@ -77,7 +77,7 @@ static void list_remove(zpage_t *page) {
 static zpage_kind_t kind_of(const zpage_t *page) {
   if (page->capacity == 0) return ZPAGE_NONE;
   if (page->block_size == 0) return ZPAGE_LARGE;
-  return page->size_class < ZSMALL_CLASSES ? ZPAGE_SMALL : ZPAGE_MEDIUM;
+  return page->block_size <= ZSMALL_MAX ? ZPAGE_SMALL : ZPAGE_MEDIUM;
 }
 
 static size_t granules_for(size_t bytes) {
@@ -182,7 +182,7 @@ static void *large_alloc(size_t size, bool want_zeroed) {
   if (first == SIZE_MAX) return NULL;
   zpage_t *page = &zpage_table[first];
   page->used = page->capacity = page->carved = 1;
-  page->size_class = ZCLASS_COUNT;
+  page->size_class = ZCLASS_ALL;
   page->flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, 0); /* block index 0 for every address */
@@ -243,14 +243,18 @@ static void *alloc_from_class(unsigned size_class, uint32_t flags) {
   return block;
 }
 
-static znoinline void *alloc_slow(size_t size, bool zeroed) {
+typedef enum { PLAIN, ZEROED, GC } request_t;
+
+static znoinline void *alloc_slow(size_t size, request_t request) {
+  bool zeroed = request == ZEROED;
   if (zallocator_slow_hook != NULL) zallocator_slow_hook();
   /* Our mappings are not accounted, so nobody else would refuse what cannot be had. */
   if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
   void *block;
   if (is_locked) pthread_mutex_lock(&lock);
   if (size <= ZMEDIUM_MAX) {
-    block = alloc_from_class(class_of(size), 0);
+    bool gc = request == GC && size <= ZSMALL_MAX;
+    block = alloc_from_class(class_of(size) + (gc ? ZCLASS_GC : 0), 0);
   } else {
     block = large_alloc(size, zeroed);
     zeroed = zeroed && block == NULL;
@@ -304,9 +308,9 @@ static znoinline void free_slow(void *block) {
 
 /* -- fast paths ---------------------------------------------------------------------------- */
 
-void *zallocator_alloc(size_t size) {
+static inline void *alloc(size_t size, unsigned first_class, request_t request) {
   if (zlikely(size <= ZSMALL_MAX)) {
-    zpage_t *page = zallocator.current[zsize_class_small(size)];
+    zpage_t *page = zallocator.current[first_class + zsize_class_small(size)];
     zblock_t *block = page->free;
     if (zlikely(block != NULL)) {
       page->free = block->next;
@@ -314,11 +318,14 @@ void *zallocator_alloc(size_t size) {
       return block;
     }
   }
-  return alloc_slow(size, false);
+  return alloc_slow(size, request);
 }
 
+void *zallocator_alloc(size_t size) { return alloc(size, 0, PLAIN); }
+void *zallocator_alloc_gc(size_t size) { return alloc(size, ZCLASS_GC, GC); }
+
 void *zallocator_alloc_zeroed(size_t size) {
-  if (zunlikely(size > ZSMALL_MAX)) return alloc_slow(size, true);
+  if (zunlikely(size > ZSMALL_MAX)) return alloc_slow(size, ZEROED);
   void *block = zallocator_alloc(size);
   if (zlikely(block != NULL)) memset(block, 0, size);
   return block;
@@ -395,16 +402,19 @@ static void *realloc_large(void *block, size_t size) {
   return result;
 }
 
-static void *realloc_by_copy(void *block, size_t have, size_t size) {
-  void *result = zallocator_alloc(size);
+static bool holds_gc(const zpage_t *page) {
+  return page->size_class >= ZCLASS_GC && page->size_class < ZCLASS_ALL;
+}
+
+static void *realloc_by_copy(void *block, size_t have, size_t size, bool is_gc) {
+  void *result = is_gc ? zallocator_alloc_gc(size) : zallocator_alloc(size);
   if (result == NULL) return NULL;
   memcpy(result, block, zmin(have, size));
   zallocator_free(block);
   return result;
 }
 
-void *zallocator_realloc(void *block, size_t size) {
-  if (block == NULL) return zallocator_alloc(size);
+static inline void *resize(void *block, size_t size, request_t request) {
   if (zunlikely(!zgranules_contains(block))) return zfallback_realloc(block, size);
   zpage_t *page = zpage_find(block);
   size_t have = block_bytes(page);
@@ -413,14 +423,22 @@ void *zallocator_realloc(void *block, size_t size) {
     void *result = realloc_large(block, size);
     if (result != NULL) return result;
   }
-  return realloc_by_copy(block, have, size);
+  return realloc_by_copy(block, have, size, request == GC || holds_gc(page));
+}
+
+void *zallocator_realloc(void *block, size_t size) {
+  return block == NULL ? zallocator_alloc(size) : resize(block, size, PLAIN);
+}
+
+void *zallocator_realloc_gc(void *block, size_t size) {
+  return block == NULL ? zallocator_alloc_gc(size) : resize(block, size, GC);
 }
 
 /* -- the second GIL, fork, statistics ------------------------------------------------------- */
 
 void zallocator_lock_forever(void) {
   if (is_locked) return;
-  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
     locked_current[i] = zallocator.current[i];
     zallocator.current[i] = &empty_page;
   }

@@ -14,8 +14,8 @@
 #include "heap/zsize_class.h"
 
 typedef struct {
-  zpage_t *current[ZCLASS_COUNT]; /* the page each class allocates from; never NULL */
-  zpage_t *listed[ZCLASS_COUNT];  /* other pages of the class with free blocks, doubly linked */
+  zpage_t *current[ZCLASS_ALL]; /* the page each class allocates from; never NULL */
+  zpage_t *listed[ZCLASS_ALL];  /* other pages of the class with free blocks, doubly linked */
 } zallocator_t;
 
 extern zallocator_t zallocator;
@@ -27,6 +27,10 @@ bool zallocator_start(size_t range_size);
 void *zallocator_alloc(size_t size);
 void *zallocator_alloc_zeroed(size_t size);
 void *zallocator_realloc(void *block, size_t size);
+/* The same for a block that will hold a GC object: up to ZSMALL_MAX from pages of their own. Only
+ * where it lies differs; realloc keeps the kind of the block, and free takes either. */
+void *zallocator_alloc_gc(size_t size);
+void *zallocator_realloc_gc(void *block, size_t size);
 void zallocator_free(void *block);
 
 /* Blocks that an allocation profile watches lie in pages of their own, flagged: what leads their

@@ -1,7 +1,11 @@
 /* Request size -> size class -> block size.
  *
  * Small requests (<= 1 KiB) go in steps of 16 bytes; medium ones (<= 256 KiB) in eight steps per
- * doubling, so that rounding up wastes at most 12.5 %. What is larger has pages of its own. */
+ * doubling, so that rounding up wastes at most 12.5 %. What is larger has pages of its own.
+ *
+ * Small blocks of which the caller knows that they hold a GC object have a second row of classes, so
+ * that they do not share pages with others: frees of the others then never meet an old page's slow
+ * path, and the collector's side tables and walks stay dense. */
 #ifndef HEAP_ZSIZE_CLASS_H
 #define HEAP_ZSIZE_CLASS_H
 
@@ -13,6 +17,8 @@
 #define ZSMALL_CLASSES 64
 #define ZMEDIUM_STEPS 8 /* per doubling */
 #define ZCLASS_COUNT (ZSMALL_CLASSES + 8 * ZMEDIUM_STEPS)
+#define ZCLASS_GC ZCLASS_COUNT /* the first of ZSMALL_CLASSES classes of GC objects */
+#define ZCLASS_ALL (ZCLASS_GC + ZSMALL_CLASSES)
 
 /* size must be <= ZSMALL_MAX; 0 counts as 1. */
 static inline unsigned zsize_class_small(size_t size) {
@@ -27,6 +33,7 @@ static inline unsigned zsize_class_medium(size_t size) {
 }
 
 static inline size_t zsize_class_block_size(unsigned size_class) {
+  if (size_class >= ZCLASS_GC) size_class -= ZCLASS_GC;
   if (size_class < ZSMALL_CLASSES) return ((size_t)size_class + 1) * ZBLOCK_ALIGNMENT;
   unsigned medium = size_class - ZSMALL_CLASSES;
   unsigned doubling = 10 + medium / ZMEDIUM_STEPS;

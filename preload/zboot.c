@@ -28,84 +28,28 @@
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "heap/zallocator.h"
+#include "preload/zbinding.h"
 #include "preload/zgc_facade.h"
 #include "preload/zmanaged.h"
 #include "preload/zmodule.h"
 
 static zboot_state_t state = ZBOOT_ASLEEP;
 static char reason[200];
-static bool is_bound;
 static bool is_queued; /* the late start */
 static bool seen_uninitialised; /* since the last end: a new interpreter may come up */
-
-static void *object_malloc(void *ctx, size_t size);
 
 zboot_state_t zboot_state(void) { return state; }
 const char *zboot_reason(void) {
   if (state != ZBOOT_WAITING) return reason;
-  PyMemAllocatorEx object;
-  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
-  return object.malloc == object_malloc
+  return !zbinding_is_replaced()
              ? "the late start has not come yet"
              : "the interpreter replaced our allocators (-X dev, or a debug build)";
 }
-const char *zboot_binding(void) { return is_bound ? "table" : "none"; }
 
 static void become_passive(const char *why) {
   state = ZBOOT_PASSIVE;
   snprintf(reason, sizeof reason, "%s", why);
   zlog_info("gc,init", "passive: %s", why);
-}
-
-/* -- the allocator table ------------------------------------------------------------------------- */
-
-static void *object_malloc(void *ctx, size_t size) {
-  (void)ctx;
-  return zallocator_alloc(size);
-}
-
-static void *object_calloc(void *ctx, size_t count, size_t size) {
-  (void)ctx;
-  size_t total;
-  if (__builtin_mul_overflow(count, size, &total)) return NULL;
-  return zallocator_alloc_zeroed(total);
-}
-
-static void *object_realloc(void *ctx, void *block, size_t size) {
-  (void)ctx;
-  return zallocator_realloc(block, size);
-}
-
-static void object_free(void *ctx, void *block) {
-  (void)ctx;
-  zallocator_free(block);
-}
-
-/* The RAW domain stays what it was, malloc: programs (perf is one) and extensions hand its blocks to
- * free(). Only calloc is looked at on its way. */
-static PyMemAllocatorEx raw_before;
-
-/* An interpreter's state is the one thing of this size that is allocated as a single zeroed item of
- * the RAW domain, and from 3.12 on it may bring a GIL of its own: from here on the heap's fast paths
- * are closed. A false alarm costs a few nanoseconds per allocation. */
-#define INTERPRETER_STATE_MIN (64 * ZK)
-
-static void *raw_calloc(void *ctx, size_t count, size_t size) {
-  if (zunlikely(count == 1 && size >= INTERPRETER_STATE_MIN) && zpy.Py_IsInitialized()) {
-    zallocator_lock_forever();
-  }
-  return raw_before.calloc(ctx, count, size);
-}
-
-static void bind_table(void) {
-  PyMemAllocatorEx object = {NULL, object_malloc, object_calloc, object_realloc, object_free};
-  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
-  PyMemAllocatorEx raw = raw_before;
-  raw.calloc = raw_calloc;
-  zpy.PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &raw);
-  zpy.PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &object);
-  zpy.PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &object);
-  is_bound = true;
 }
 
 static void watch_for_interpreter(void);
@@ -191,6 +135,7 @@ static int late_start(void *unused) {
     return 0;
   }
   zallocator_slow_hook = NULL;
+  zbinding_settle();
   const char *why = "";
   if (!register_exit()) {
     zpy.PyErr_Clear();
@@ -294,10 +239,10 @@ static void start_in_python(void) {
     become_passive("no address range for the heap");
     return;
   }
-  zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding table heap range %luM", ZVERSION,
+  zbinding_bind();
+  zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding %s heap range %luM", ZVERSION,
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
-            zlog_mb(zgranules_range.size));
-  bind_table();
+            zbinding_name(), zlog_mb(zgranules_range.size));
   pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   zallocator_slow_hook = watch_for_interpreter;
   state = ZBOOT_WAITING;

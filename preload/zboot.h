@@ -13,7 +13,6 @@ typedef enum {
 } zboot_state_t;
 
 zboot_state_t zboot_state(void);
-const char *zboot_reason(void);  /* "" when there is none */
-const char *zboot_binding(void); /* "table", or "none" */
+const char *zboot_reason(void); /* "" when there is none */
 
 #endif

@@ -5,6 +5,7 @@
 #include "collector/zcollector.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zstat.h"
+#include "preload/zbinding.h"
 #include "preload/zboot.h"
 #include "preload/zmanaged.h"
 #include "preload/zprometheus.h"
@@ -36,7 +37,8 @@ static bool put(PyObject *dict, const char *key, PyObject *value) {
 static PyObject *text(const char *s) { return zpy.PyUnicode_FromString(s); }
 
 static PyObject *option_value(zoption_id_t id) {
-  if (zoption_rows[id].type == ZOPTION_TEXT || zoption_rows[id].type == ZOPTION_LEVEL) {
+  zoption_type_t type = zoption_rows[id].type;
+  if (type == ZOPTION_TEXT || type == ZOPTION_LEVEL || type == ZOPTION_BINDING) {
     char value[ZOPTION_TEXT_MAX + 1];
     zoption_format(id, value, sizeof value);
     return text(value);
@@ -69,7 +71,10 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
   made = made && put(dict, "active", zpy.PyBool_FromLong(active));
   made = put(dict, "reason", why) && made;
   made = made && put(dict, "collector", text(ours ? "zgc" : "stock"));
-  made = made && put(dict, "binding", text(zboot_binding()));
+  const char *no_symbols = zbinding_reason();
+  made = made && put(dict, "binding", text(zbinding_name()));
+  made = made && put(dict, "binding_reason",
+                     no_symbols[0] != '\0' ? text(no_symbols) : zpy_new_none());
   made = made && put(dict, "interpreter", text(version));
   made = made && put(dict, "version", text(ZVERSION));
   made = made && put(dict, "options", option_values());
@@ -172,7 +177,8 @@ static PyMethodDef functions[] = {
     {"status", module_status, METH_NOARGS,
      "status($module, /)\n--\n\n"
      "Whether the library is at work here: active, reason (why not), collector ('zgc' or 'stock'),\n"
-     "binding, interpreter, version, options."},
+     "binding ('symbols', 'table' or 'none'), binding_reason (why not symbols), interpreter, version,\n"
+     "options."},
     {"stats", module_stats, METH_NOARGS,
      "stats($module, /)\n--\n\n"
      "Counters since the start of the process, as a dict of ints. Times in nanoseconds (_ns), sizes\n"

@@ -3,9 +3,10 @@
 
     check_exports.py [build/libzgcpreload.so]
 
-It is loaded into every child of a Python program too, so: it defines nothing that could take the
-place of a program's symbol, it names no symbol of Python (a data symbol alone would keep /bin/true
-from starting), and it needs no library that is not on every machine. Uses nm and readelf."""
+It is loaded into every child of a Python program too, so: it defines what preload/exports.map lists
+and nothing else that could take the place of a program's symbol, it names no undefined symbol of
+Python (a data symbol alone would keep /bin/true from starting), and it needs no library that is not
+on every machine. Uses nm and readelf."""
 
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 
 NEEDED = re.compile(r'(libc|libm|ld-linux[\w-]*|libpthread|libdl|libjemalloc|libunwind[\w-]*)\.so\.\d+')
 SANITIZERS = re.compile(r'lib(asan|tsan|ubsan)\.so\.\d+')
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = re.compile(r'_?Py[A-Z_]')
 
 
@@ -24,13 +26,25 @@ def lines_of(*command):
     return done.stdout.splitlines()
 
 
+def listed():
+    """What exports.map lets out."""
+    with open(os.path.join(ROOT, 'preload', 'exports.map')) as f:
+        text = re.sub(r'/\*.*?\*/', '', f.read(), flags=re.S)
+    return set(re.search(r'global:(.*?)local:', text, re.S)[1].replace(';', ' ').split())
+
+
 def check(library):
+    missing = listed()
     for line in lines_of('nm', '-D', library):
         *_, kind, name = line.split()
-        if kind not in 'Uwv':
+        if kind == 'T' and name in missing:
+            missing.remove(name)
+        elif kind not in 'Uwv':
             yield f'{name} is exported'
         elif PYTHON.match(name):
             yield f'{name} of Python is named'
+    for name in sorted(missing):
+        yield f'{name} is in exports.map and not exported'
     for line in lines_of('readelf', '-d', '-W', library):
         found = re.search(r'\(NEEDED\).*\[(.*)\]', line)
         if found and not NEEDED.fullmatch(found[1]) and not SANITIZERS.fullmatch(found[1]):
@@ -40,8 +54,7 @@ def check(library):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    default = os.path.join(os.path.dirname(here), 'build', 'libzgcpreload.so')
+    default = os.path.join(ROOT, 'build', 'libzgcpreload.so')
     library = sys.argv[1] if len(sys.argv) > 1 else default
     if not os.path.exists(library):
         sys.exit(f'check_exports: {library} is missing')

@@ -14,7 +14,12 @@ const zoption_row_t zoption_rows[ZOPTION_ID_COUNT] = {
 #undef X
 };
 
-static const char *const level_names[] = {"off", "warn", "info", "debug", "trace"};
+/* Names of the numbers of a type, or NULL: a plain number. */
+static const char *const *names_of(zoption_type_t type) {
+  static const char *const levels[] = {"off", "warn", "info", "debug", "trace"};
+  static const char *const bindings[] = {"auto", "table", "symbols"};
+  return type == ZOPTION_LEVEL ? levels : type == ZOPTION_BINDING ? bindings : NULL;
+}
 
 typedef struct {
   uint64_t number;
@@ -35,7 +40,7 @@ bool zoption_is_default(zoption_id_t id) {
 }
 
 const char *zoption_type_name(zoption_type_t type) {
-  static const char *const names[] = {"bool", "count", "percent", "size", "level", "text"};
+  static const char *const names[] = {"bool", "count", "percent", "size", "level", "binding", "text"};
   return names[type];
 }
 
@@ -60,8 +65,8 @@ static void format_size(uint64_t bytes, char *buffer, size_t size) {
 static void format_number(zoption_type_t type, uint64_t number, char *buffer, size_t size) {
   if (type == ZOPTION_SIZE) {
     format_size(number, buffer, size);
-  } else if (type == ZOPTION_LEVEL) {
-    snprintf(buffer, size, "%s", level_names[number]);
+  } else if (names_of(type) != NULL) {
+    snprintf(buffer, size, "%s", names_of(type)[number]);
   } else {
     snprintf(buffer, size, "%llu", (unsigned long long)number);
   }
@@ -90,6 +95,9 @@ void zoption_describe_range(zoption_id_t id, char *buffer, size_t size) {
       break;
     case ZOPTION_LEVEL:
       snprintf(buffer, size, "info, debug or trace");
+      break;
+    case ZOPTION_BINDING:
+      snprintf(buffer, size, "auto, table or symbols");
       break;
     case ZOPTION_TEXT:
       snprintf(buffer, size, "text of at most %d bytes", ZOPTION_TEXT_MAX);
@@ -134,10 +142,11 @@ bool zoption_set(zoption_id_t id, const char *text) {
     memcpy(values[id].text, text, length + 1);
     return true;
   }
-  if (row->type == ZOPTION_LEVEL) {
-    for (uint64_t level = row->min; level <= row->max; level++) {
-      if (strcmp(text, level_names[level]) == 0) {
-        values[id].number = level;
+  const char *const *names = names_of(row->type);
+  if (names != NULL) {
+    for (uint64_t number = row->min; number <= row->max; number++) {
+      if (strcmp(text, names[number]) == 0) {
+        values[id].number = number;
         return true;
       }
     }

@@ -8,6 +8,7 @@
  *   PERCENT  a whole number, an optional % behind it
  *   SIZE     bytes, with an optional suffix k, M, G or T
  *   LEVEL    info, debug or trace
+ *   BINDING  auto, table or symbols
  *   TEXT     any text of at most 1000 bytes */
 #ifndef HEAP_BASE_ZOPTION_H
 #define HEAP_BASE_ZOPTION_H
@@ -16,6 +17,8 @@
 
 #define ZOPTION_TABLE(X)                                                                           \
   X(enable, "ZGC_ENABLE", BOOL, 1, 0, 1, "0 leaves the process exactly as it would be without us") \
+  X(binding, "ZGC_BINDING", BINDING, 0, 0, 2,                                                      \
+    "how allocations reach the heap: table, symbols (shared builds only), or what there is")       \
   X(log, "ZGC_LOG", TEXT, 0, 0, 0, "GC log: stderr or a path; %p becomes the process id")          \
   X(log_level, "ZGC_LOG_LEVEL", LEVEL, 2, 2, 4, "detail of the GC log")                            \
   X(stats, "ZGC_STATS", BOOL, 0, 0, 1, "print a summary on stderr at exit")                        \
@@ -49,8 +52,11 @@ typedef enum {
   ZOPTION_PERCENT,
   ZOPTION_SIZE,
   ZOPTION_LEVEL,
+  ZOPTION_BINDING,
   ZOPTION_TEXT
 } zoption_type_t;
+
+enum { ZBINDING_AUTO, ZBINDING_TABLE, ZBINDING_SYMBOLS }; /* values of ZGC_BINDING */
 
 /* A 0 default outside [min, max] means "automatic" and is accepted as a value too. */
 typedef struct {

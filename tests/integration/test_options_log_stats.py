@@ -41,6 +41,7 @@ GOOD = {
     "percent": ["{min}", "{max}", "{min}%"],
     "size": ["{min}", "{max}", "64M", "1G", "70000k", "2g"],
     "level": ["info", "debug", "trace"],
+    "binding": ["auto", "table"],       # symbols: a line on static builds; test_symbols.py
     "text": ["/dev/null"],
 }
 BAD = {
@@ -49,6 +50,7 @@ BAD = {
     "percent": ["abc", "-5", "25%%", "%", "{over}", "1.5%"],
     "size": ["12Q", "-1", "M", "1MM", "1 M", "99999999999T", "1.5G", "{over}"],
     "level": ["INFO", "2", "verbose", "info "],
+    "binding": ["0", "Auto", "symbol", "tables"],
     "text": ["x" * 1001],
 }
 

@@ -1,0 +1,191 @@
+#define _GNU_SOURCE
+#include "preload/zbinding.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <string.h>
+
+#include "collector/zpyapi.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+#include "heap/zallocator.h"
+#include "preload/zsymbols.h"
+
+static bool is_bound;
+static const char *reason = "the library is passive"; /* why not symbols */
+
+/* -- the table ----------------------------------------------------------------------------------- */
+
+static void *object_malloc(void *ctx, size_t size) {
+  (void)ctx;
+  return zallocator_alloc(size);
+}
+
+static void *object_calloc(void *ctx, size_t count, size_t size) {
+  (void)ctx;
+  size_t total;
+  if (__builtin_mul_overflow(count, size, &total)) return NULL;
+  return zallocator_alloc_zeroed(total);
+}
+
+static void *object_realloc(void *ctx, void *block, size_t size) {
+  (void)ctx;
+  return zallocator_realloc(block, size);
+}
+
+static void object_free(void *ctx, void *block) {
+  (void)ctx;
+  zallocator_free(block);
+}
+
+/* The contexts are not used: they tell the two tables apart when we look for them. */
+static char contexts[3];
+static const PyMemAllocatorEx object_table = {&contexts[0], object_malloc, object_calloc,
+                                              object_realloc, object_free};
+static const PyMemAllocatorEx mem_table = {&contexts[1], object_malloc, object_calloc,
+                                           object_realloc, object_free};
+
+static void set_table(int domain, const PyMemAllocatorEx *table) {
+  PyMemAllocatorEx copy = *table;
+  zpy.PyMem_SetAllocator(domain, &copy);
+}
+
+/* The RAW domain stays what it was, malloc: programs (perf is one) and extensions hand its blocks to
+ * free(). Only calloc is looked at on its way. */
+static PyMemAllocatorEx raw_before;
+
+/* An interpreter's state is the one thing of this size that is allocated as a single zeroed item of
+ * the RAW domain, and from 3.12 on it may bring a GIL of its own: from here on the heap's fast paths
+ * are closed. A false alarm costs a few nanoseconds per allocation. */
+#define INTERPRETER_STATE_MIN (64 * ZK)
+
+static void *raw_calloc(void *ctx, size_t count, size_t size) {
+  if (zunlikely(count == 1 && size >= INTERPRETER_STATE_MIN) && zpy.Py_IsInitialized()) {
+    zallocator_lock_forever();
+  }
+  return raw_before.calloc(ctx, count, size);
+}
+
+static void bind_table(void) {
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
+  PyMemAllocatorEx raw = raw_before;
+  raw.calloc = raw_calloc;
+  set_table(PYMEM_DOMAIN_RAW, &raw);
+  set_table(PYMEM_DOMAIN_MEM, &mem_table);
+  set_table(PYMEM_DOMAIN_OBJ, &object_table);
+  is_bound = true;
+}
+
+bool zbinding_is_replaced(void) {
+  PyMemAllocatorEx object;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
+  return object.malloc != object_malloc;
+}
+
+/* -- where the tables lie ------------------------------------------------------------------------- */
+
+typedef struct {
+  const char *start, *end; /* written after relocation; start == end: none */
+} data_t;
+
+/* dl_iterate_phdr: the data of the module that has PyMem_SetAllocator. What the file does not hold
+ * (bss) is left out: a table has an initial value. */
+static int find_data(struct dl_phdr_info *module, size_t size, void *result) {
+  (void)size;
+  data_t *data = result;
+  uintptr_t function = (uintptr_t)zpy.PyMem_SetAllocator - module->dlpi_addr;
+  bool is_it = false;
+  uintptr_t start = 0, end = 0, fixed_end = 0;
+  for (int i = 0; i < module->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &module->dlpi_phdr[i];
+    if (p->p_type == PT_GNU_RELRO) fixed_end = p->p_vaddr + p->p_memsz;
+    if (p->p_type != PT_LOAD) continue;
+    if (function - p->p_vaddr < p->p_memsz) is_it = true;
+    if (p->p_flags & PF_W) {
+      start = p->p_vaddr;
+      end = p->p_vaddr + p->p_filesz;
+    }
+  }
+  if (!is_it || start == 0) return 0;
+  if (fixed_end > start && fixed_end < end) start = fixed_end;
+  data->start = (const char *)(module->dlpi_addr + zalign_up(start, sizeof(void *)));
+  data->end = (const char *)(module->dlpi_addr + end);
+  return 1;
+}
+
+/* The only place in [start, end) that holds these words, or NULL. */
+static const PyMemAllocatorEx *find_copy(const char *start, const char *end,
+                                         const PyMemAllocatorEx *table) {
+  for (; start + sizeof *table <= end; start += sizeof(void *)) {
+    if (*(void *const *)start == table->ctx && memcmp(start, table, sizeof *table) == 0) {
+      return (const PyMemAllocatorEx *)start;
+    }
+  }
+  return NULL;
+}
+
+/* What is written through the API must be seen there. */
+static bool is_live(const PyMemAllocatorEx *found, int domain, const PyMemAllocatorEx *table) {
+  PyMemAllocatorEx changed = *table;
+  changed.ctx = &contexts[2];
+  set_table(domain, &changed);
+  bool seen = ((const volatile PyMemAllocatorEx *)found)->ctx == &contexts[2];
+  set_table(domain, table);
+  return seen && ((const volatile PyMemAllocatorEx *)found)->ctx == table->ctx;
+}
+
+/* 3.12 and later keep the tables in _PyRuntime, near its start; looking there first leaves a megabyte
+ * of pages untouched. */
+#define RUNTIME_HEAD (64 * ZK)
+
+static const PyMemAllocatorEx *find_table(int domain, const PyMemAllocatorEx *table) {
+  data_t data = {NULL, NULL};
+  dl_iterate_phdr(find_data, &data);
+  const char *runtime = dlsym(RTLD_DEFAULT, "_PyRuntime");
+  const PyMemAllocatorEx *found = NULL;
+  if (runtime >= data.start && runtime < data.end) {
+    size_t near = zmin((size_t)(data.end - runtime), RUNTIME_HEAD);
+    found = find_copy(runtime, runtime + near, table);
+  }
+  if (found == NULL) found = find_copy(data.start, data.end, table);
+  return found != NULL && is_live(found, domain, table) ? found : NULL;
+}
+
+/* -- symbols ---------------------------------------------------------------------------------------- */
+
+static void bind_symbols(void) {
+  const PyMemAllocatorEx *object, *mem;
+  if (zoption(binding) == ZBINDING_TABLE) {
+    reason = "ZGC_BINDING=table";
+  } else if (!zsymbols_are_first()) {
+    reason = "the executable holds the interpreter (a static build), whose calls never look beyond it";
+  } else if ((object = find_table(PYMEM_DOMAIN_OBJ, &object_table)) == NULL ||
+             (mem = find_table(PYMEM_DOMAIN_MEM, &mem_table)) == NULL) {
+    reason = "the interpreter's allocator tables were not found where they could be watched";
+  } else {
+    zsymbols_open(object, mem, &object_table);
+    reason = "";
+  }
+}
+
+static void complain_where_asked_for(void) {
+  if (reason[0] == '\0' || zoption(binding) != ZBINDING_SYMBOLS) return;
+  zlog_notice("ZGC_BINDING=symbols cannot be had: %s; using the allocator table", reason);
+}
+
+void zbinding_bind(void) {
+  bind_table();
+  bind_symbols();
+  complain_where_asked_for();
+}
+
+void zbinding_settle(void) {
+  if (!zsymbols_are_open() || zbinding_is_replaced() || reason[0] != '\0') return;
+  if (zsymbols_reach_interpreter()) return;
+  reason = "the interpreter's library binds its calls to itself (-Bsymbolic or the like)";
+  zlog_info("gc,init", "binding table: %s", reason);
+  complain_where_asked_for();
+}
+
+const char *zbinding_name(void) { return !is_bound ? "none" : reason[0] == '\0' ? "symbols" : "table"; }
+const char *zbinding_reason(void) { return reason; }
