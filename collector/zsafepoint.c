@@ -437,7 +437,10 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   } else {
     plan_t plan = now.plan;
     int reported = reported_generation(generation);
-    if (is_on) on_stop(info, generation);
+    if (is_on) {
+      on_stop(info, generation);
+      zcollector_publish_at_safepoint(now.start_ns);
+    }
     if (plan != PLAN_FREE_LISTS) zcallbacks_forward(phase, info, reported);
   }
   return zpy_new_none();

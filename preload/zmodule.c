@@ -5,6 +5,7 @@
 #include "collector/zcollector.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zstat.h"
+#include "heap/base/zstatpage.h"
 #include "preload/zbinding.h"
 #include "preload/zboot.h"
 #include "preload/zmanaged.h"
@@ -77,6 +78,8 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
                      no_symbols[0] != '\0' ? text(no_symbols) : zpy_new_none());
   made = made && put(dict, "interpreter", text(version));
   made = made && put(dict, "version", text(ZVERSION));
+  const char *page = zstatpage_path();
+  made = made && put(dict, "statpage", page != NULL ? text(page) : zpy_new_none());
   made = made && put(dict, "options", option_values());
   if (!made && dict != NULL) zpy.Py_DecRef(dict);
   return made ? dict : NULL;
@@ -85,7 +88,10 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
 static PyObject *module_stats(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (zboot_state() == ZBOOT_ACTIVE) zcollector_refresh_stats();
+  if (zboot_state() == ZBOOT_ACTIVE) {
+    zcollector_refresh_stats();
+    zstatpage_publish();
+  }
   PyObject *dict = zpy.PyDict_New();
   const char *name;
   uint64_t value;
@@ -178,7 +184,7 @@ static PyMethodDef functions[] = {
      "status($module, /)\n--\n\n"
      "Whether the library is at work here: active, reason (why not), collector ('zgc' or 'stock'),\n"
      "binding ('symbols', 'table' or 'none'), binding_reason (why not symbols), interpreter, version,\n"
-     "options."},
+     "statpage (path of the statistics page, None while there is none), options."},
     {"stats", module_stats, METH_NOARGS,
      "stats($module, /)\n--\n\n"
      "Counters since the start of the process, as a dict of ints. Times in nanoseconds (_ns), sizes\n"

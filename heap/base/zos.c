@@ -143,6 +143,12 @@ void zos_table_unmap(void *table, size_t size) {
   if (table != NULL) munmap(table, size);
 }
 
+void *zos_file_map(int fd, size_t size) {
+  if (faulty(ZOS_FAULT_TABLE)) return NULL;
+  void *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  return mapping == MAP_FAILED ? NULL : mapping;
+}
+
 typedef struct {
   void (*run)(void *);
   void *argument;
@@ -209,6 +215,14 @@ static bool read_text(const char *path, char *buffer, size_t size) {
   if (length <= 0) return false;
   buffer[length] = '\0';
   return true;
+}
+
+uint64_t zos_process_start_ticks(void) {
+  char text[1024];
+  if (!read_text("/proc/self/stat", text, sizeof text)) return 0;
+  char *at = strrchr(text, ')'); /* the name before it may hold anything */
+  for (int field = 2; at != NULL && field < 22; field++) at = strchr(at + 1, ' ');
+  return at == NULL ? 0 : strtoull(at, NULL, 10);
 }
 
 size_t zos_rss_bytes(void) {

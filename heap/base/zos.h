@@ -47,6 +47,9 @@ void zos_table_unmap(void *table, size_t size);
  * was writing there does not exist in the child). Given back with zos_table_unmap. */
 void *zos_scratch_map(size_t size);
 
+/* A shared mapping of an open file; NULL on failure. Given back with zos_table_unmap. */
+void *zos_file_map(int fd, size_t size);
+
 /* Starts a detached thread with every signal blocked, so that it never runs a handler of the
  * program. `name` has at most 15 characters. 0 or -errno. */
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);
@@ -58,6 +61,7 @@ uint64_t zos_now_ns(void);        /* monotonic clock */
 void zos_sleep_ns(uint64_t ns);
 uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
 uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
+uint64_t zos_process_start_ticks(void); /* field 22 of /proc/self/stat; 0 when unknown */
 size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
 size_t zos_memory_bytes(void);    /* physical memory of the machine */
 size_t zos_memory_and_swap(void);  /* the kernel refuses single requests for more; so do we */
