@@ -11,6 +11,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
 
 #define RELEASE_CHUNK 1022
 #define THREAD_NICE 5 /* a busy machine slows the collection more than the program */
@@ -104,6 +105,10 @@ static const char *generation_name(void) {
   return m.generation == ZGENERATION_FULL ? "full" : "young";
 }
 
+static const char *cause_name(void) {
+  return m.cause[m.generation] != NULL ? m.cause[m.generation] : "?";
+}
+
 /* ---- parking ----------------------------------------------------------------------------------- */
 
 static void enter_locked(void) {
@@ -163,10 +168,15 @@ uint64_t zmanaged_pause_bucket_ns(unsigned bucket) {
 }
 
 static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
+  if (pause == verify_pause) { /* verify mode is not about time */
+    pause();
+    return;
+  }
+  zprobe_pause_start(zmanaged_phase_name(phase));
   uint64_t start = zos_now_ns();
   pause();
-  if (pause == verify_pause) return; /* verify mode is not about time */
   uint64_t ns = zos_now_ns() - start;
+  zprobe_pause_done(zmanaged_phase_name(phase), ns);
   unsigned kind = phase == ZMANAGED_MARK_START ? 0 : phase == ZMANAGED_RELOCATE_START ? 2 : 1;
   zmanaged_pauses[kind][zmin(bucket_of(ns), ZMANAGED_PAUSE_BUCKETS - 1)]++;
   zmanaged_stat_values.pauses++;
@@ -495,10 +505,11 @@ static void concurrent_finish(void) {
   zlog_info("gc,managed",
             "GC(m%u) Managed %s (%s) marked %llu bodies %luM live, moved %zu freed %zu pages, used %luM, "
             "gave back %luM, %.1fms",
-            zbody_space.seq, generation_name(), m.cause[m.generation] ? m.cause[m.generation] : "?",
+            zbody_space.seq, generation_name(), cause_name(),
             (unsigned long long)marked.bodies, zlog_mb(marked.bytes), m.counts.pages_selected,
             m.counts.pages_freed, zlog_mb(used), zlog_mb(given),
             zlog_ms(ns));
+  zprobe_managed_done(zbody_space.seq, m.counts.pages_selected, m.counts.pages_freed);
   set_phase(ZMANAGED_IDLE);
 }
 
@@ -556,6 +567,15 @@ static void run_phase(zmanaged_phase_t phase) {
   }
 }
 
+/* The time of a phase that is a pause includes the wait for a safepoint. */
+static void run_current_phase(void) {
+  zmanaged_phase_t phase = zmanaged_phase();
+  uint64_t start = zos_now_ns();
+  zprobe_phase_start(zmanaged_phase_name(phase));
+  run_phase(phase);
+  zprobe_phase_done(zmanaged_phase_name(phase), zos_now_ns() - start);
+}
+
 /* ---- requests ---------------------------------------------------------------------------------- */
 
 /* True when a collection has been set up. */
@@ -577,6 +597,7 @@ static bool begin_wanted_locked(void) {
   }
   m.clear_cursor = 0;
   m.started_ns = zos_now_ns();
+  zprobe_managed_start(zbody_space.seq + 1, generation_name(), cause_name());
   set_phase(ZMANAGED_PREPARE);
   return true;
 }
@@ -646,7 +667,7 @@ static void driver_main(void *argument) {
       continue;
     }
     pthread_mutex_unlock(&m.lock);
-    while (zmanaged_phase() != ZMANAGED_IDLE) run_phase(zmanaged_phase());
+    while (zmanaged_phase() != ZMANAGED_IDLE) run_current_phase();
     pthread_mutex_lock(&m.lock);
     finish_locked();
   }
@@ -703,7 +724,7 @@ void zmanaged_run_if_stuck(void) {
   pthread_mutex_unlock(&m.lock);
   if (!run) return;
   zlog_warn("gc,managed", "no collector thread: collecting on the program's thread");
-  while (zmanaged_phase() != ZMANAGED_IDLE) run_phase(zmanaged_phase());
+  while (zmanaged_phase() != ZMANAGED_IDLE) run_current_phase();
   pthread_mutex_lock(&m.lock);
   m.inline_run = false;
   finish_locked();

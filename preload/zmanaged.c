@@ -6,6 +6,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
 #include "preload/zmanaged_cycles.h"
 #include "preload/zmanaged_source.h"
 #include "preload/zmanaged_types.h"
@@ -169,6 +170,7 @@ zaddress_t zmanaged_stall(const zshape_t *shape, uint64_t length) {
   }
   uint64_t ns = zos_now_ns() - start;
   zmanaged_stat_values.stall_total_ns += ns;
+  zprobe_alloc_stall(zbody_size_of(shape, length), ns);
   if (zlog_is(ZLOG_WARN)) {
     PyObject *text = zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "stack_text"), NULL);
     if (text == NULL) zpy.PyErr_Clear();
