@@ -419,7 +419,7 @@ static bool holds_gc(const zpage_t *page) {
 
 static void *realloc_by_copy(void *block, size_t have, size_t size, bool is_gc) {
   void *result = is_gc ? zallocator_alloc_gc(size) : zallocator_alloc(size);
-  if (result == NULL) return NULL;
+  if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
   zallocator_free(block);
   return result;

@@ -12,7 +12,6 @@
 #define _GNU_SOURCE
 #include "preload/zboot.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,11 +250,14 @@ static void start_in_python(void) {
     become_passive("no address range for the heap");
     return;
   }
+  if (zos_at_fork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
+    become_passive("no handlers for fork can be registered");
+    return;
+  }
   zbinding_bind();
   zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding %s heap range %luM", ZVERSION,
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
             zbinding_name(), zlog_mb(zgranules_range.size));
-  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   zallocator_slow_hook = watch_for_interpreter;
   state = ZBOOT_WAITING;
 }

@@ -4,6 +4,7 @@
 
 #include "collector/zcollector.h"
 #include "heap/base/zoption.h"
+#include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "heap/base/zstatpage.h"
 #include "preload/zbinding.h"
@@ -57,6 +58,21 @@ static PyObject *option_values(void) {
   return dict;
 }
 
+/* {"commit": (calls, of these injected)} for the kinds that ZGC_FAULT names. */
+static PyObject *fault_counts(void) {
+  PyObject *dict = zpy.PyDict_New();
+  for (int fault = 0; dict != NULL && fault < ZOS_FAULT_COUNT; fault++) {
+    uint64_t calls = zos_fault_calls((zos_fault_t)fault);
+    if (calls == 0) continue;
+    PyObject *pair = zpy.Py_BuildValue("(KK)", (unsigned long long)calls,
+                                       (unsigned long long)zos_fault_injected((zos_fault_t)fault));
+    if (put(dict, zos_fault_name((zos_fault_t)fault), pair)) continue;
+    zpy.Py_DecRef(dict);
+    dict = NULL;
+  }
+  return dict;
+}
+
 static PyObject *module_status(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
@@ -81,6 +97,7 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
   const char *page = zstatpage_path();
   made = made && put(dict, "statpage", page != NULL ? text(page) : zpy_new_none());
   made = made && put(dict, "options", option_values());
+  if (zoption_text(fault)[0] != '\0') made = made && put(dict, "injected", fault_counts());
   if (!made && dict != NULL) zpy.Py_DecRef(dict);
   return made ? dict : NULL;
 }

@@ -386,6 +386,26 @@ static void test_exhausted_range_is_served_by_the_fallback(void **state) {
   check();
 }
 
+static void test_no_memory_at_all_but_shrinking_needs_none(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(1000);
+  char *rest = zallocator_alloc(RANGE - ZGRANULE_SIZE);
+  assert_true(zgranules_contains(rest));
+  zos_fault_set(ZOS_FAULT_FALLBACK, 1, UINT64_MAX);
+  paint(block, 1000, 1);
+  paint(rest, 10 * ZM, 2);
+  assert_null(zallocator_alloc(10));
+  assert_null(zallocator_alloc_zeroed(10));
+  assert_null(zallocator_realloc(NULL, 10));
+  assert_null(zallocator_realloc(block, 2000));
+  assert_null(zallocator_realloc(rest, RANGE));
+  assert_ptr_equal(zallocator_realloc(block, 10), block);
+  assert_true(is_painted(block, 1000, 1));
+  assert_true(is_painted(zallocator_realloc(rest, 10), 10, 2));
+  zallocator_free(block);
+  check();
+}
+
 static void test_no_heap_at_all(void **state) {
   (void)state;
   zos_fault_set(ZOS_FAULT_RESERVE, 1, UINT64_MAX);
@@ -635,6 +655,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_impossible_sizes),
     STARTED(test_failing_commit_is_served_by_the_fallback),
     STARTED(test_exhausted_range_is_served_by_the_fallback),
+    STARTED(test_no_memory_at_all_but_shrinking_needs_none),
     cmocka_unit_test(test_no_heap_at_all),
     STARTED(test_two_threads_once_locked),
     STARTED(test_locked_allocator_fills_and_empties_pages),
