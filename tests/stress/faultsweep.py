@@ -4,8 +4,8 @@
     faultsweep.py [--python PYTHON] [--lib LIB] [--call NAME ...] [--quick] [--seconds N]
 
 For each kind of call (those of ZGC_FAULT) call number 1, 2, 3... fails, once alone and once together with
-all that follow, until the program ends without having reached the call. (After the first 40 the
-numbers grow by a twentieth, as each kind repeats itself; --every leaves none out.) The program builds
+all that follow, until the program ends without having reached the call. (After the first 20 the
+numbers grow by a tenth, as each kind repeats itself; --every leaves none out.) The program builds
 data, makes garbage with finalizers, grows and shrinks large blocks, forks, uses managed objects, and
 compares all of it with what it must be. One row per kind:
 
@@ -268,8 +268,8 @@ class Sweep:
 
     def next(self, n):
         if self.quick:
-            return n * 2 + 1
-        return n + 1 if self.every or n < 40 else n + max(n // 20, 1)
+            return n * 4 + 1
+        return n + 1 if self.every or n < 20 else n + n // 10
 
     def kind(self, name, make_fault, program):
         """Until the program no longer comes to the call."""
@@ -311,7 +311,7 @@ def main():
     parser.add_argument("--call", action="append", choices=KINDS + ("heap+fallback",),
                         help="only this one (repeatable)")
     parser.add_argument("--every", action="store_true", help="leave no number out")
-    parser.add_argument("--quick", action="store_true", help="calls 1, 3, 7, 15... and no managed objects")
+    parser.add_argument("--quick", action="store_true", help="calls 1, 5, 21, 85... and no managed objects")
     arguments = parser.parse_args()
     sweep = Sweep(arguments)
     print(Row.HEAD, flush=True)
