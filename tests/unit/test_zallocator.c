@@ -368,6 +368,17 @@ static void test_failing_commit_is_served_by_the_fallback(void **state) {
   check();
 }
 
+static void test_commits_refused_for_long_are_tried_less_often(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 40);
+  for (int i = 0; i < 1000; i++) assert_false(zgranules_contains(zallocator_alloc(16)));
+  uint64_t tried = zos_fault_calls(ZOS_FAULT_COMMIT);
+  assert_true(tried > 20 && tried < 40); /* not a system call for each of them */
+  for (int i = 0; i < 2000; i++) zallocator_alloc(16);
+  assert_true(zgranules_contains(zallocator_alloc(16))); /* but it comes back */
+  check();
+}
+
 static void test_exhausted_range_is_served_by_the_fallback(void **state) {
   (void)state;
   char *all = zallocator_alloc(RANGE);
@@ -654,6 +665,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_old_large_block_does_not_move_its_pages),
     STARTED(test_impossible_sizes),
     STARTED(test_failing_commit_is_served_by_the_fallback),
+    STARTED(test_commits_refused_for_long_are_tried_less_often),
     STARTED(test_exhausted_range_is_served_by_the_fallback),
     STARTED(test_no_memory_at_all_but_shrinking_needs_none),
     cmocka_unit_test(test_no_heap_at_all),
