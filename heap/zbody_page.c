@@ -49,7 +49,7 @@ bool zbody_space_start(size_t max) {
   zbody_space.remembered[0] = zos_table_map(map_bytes());
   zbody_space.remembered[1] = zos_table_map(map_bytes());
   units.state = zos_table_map(limit);
-  zbody_space.seq = 1;
+  zbody_space.number = zbody_space.seq[0] = zbody_space.seq[1] = 1;
   if (zbody_space.base == 0 || zbody_space.pages == NULL || zbody_space.live == NULL ||
       zbody_space.remembered[0] == NULL || zbody_space.remembered[1] == NULL ||
       units.state == NULL) {
@@ -100,7 +100,8 @@ static void reset_page(zbody_page_t *page, zbody_page_kind_t kind, size_t count,
   }
   page->units = (uint32_t)count;
   page->inner = 0;
-  page->birth_seq = zbody_space.seq;
+  page->since_seq[0] = zbody_space.seq[0];
+  page->since_seq[1] = zbody_space.seq[1];
   page->age = age;
   page->has_remembered[0] = page->has_remembered[1] = 0;
   page->top = 0;
