@@ -417,8 +417,15 @@ static bool holds_gc(const zpage_t *page) {
   return page->size_class >= ZCLASS_GC && page->size_class < ZCLASS_ALL;
 }
 
+/* A medium block that grows will grow again (a list that is appended to): with a sixth more, and what
+ * rounding up adds, every other step of a list's growth is no copy. Still fits_in_place. */
+static size_t with_slack(size_t have, size_t size) {
+  return size > have && size > ZSMALL_MAX && size <= ZMEDIUM_MAX / 7 * 6 ? size + size / 6 : size;
+}
+
 static void *realloc_by_copy(void *block, size_t have, size_t size, bool is_gc) {
-  void *result = is_gc ? zallocator_alloc_gc(size) : zallocator_alloc(size);
+  size_t wanted = with_slack(have, size);
+  void *result = is_gc ? zallocator_alloc_gc(wanted) : zallocator_alloc(wanted);
   if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
   zallocator_free(block);

@@ -255,6 +255,25 @@ static void test_realloc_stays_while_three_quarters_are_used(void **state) {
   assert_ptr_not_equal(larger, smaller);
 }
 
+static void test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more(void **state) {
+  (void)state;
+  for (size_t size = ZSMALL_MAX + 1; size < ZMEDIUM_MAX; size += 16) {
+    char *block = zallocator_realloc(zallocator_alloc(size - 1), size);
+    assert_ptr_equal(zallocator_realloc(block, size), block);
+    zallocator_free(block);
+  }
+  unsigned steps = 0, copies = 0; /* as a list's items grow */
+  char *block = zallocator_alloc(ZSMALL_MAX + 1);
+  for (size_t size = ZSMALL_MAX; size < ZMEDIUM_MAX / 2; size += size / 8) {
+    char *before = block;
+    block = zallocator_realloc(block, size);
+    steps++;
+    copies += block != before;
+  }
+  zallocator_free(block);
+  assert_true(steps > 20 && copies * 3 < steps * 2);
+}
+
 static void test_realloc_null_is_alloc(void **state) {
   (void)state;
   assert_non_null(zallocator_realloc(NULL, 100));
@@ -657,6 +676,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_zeroed_where_pages_were_moved_away),
     STARTED(test_realloc_between_all_sizes_keeps_the_content),
     STARTED(test_realloc_stays_while_three_quarters_are_used),
+    STARTED(test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more),
     STARTED(test_realloc_null_is_alloc),
     STARTED(test_large_block_grows_and_shrinks_in_place),
     STARTED(test_large_block_in_the_way_is_copied),
