@@ -27,7 +27,7 @@ from typing import NamedTuple
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 INTEGRATION = os.path.join(ROOT, "tests", "integration")
-MINORS = (11, 12, 13)
+MINORS = (11, 12, 13, 14, 15)
 MEMORY_LIMIT = 6 << 30      # of one test: a leak must not take the machine with it
 
 PROBE = """
