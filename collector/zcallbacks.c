@@ -26,14 +26,20 @@ long zcallbacks_number(PyObject *info, const char *key) {
   return number;
 }
 
+/* 3.15 has more in it than the three that are ours to tell. */
 static PyObject *info_for(PyObject *info, int generation) {
   if (zcallbacks_number(info, "generation") == generation) {
     zpy.Py_IncRef(info);
     return info;
   }
-  return zpy.Py_BuildValue("{s:i,s:l,s:l}", "generation", generation, "collected",
-                           zcallbacks_number(info, "collected"), "uncollectable",
-                           zcallbacks_number(info, "uncollectable"));
+  PyObject *told = zpy.PyObject_CallMethod(info, "copy", NULL);
+  PyObject *number = told == NULL ? NULL : zpy.PyLong_FromLong(generation);
+  if (number == NULL || zpy.PyDict_SetItemString(told, "generation", number) != 0) {
+    if (told != NULL) zpy.Py_DecRef(told);
+    told = NULL;
+  }
+  if (number != NULL) zpy.Py_DecRef(number);
+  return told;
 }
 
 /* As invoke_gc_callback does it: the list may change while it is walked; an exception is reported

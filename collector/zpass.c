@@ -131,7 +131,7 @@ static zcold void set_big(zpass_t *pass, size_t cell, int64_t count) {
 
 static zalways_inline void count_member(zpass_t *pass, PyObject *object, size_t cell) {
   int64_t count = zpyabi_refcount(object);
-  if (count <= 0) return; /* on a free list, or dying */
+  if (zpyabi_is_dead(object, count)) return;
   pass->members++;
   if (zunlikely(count > (int64_t)COUNT_MAX)) {
     set_big(pass, cell, count);
@@ -259,7 +259,7 @@ static zalways_inline void sweep_member(zpass_t *pass, PyObject *object, size_t 
   uint16_t value = pass->cells[cell];
   pass->cells[cell] = CELL_NONE;
   if (value == CELL_NONE || value == CELL_MARKED) return;
-  if (!zold_map_has(object) || zpyabi_refcount(object) <= 0) return;
+  if (!zold_map_has(object) || zpyabi_is_dead(object, zpyabi_refcount(object))) return;
   if (pass->stack_top == pass->stack_size) return; /* more than there were members: a race */
   pass->stack[pass->stack_top++] = object;
 }

@@ -1,26 +1,44 @@
 #define _GNU_SOURCE
 #include "collector/zpyabi.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const zpyabi_layout_t layouts[] = {
-    {11, ZPYABI_ATTRIBUTES_311, false, false, 872, 0},
-    {12, ZPYABI_ATTRIBUTES_312, true, false, 880, 0},
-    {13, ZPYABI_ATTRIBUTES_313, true, false, 880, 8},
+    {11, ZPYABI_ATTRIBUTES_311, false, false, 872, 0, 24},
+    {12, ZPYABI_ATTRIBUTES_312, true, false, 880, 0, 24},
+    {13, ZPYABI_ATTRIBUTES_313, true, false, 880, 8, 24},
+    {14, ZPYABI_ATTRIBUTES_313, true, true, 880, 8, 32},
+    {15, ZPYABI_ATTRIBUTES_313, true, true, 888, 8, 32},
 };
 
-/* struct _gc_runtime_state, counted from its generations[] (Include/internal/pycore_gc.h). */
+/* struct _gc_runtime_state in bytes from its generations[] (Include/internal/pycore_gc.h, from 3.14
+ * on pycore_interp_structs.h). Patch releases have changed it, so every shape is tried on every
+ * version. The incremental collector of 3.14.0 to 3.14.4 has no generations[] and fits none. */
+typedef struct {
+  int16_t enabled, debug, generation0, permanent, stats, collecting, garbage, callbacks;
+  bool stats_are_rings; /* behind a pointer: the last few records of each generation */
+} state_shape_t;
+
+static const state_shape_t state_shapes[] = {
+    {-12, -8, 72, 80, 104, 176, 184, 192, false}, /* 3.11, 3.12, 3.13.0 */
+    {-8, -4, 76, 84, 108, 180, 188, 196, false},  /* later 3.13: generations[] aligned to 4 */
+    {-12, -8, 232, 72, 96, 168, 176, 184, false}, /* 3.14.5 and later */
+    {-8, -4, 160, 72, 96, 104, 120, 128, true},   /* 3.15 */
+};
+static const state_shape_t *shape;
+
+/* struct gc_stats of 3.15: a ring of 11 records, then two of 3, each followed by the index of the
+ * newest. Records are sums over all time. */
 enum {
-  STATE_ENABLED = -12,
-  STATE_DEBUG = -8,
-  STATE_GENERATION0 = 72,
-  STATE_PERMANENT = 80,
-  STATE_STATS = 104,
-  STATE_COLLECTING = 176,
-  STATE_GARBAGE = 184,
-  STATE_CALLBACKS = 192
+  RECORD_SIZE = 64,
+  RECORD_COLLECTIONS = 16,
+  YOUNG_RING = 11,
+  OLD_RING = 3,
+  YOUNG_RING_SIZE = YOUNG_RING * RECORD_SIZE + 8,
+  OLD_RING_SIZE = OLD_RING * RECORD_SIZE + 8
 };
 
 /* PyTypeObject and PyMemberDef, the same since 3.8 (Include/cpython/object.h, structmember.h). */
@@ -42,6 +60,7 @@ enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48 }; /* Py_tp_traverse, Py_tp_base of th
 #define INTERPRETER_SIZE_MAX (2 * ZM) /* the collector's state lies inside PyInterpreterState */
 
 const zpyabi_layout_t *zpyabi_layout;
+bool zpyabi_dicts_untracked;
 zgc_state_t zgc_state;
 
 /* -- lists ------------------------------------------------------------------------------------ */
@@ -116,6 +135,40 @@ Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i) {
   return *(const Py_ssize_t *)(member + MEMBER_OFFSET);
 }
 
+/* -- statistics ------------------------------------------------------------------------------- */
+
+static void *state_at(ptrdiff_t offset) { return (char *)zgc_state.generations + offset; }
+
+static char *newest_record(char *ring, int length) {
+  int8_t newest = *(int8_t *)(ring + length * RECORD_SIZE);
+  if (newest < 0 || newest >= length) newest = 0;
+  return ring + newest * RECORD_SIZE + RECORD_COLLECTIONS;
+}
+
+/* Where the numbers of a generation stand, *size bytes of them. */
+static void *stats_place(int generation, size_t *size) {
+  *size = shape->stats_are_rings ? sizeof(zgc_generation_stats_t)
+                                 : offsetof(zgc_generation_stats_t, candidates);
+  if (!shape->stats_are_rings) return (char *)state_at(shape->stats) + generation * *size;
+  char *rings = *(char **)state_at(shape->stats);
+  if (generation == 0) return newest_record(rings, YOUNG_RING);
+  return newest_record(rings + YOUNG_RING_SIZE + (generation - 1) * OLD_RING_SIZE, OLD_RING);
+}
+
+zgc_generation_stats_t zpyabi_stats(int generation) {
+  zgc_generation_stats_t stats = {0};
+  size_t size;
+  const void *place = stats_place(generation, &size);
+  memcpy(&stats, place, size);
+  return stats;
+}
+
+void zpyabi_set_stats(int generation, const zgc_generation_stats_t *stats) {
+  size_t size;
+  void *place = stats_place(generation, &size);
+  memcpy(place, stats, size);
+}
+
 /* -- proof ------------------------------------------------------------------------------------ */
 
 int zpyabi_recognise(const char **why) {
@@ -133,7 +186,7 @@ int zpyabi_recognise(const char **why) {
       if (layouts[i].minor == minor) return minor;
     }
   }
-  snprintf(reason, sizeof reason, "CPython %.40s is not one of those served (3.11 to 3.13)",
+  snprintf(reason, sizeof reason, "CPython %.40s is not one of those served (3.11 to 3.15)",
            version);
   return 0;
 }
@@ -155,8 +208,6 @@ static bool ints_are(PyObject *tuple, const int *values, size_t count) {
   return equal;
 }
 
-static void *state_at(ptrdiff_t offset) { return (char *)zgc_state.generations + offset; }
-
 static bool prove_lists(const char **why) {
   PyObject *sample = zpy.PyList_New(0);
   CLAIM(sample != NULL, "no memory");
@@ -168,15 +219,37 @@ static bool prove_lists(const char **why) {
   CLAIM(is_last, "a new list is not the last member of generation 0");
   CLAIM(distance < INTERPRETER_SIZE_MAX, "generation 0 does not lie in the interpreter's state");
   zgc_state.generations = (zgc_generation_t *)young;
-  CLAIM(*(zgc_head_t **)state_at(STATE_GENERATION0) == young, "generation0 pointer");
-  for (int i = 0; i < ZGC_GENERATIONS; i++) {
-    zgc_head_t *list = &zgc_state.generations[i].head;
-    CLAIM(zgc_head_prev(zgc_head_next(list)) == list && zgc_head_next(zgc_head_prev(list)) == list,
-          "a generation's list is not a ring");
+  return true;
+}
+
+static bool is_ring(const zgc_head_t *list) {
+  return zgc_head_prev(zgc_head_next(list)) == list && zgc_head_next(zgc_head_prev(list)) == list;
+}
+
+/* The shape whose three pointers stand where it says. */
+static bool find_shape(PyObject *gc, const char **why) {
+  PyObject *callbacks = zpy.PyObject_GetAttrString(gc, "callbacks");
+  PyObject *garbage = zpy.PyObject_GetAttrString(gc, "garbage");
+  shape = NULL;
+  for (size_t i = 0; shape == NULL && i < ZARRAY_LENGTH(state_shapes); i++) {
+    const state_shape_t *s = &state_shapes[i];
+    bool fits = *(void **)state_at(s->generation0) == zgc_state.generations &&
+                *(PyObject **)state_at(s->callbacks) == callbacks &&
+                *(PyObject **)state_at(s->garbage) == garbage;
+    if (fits && callbacks != NULL && garbage != NULL) shape = s;
   }
-  zgc_state.permanent = state_at(STATE_PERMANENT);
-  CLAIM(zgc_head_prev(zgc_head_next(zgc_state.permanent)) == zgc_state.permanent,
-        "the permanent generation's list is not a ring");
+  if (callbacks != NULL) zpy.Py_DecRef(callbacks);
+  if (garbage != NULL) zpy.Py_DecRef(garbage);
+  CLAIM(shape != NULL, "the collector's state has none of the known shapes");
+  zgc_state.callbacks = state_at(shape->callbacks);
+  zgc_state.enabled = state_at(shape->enabled);
+  zgc_state.debug = state_at(shape->debug);
+  zgc_state.collecting = state_at(shape->collecting);
+  zgc_state.permanent = state_at(shape->permanent);
+  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+    CLAIM(is_ring(&zgc_state.generations[i].head), "a generation's list is not a ring");
+  }
+  CLAIM(is_ring(zgc_state.permanent), "the permanent generation's list is not a ring");
   return true;
 }
 
@@ -198,9 +271,6 @@ static bool prove_thresholds(PyObject *gc, const char **why) {
 }
 
 static bool prove_flags(PyObject *gc, const char **why) {
-  zgc_state.enabled = state_at(STATE_ENABLED);
-  zgc_state.debug = state_at(STATE_DEBUG);
-  zgc_state.collecting = state_at(STATE_COLLECTING);
   int was = zpy.PyGC_Disable();
   bool off = *zgc_state.enabled == 0 && !zpy.PyGC_IsEnabled();
   zpy.PyGC_Enable();
@@ -219,21 +289,13 @@ static bool prove_flags(PyObject *gc, const char **why) {
   return true;
 }
 
-static bool prove_members(PyObject *gc, const char **why) {
-  zgc_state.callbacks = state_at(STATE_CALLBACKS);
-  PyObject *callbacks = zpy.PyObject_GetAttrString(gc, "callbacks");
-  PyObject *garbage = zpy.PyObject_GetAttrString(gc, "garbage");
-  bool same = callbacks != NULL && callbacks == *zgc_state.callbacks && garbage != NULL &&
-              garbage == *(PyObject **)state_at(STATE_GARBAGE);
-  if (callbacks != NULL) zpy.Py_DecRef(callbacks);
-  if (garbage != NULL) zpy.Py_DecRef(garbage);
-  CLAIM(same, "gc.callbacks or gc.garbage");
-  zgc_state.stats = state_at(STATE_STATS);
-  Py_ssize_t before = zgc_state.stats[0].collections;
+static bool prove_stats(PyObject *gc, const char **why) {
+  CLAIM(*(void **)state_at(shape->stats) != NULL || !shape->stats_are_rings, "statistics");
+  Py_ssize_t before = zpyabi_stats(0).collections;
   PyObject *count = zpy.PyObject_CallMethod(gc, "collect", "i", 0);
   CLAIM(count != NULL, "gc.collect(0)");
   zpy.Py_DecRef(count);
-  CLAIM(zgc_state.stats[0].collections == before + 1, "generation statistics");
+  CLAIM(zpyabi_stats(0).collections == before + 1, "generation statistics");
   CLAIM(*zgc_state.collecting == 0, "collecting flag");
   return true;
 }
@@ -249,6 +311,14 @@ static bool prove_refcounts(const char **why) {
   zpy.Py_DecRef(sample);
   CLAIM(right, "refcount or type word");
   CLAIM(!zpyabi_layout->immortal || zpyabi_refcount(zpy_None()) == ZPYABI_IMMORTAL, "immortality");
+  return true;
+}
+
+static bool look_at_dicts(const char **why) {
+  PyObject *empty = zpy.PyDict_New();
+  CLAIM(empty != NULL, "no memory");
+  zpyabi_dicts_untracked = !zpy.PyObject_GC_IsTracked(empty);
+  zpy.Py_DecRef(empty);
   return true;
 }
 
@@ -282,8 +352,9 @@ bool zpyabi_prove(const char **why) {
   PyObject *gc = zpy.PyImport_ImportModule("gc");
   if (gc == NULL) zpy.PyErr_Clear();
   CLAIM(gc != NULL, "the gc module cannot be imported");
-  bool proven = prove_lists(why) && prove_thresholds(gc, why) && prove_flags(gc, why) &&
-                prove_members(gc, why) && prove_refcounts(why) && prove_types(why);
+  bool proven = prove_lists(why) && find_shape(gc, why) && prove_thresholds(gc, why) &&
+                prove_flags(gc, why) && prove_stats(gc, why) && prove_refcounts(why) &&
+                look_at_dicts(why) && prove_types(why);
   if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   zpy.Py_DecRef(gc);
   return proven;

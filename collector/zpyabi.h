@@ -1,8 +1,9 @@
 /* CPython's memory layout: the only file (with zpyabi.c) that knows it.
  *
- * Offsets come from one table row per minor version (zpyabi.c). A row is a claim; zpyabi_prove
- * tests each claim against what the public API says, with the GIL held, and the library becomes
- * active only when all hold. Vendors patch interpreters, so a version number alone proves nothing.
+ * Offsets come from one table row per minor version, and one per shape that the collector's state has
+ * had (zpyabi.c). A row is a claim; zpyabi_prove tests each claim against what the public API says,
+ * with the GIL held, and the library becomes active only when all hold. Releases move fields and
+ * vendors patch interpreters, so a version number alone proves nothing.
  *
  * "racy" accessors may be used by a thread without the GIL on memory of the ZPage heap: they read
  * one word, relaxed, and promise nothing about the word's age. */
@@ -28,19 +29,25 @@ typedef struct {
   int minor; /* of 3.minor */
   zpyabi_attributes_t attributes;
   bool immortal;            /* a negative low word of the refcount means immortal */
-  bool split_refcount;      /* only the low 32 bits count */
+  bool split_refcount;      /* only the low 32 bits count; free lists are linked through the word */
   uint16_t cached_keys;     /* in PyHeapTypeObject */
   uint16_t values_header;   /* bytes before the first value in PyDictValues */
+  uint16_t tuple_items;     /* 3.14 keeps the hash before them */
 } zpyabi_layout_t;
 
 extern const zpyabi_layout_t *zpyabi_layout; /* NULL until zpyabi_prove */
 
+/* A dict is tracked once it holds something that could be part of a cycle (until 3.13), not from the
+ * start: so an untracked one may be left to itself. */
+extern bool zpyabi_dicts_untracked;
+
 /* -- PyGC_Head: two words before a GC object ------------------------------------------------ */
 
+/* Like PyGC_Head since 3.13.1, generations[] may stand at an odd multiple of 4. */
 typedef struct zgc_head {
   uintptr_t next; /* bit 0 may be set during a collection; 0: untracked */
   uintptr_t prev; /* bits 0 and 1 are flags (finalized, collecting) */
-} zgc_head_t;
+} __attribute__((packed, aligned(4))) zgc_head_t;
 
 #define ZPYABI_NEXT_FLAGS ((uintptr_t)1)
 #define ZPYABI_PREV_FLAGS ((uintptr_t)3)
@@ -72,6 +79,8 @@ typedef struct {
 
 typedef struct {
   Py_ssize_t collections, collected, uncollectable;
+  Py_ssize_t candidates; /* 3.15 */
+  double duration;       /* 3.15; seconds */
 } zgc_generation_stats_t;
 
 #define ZGC_GENERATIONS 3
@@ -79,7 +88,6 @@ typedef struct {
 
 typedef struct {
   zgc_generation_t *generations; /* ZGC_GENERATIONS of them */
-  zgc_generation_stats_t *stats;
   zgc_head_t *permanent;
   int *enabled;
   int *debug;
@@ -88,6 +96,10 @@ typedef struct {
 } zgc_state_t;
 
 extern zgc_state_t zgc_state; /* of the main interpreter; valid after zpyabi_prove */
+
+/* What gc.get_stats() tells of a generation. */
+zgc_generation_stats_t zpyabi_stats(int generation);
+void zpyabi_set_stats(int generation, const zgc_generation_stats_t *stats);
 
 /* -- objects --------------------------------------------------------------------------------- */
 
@@ -98,6 +110,13 @@ static inline int64_t zpyabi_refcount(const PyObject *object) {
   int64_t count = zload_relaxed(&object->refcount);
   if (zpyabi_layout->immortal && (int32_t)count < 0) return ZPYABI_IMMORTAL;
   return zpyabi_layout->split_refcount ? (int64_t)(uint32_t)count : count;
+}
+
+/* Not an object any more: on a free list, or being freed. Racy. On 3.14 and later the refcount of a
+ * member of a free list is part of a pointer, and the list that it is not in is what tells. */
+static inline bool zpyabi_is_dead(PyObject *object, int64_t refcount) {
+  if (refcount <= 0) return true;
+  return zpyabi_layout->split_refcount && zload_relaxed(&zpyabi_head(object)->next) == 0;
 }
 
 static inline PyTypeObject *zpyabi_type(const PyObject *object) {
@@ -113,7 +132,6 @@ enum { /* the same in every layout served */
   ZPYABI_VALUES_311 = -32,
   ZPYABI_VAR_SIZE = 16,
   ZPYABI_LIST_ITEMS = 24,
-  ZPYABI_TUPLE_ITEMS = 24,
   ZPYABI_DICT_KEYS = 32,
   ZPYABI_DICT_VALUES = 40,
   ZPYABI_KEYS_LOG2_INDEX_BYTES = 9,

@@ -16,7 +16,6 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zpause.h"
-#include "heap/base/zprobe.h"
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
@@ -58,6 +57,7 @@ static struct {
   plan_t plan;
   size_t batch;
   int young_count;    /* of generation 0, to be put back after a batch */
+  zgc_generation_stats_t young_stats; /* at start */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
   uint64_t start_ns;
 } now;
@@ -79,11 +79,16 @@ static uint64_t budget_ns(void) { return zoption(pause_target) * 1000u; }
 
 /* -- warmth: from when on we take part ---------------------------------------------------------- */
 
-/* The registry's proofs run here, once, and not at start-up: small programs never come here. */
-static void warm_up(void) {
+/* The registry's proofs run here, once, and not at start-up: small programs never come here. A young
+ * collection in the midst of them would promote objects of classes not yet understood, which then
+ * stay deferred for good: hence none may start. */
+void zsafepoint_warm_up(void) {
   if (is_warm) return;
   is_warm = true;
+  int collecting = *zgc_state.collecting;
+  *zgc_state.collecting = 1;
   if (!registry_started) ztype_registry_start();
+  *zgc_state.collecting = collecting;
   registry_started = true;
   zcollector_apply_thresholds();
 }
@@ -91,7 +96,7 @@ static void warm_up(void) {
 /* A small heap is CPython's own: its full collections cost less than a thread. */
 static void watch_size(void) {
   promotions_seen += (uint64_t)zgc_state.generations[0].threshold;
-  if (promotions_seen > WARM_FROM || zoption(stress)) warm_up();
+  if (promotions_seen > WARM_FROM || zoption(stress)) zsafepoint_warm_up();
 }
 
 /* -- start ------------------------------------------------------------------------------------------- */
@@ -160,7 +165,7 @@ static void open_batch(void) {
 static zgc_head_t set_aside;
 
 static void take_over(void) {
-  warm_up();
+  zsafepoint_warm_up();
   set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
   for (int i = ZGC_GENERATIONS - 1; i >= 0; i--) zgc_list_splice(list_of(i), &set_aside);
   zstat_add(young_skipped, 1);
@@ -187,9 +192,21 @@ static void untrack_survivors(void) {
   }
 }
 
+/* ZGC_VERIFY: with the world stopped, what the walkers find must be what tp_traverse finds. */
+static void verify_walkers(void) {
+  const zgc_head_t *end = list_of(2);
+  char why[200];
+  for (zgc_head_t *at = zgc_head_next(end); at != end; at = zgc_head_next(at)) {
+    if (ztype_verify(zpyabi_object(at), why, sizeof why)) continue;
+    zlog_notice("ZGC_VERIFY: %s; we abort", why);
+    abort();
+  }
+}
+
 static void open_full(void) {
   zgc_list_splice(list_of(0), list_of(2));
   zgc_list_splice(list_of(1), list_of(2));
+  if (zoption(verify)) verify_walkers();
   zpass_t pass;
   zdirector_note_start();
   now.failed = !exact_candidates(&pass) || zpromotion_foreign() > 0;
@@ -199,11 +216,6 @@ static void open_full(void) {
     untrack_survivors();
   }
   zpass_end(&pass);
-}
-
-static zpause_kind_t pause_kind(void) {
-  if (now.plan == PLAN_BATCH) return ZPAUSE_RECLAIM;
-  return now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG;
 }
 
 static void on_start(void) {
@@ -241,15 +253,25 @@ static void finish_collection(void) {
   }
 }
 
-/* The batch was the work of a full collection: its numbers belong to generation 2. */
-static void move_stats(long collected, long uncollectable) {
-  zgc_generation_stats_t *young = &zgc_state.stats[0], *full = &zgc_state.stats[2];
-  young->collections--;
-  full->collections++;
-  young->collected -= collected;
-  young->uncollectable -= uncollectable;
-  full->collected += collected;
-  full->uncollectable += uncollectable;
+/* The batch was the work of a full collection: its numbers belong to generation 2. 3.15 adds to the
+ * duration once more when our callable has returned: that part is moved when we come by again. */
+static zgc_generation_stats_t young_stats; /* as they should be, while stats_are_due */
+static bool stats_are_due;
+
+static void move_stats(const zgc_generation_stats_t *before) {
+  zgc_generation_stats_t young = zpyabi_stats(0), full = zpyabi_stats(ZGC_GENERATIONS - 1);
+  full.collections += young.collections - before->collections;
+  full.collected += young.collected - before->collected;
+  full.uncollectable += young.uncollectable - before->uncollectable;
+  full.candidates += young.candidates - before->candidates;
+  full.duration += young.duration - before->duration;
+  zpyabi_set_stats(0, before);
+  zpyabi_set_stats(ZGC_GENERATIONS - 1, &full);
+}
+
+static void settle_stats(void) {
+  if (stats_are_due) move_stats(&young_stats);
+  stats_are_due = false;
 }
 
 static void note_batch(long collected, long uncollectable) {
@@ -260,7 +282,9 @@ static void note_batch(long collected, long uncollectable) {
   zstat_add(fed, now.batch);
   zstat_add(reclaimed, collected);
   zstat_add(uncollectable, uncollectable);
-  move_stats(collected, uncollectable);
+  move_stats(&now.young_stats);
+  young_stats = now.young_stats;
+  stats_are_due = true;
 }
 
 static void note_pause_of_collection(uint64_t took) {
@@ -335,7 +359,10 @@ static void log_young(uint64_t at) {
   young_since_log.logged_ns = at;
 }
 
-static void note_pause(uint64_t took) { zpause_note(pause_kind(), took); }
+static void note_pause(uint64_t took) {
+  zpause_note(now.plan == PLAN_BATCH ? ZPAUSE_RECLAIM
+              : now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG, took);
+}
 
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
 static void consult_director(void) {
@@ -357,7 +384,6 @@ static void close_full(PyObject *info) {
   uint64_t took = zos_now_ns() - c->started_ns;
   zstat_add(found, c->found);
   zcause_count(c->cause);
-  zprobe_collection_done(c->sequence, c->found, c->reclaimed);
   zdirector_note_end(c->found, c->reclaimed);
   note_pause(took);
   zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
@@ -384,10 +410,8 @@ static void stall(void) {
     zlog_info("gc,director", "escalation: garbage outruns the collection, safepoints are drawn out");
   }
   zos_sleep_ns(until - start);
-  uint64_t took = zos_now_ns() - start;
   zstat_add(stalls, 1);
-  zstat_add(stall_ns, took);
-  zprobe_safepoint_stall(took);
+  zstat_add(stall_ns, zos_now_ns() - start);
 }
 
 static void on_stop(PyObject *info, long generation) {
@@ -435,19 +459,17 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   if (strcmp(name, "start") == 0) {
     memset(&now, 0, sizeof now);
     now.plan = make_plan(generation);
+    settle_stats();
+    now.young_stats = zpyabi_stats(0);
     if (now.plan != PLAN_FREE_LISTS) {
       zcallbacks_forward(phase, info, reported_generation(generation));
     }
     now.start_ns = zos_now_ns();
-    if (now.plan != PLAN_FORWARD && now.plan != PLAN_FREE_LISTS) zpause_begin(pause_kind());
     on_start();
   } else {
     plan_t plan = now.plan;
     int reported = reported_generation(generation);
-    if (is_on) {
-      on_stop(info, generation);
-      zcollector_publish_at_safepoint(now.start_ns);
-    }
+    if (is_on) on_stop(info, generation);
     if (plan != PLAN_FREE_LISTS) zcallbacks_forward(phase, info, reported);
   }
   return zpy_new_none();
@@ -501,7 +523,7 @@ bool zsafepoint_begin(zcause_t cause) {
 }
 
 bool zsafepoint_now(void) {
-  warm_up();
+  zsafepoint_warm_up();
   return call_collect(0, CALLER_SAFEPOINT) >= 0;
 }
 
@@ -509,17 +531,18 @@ bool zsafepoint_now(void) {
 static void clear_free_lists(void) {
   if (!zgc_list_is_empty(list_of(0)) || !zgc_list_is_empty(list_of(1))) return;
   set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
-  zgc_generation_stats_t before = zgc_state.stats[ZGC_GENERATIONS - 1];
+  zgc_generation_stats_t before = zpyabi_stats(ZGC_GENERATIONS - 1);
   call_collect(ZGC_GENERATIONS - 1, CALLER_FREE_LISTS);
-  zgc_state.stats[ZGC_GENERATIONS - 1] = before;
+  zpyabi_set_stats(ZGC_GENERATIONS - 1, &before);
 }
 
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
-  warm_up();
+  zsafepoint_warm_up();
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
   Py_ssize_t count = call_collect(0, CALLER_FULL);
+  settle_stats();
   if (now.failed) return -2;
   clear_free_lists();
   return count;

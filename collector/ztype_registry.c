@@ -8,13 +8,14 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/zold_map.h"
 
 #define EDGES_MAX 512 /* an instance with more is not used as a proof */
 #define FIRST_TABLE 1024
 #define POOL_BYTES (256 * ZK)
 
 const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
-bool zwalker_values_hide_dict;
+zwalker_shared_values_t zwalker_shared_values;
 
 /* Open addressing; a reader that holds the old table while a larger one is published finds less,
  * never something wrong. Old tables are kept: readers have no way to say they are done. */
@@ -210,6 +211,20 @@ static void prove_on(ztype_t *entry, PyObject *instance) {
   make_deferred(entry, why);
 }
 
+bool ztype_verify(PyObject *instance, char *why, size_t size) {
+  const ztype_t *entry = ztype_find(zpyabi_type(instance));
+  if (entry == NULL || entry->kind == ZTYPE_DEFERRED) return true;
+  zpyabi_type_t type = zpyabi_read_type(entry->type);
+  edges_from_traverse(instance, type.traverse, &expected);
+  walked.count = 0;
+  walked.overflow = false;
+  bool complete = zwalker_walk(instance, entry, edges_add, &walked);
+  if (!complete || walked.overflow || expected.overflow || edges_equal(&expected, &walked)) return true;
+  snprintf(why, size, "the walker of %.60s finds %zu references in %p, tp_traverse %zu, or other ones",
+           type.name, walked.count, (void *)instance, expected.count);
+  return false;
+}
+
 /* -- describing a type -------------------------------------------------------------------------------- */
 
 static bool add_field(ztype_t *entry, size_t offset) {
@@ -265,6 +280,15 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
   return true;
 }
 
+/* The free hook tells of old objects only, and an instance can be promoted before its class is. A class
+ * outside the heap dies unnoticed. */
+static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
+  if (!(t->flags & ZPYABI_FLAG_HEAPTYPE)) return true;
+  if (!zgranules_contains(type)) return false;
+  zold_map_add(type);
+  return true;
+}
+
 static ztype_t *register_type(PyTypeObject *type) {
   ztype_t *entry = new_entry();
   if (entry == NULL) return NULL;
@@ -275,8 +299,8 @@ static ztype_t *register_type(PyTypeObject *type) {
   entry->item_size = (uint32_t)t.item_size;
   entry->proofs_left = ZTYPE_PROOFS;
   entry->kind = (uint8_t)exact_kind(type);
-  bool described = true;
-  if (entry->kind == ZTYPE_DEFERRED && subtype_traverse != NULL &&
+  bool described = will_be_told_of_death(type, &t);
+  if (described && entry->kind == ZTYPE_DEFERRED && subtype_traverse != NULL &&
       t.traverse == subtype_traverse) {
     described = describe_class(entry, &t);
   }
@@ -358,6 +382,7 @@ static const char sample_program[] =
     "        f.__module__ = 'a module name ' + str(id(f))\n"
     "        try: f.__type_params__ = (O(),)\n"
     "        except AttributeError: pass\n"
+    "        f.__annotations__\n"
     "        return f\n"
     "    def gone(n, keep):\n"
     "        s = {O() for _ in range(n)}\n"
@@ -375,9 +400,13 @@ static const char sample_program[] =
     "    od = _collections.OrderedDict({O(): O(), 'k': O()}); od.x = O()\n"
     "    PLAIN, LIST, TUPLE, DICT, SET, DEQUE, ODICT = range(1, 8)\n"
     "    seen = Attrs(3); seen.__dict__\n"
+    "    try: frozen = frozendict({O(): O()})\n"
+    "    except NameError: frozen = {O(): O()}\n"
     "    return [(SET, gone(1, 0)), (DICT, {}), (PLAIN, seen),\n"
+    "        (DICT, seen.__dict__),\n"
     "        (LIST, [O(), O()]), (LIST, []), (TUPLE, (O(), O())),\n"
     "        (DICT, {'a': O(), 'b': O()}), (DICT, {O(): O(), 1: O()}), (DICT, holed(40)),\n"
+    "        (DICT, frozen),\n"
     "        (DICT, {str(i): O() for i in range(300)}), (DICT, {str(i): O() for i in range(10)}),\n"
     "        (DICT, O.__dict__.copy()),\n"
     "        (SET, {O()}), (SET, gone(100, 60)), (SET, gone(9, 3)), (SET, frozenset([O(), O()])),\n"
@@ -440,13 +469,18 @@ static void find_set_dummy(PyObject *set) {
   }
 }
 
-/* Until gh-130327 was fixed in 3.13.x, tp_traverse did not report the __dict__ of an instance whose
- * inline values are valid. */
-static void find_hidden_dict(PyObject *instance) {
-  const void *dict = zpyabi_word(instance, ZPYABI_MANAGED_DICT);
-  edges_from_traverse(instance, zpyabi_read_type(zpyabi_type(instance)).traverse, &expected);
-  zwalker_values_hide_dict = zpyabi_layout->attributes == ZPYABI_ATTRIBUTES_313 && dict != NULL &&
-                             !edges_take(&expected, dict);
+/* The instance's __dict__ has been asked for, and its first attribute occurs nowhere else. */
+static void find_shared_values(PyObject *instance) {
+  if (zpyabi_layout->attributes != ZPYABI_ATTRIBUTES_313) return;
+  zpyabi_type_t t = zpyabi_read_type(zpyabi_type(instance));
+  PyObject *dict = zpyabi_word(instance, ZPYABI_MANAGED_DICT);
+  const void *value = zpyabi_word(instance, t.basic_size + zpyabi_layout->values_header);
+  if (dict == NULL || value == NULL) return;
+  edges_from_traverse(instance, t.traverse, &expected);
+  zwalker_shared_values.instance_visits_dict = edges_take(&expected, dict);
+  zwalker_shared_values.instance_visits_values = edges_take(&expected, value);
+  edges_from_traverse(dict, zpyabi_read_type(zpyabi_type(dict)).traverse, &expected);
+  zwalker_shared_values.dict_visits_values = edges_take(&expected, value);
 }
 
 static void learn_all(PyObject *samples) {
@@ -457,7 +491,7 @@ static void learn_all(PyObject *samples) {
     PyObject *sample = zpy.PyTuple_GetItem(pair, 1);
     if (i == 0) find_set_dummy(sample);
     if (i == 1) zwalker_empty_keys[0] = zpyabi_word(sample, ZPYABI_DICT_KEYS);
-    if (i == 2) find_hidden_dict(sample);
+    if (i == 2) find_shared_values(sample);
     zpyabi_type_t t = zpyabi_read_type(zpyabi_type(sample));
     if (kind == ZTYPE_PLAIN && (t.flags & ZPYABI_FLAG_HEAPTYPE) && t.cached_keys != NULL &&
         subtype_traverse == NULL) {

@@ -6,7 +6,8 @@
  * that is out of date costs time, never memory safety.
  *
  * A heap type can die and another be born at its address: zold_map's free hook calls
- * ztype_forget before the block can be reused. */
+ * ztype_forget before the block can be reused. So a class enters the old set with its entry; one
+ * outside the heap stays deferred. */
 #ifndef COLLECTOR_ZTYPE_REGISTRY_H
 #define COLLECTOR_ZTYPE_REGISTRY_H
 
@@ -50,6 +51,10 @@ ztype_t *ztype_find(PyTypeObject *type);
  * first few instances: a walker that is not exact makes its type deferred. GIL held. NULL when memory
  * is short. */
 ztype_t *ztype_of(PyObject *instance);
+
+/* Compares the walker with tp_traverse on this instance, once more. False: they differ; *why tells. GIL
+ * held, for ZGC_VERIFY. */
+bool ztype_verify(PyObject *instance, char *why, size_t size);
 
 /* Runs the proofs on sample objects of every kind that has a walker. GIL held; once. False when even
  * the sample program cannot run (then nothing is registered and all types are deferred). */

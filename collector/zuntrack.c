@@ -23,7 +23,8 @@ bool zuntrack_try(PyObject *object) {
   PyTypeObject *type = zpyabi_type(object);
   bool may_be = false, walked = false;
   if (!zpyabi_is_tracked(object)) return false;
-  if (type == zpy.PyDict_Type && zpyabi_word(object, ZPYABI_DICT_VALUES) == NULL) {
+  if (type == zpy.PyDict_Type && zpyabi_dicts_untracked &&
+      zpyabi_word(object, ZPYABI_DICT_VALUES) == NULL) {
     walked = zwalker_dict(object, look, &may_be);
   } else if (type == zpy.PyTuple_Type) {
     walked = zwalker_tuple(object, look, &may_be);

@@ -1,5 +1,5 @@
 /* Untracking: a tuple or dict that cannot be part of a cycle leaves the collector's lists, as in
- * CPython's own collections (Objects/tupleobject.c and dictobject.c, MaybeUntrack, until 3.13).
+ * CPython's own collections (Objects/tupleobject.c and, until 3.13, dictobject.c, MaybeUntrack).
  * What is fed to CPython is untracked there; this is for what our passes found alive. GIL held. */
 #ifndef COLLECTOR_ZUNTRACK_H
 #define COLLECTOR_ZUNTRACK_H

@@ -20,8 +20,13 @@ typedef void (*zwalker_visit_t)(void *context, void *reference);
 #define ZWALKER_EMPTY_KEYS 2
 extern const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
 
-/* tp_traverse of this interpreter skips the dict of an instance with valid inline values. */
-extern bool zwalker_values_hide_dict;
+/* Who reports the values that an instance and its __dict__ share (inline values, from 3.13 on), once
+ * there is a __dict__: gh-130327 changed it within 3.13. */
+typedef struct {
+  bool instance_visits_values, instance_visits_dict, dict_visits_values;
+} zwalker_shared_values_t;
+
+extern zwalker_shared_values_t zwalker_shared_values;
 
 typedef struct {
   const char *start, *end;
@@ -59,7 +64,7 @@ static zalways_inline bool zwalker_tuple(const void *tuple, zwalker_visit_t visi
   zwalker_bounds_t bounds;
   if (!zwalker_bounds(tuple, &bounds)) return false;
   size_t count = (size_t)zpyabi_word(tuple, ZPYABI_VAR_SIZE);
-  zwalker_words((const char *)tuple + ZPYABI_TUPLE_ITEMS, bounds.end, count, sizeof(void *), visit,
+  zwalker_words((const char *)tuple + zpyabi_layout->tuple_items, bounds.end, count, sizeof(void *), visit,
                 context);
   return true;
 }
@@ -79,6 +84,7 @@ static zalways_inline bool zwalker_dict(const void *dict, zwalker_visit_t visit,
     zwalker_bounds_t in_values;
     if (!zwalker_bounds(values, &in_values)) return false;
     if (zpyabi_layout->attributes == ZPYABI_ATTRIBUTES_313 &&
+        !zwalker_shared_values.dict_visits_values &&
         zload_relaxed((const uint8_t *)values + ZPYABI_VALUES_EMBEDDED) != 0) {
       return true; /* the instance visits them */
     }
@@ -178,7 +184,8 @@ static zalways_inline bool zwalker_attributes(const char *object, const ztype_t 
           values = NULL;
         } else {
           count = zload_relaxed((const uint8_t *)values + ZPYABI_VALUES_CAPACITY);
-          if (zwalker_values_hide_dict) dict = NULL;
+          if (dict != NULL && !zwalker_shared_values.instance_visits_values) values = NULL;
+          if (!zwalker_shared_values.instance_visits_dict) dict = NULL;
         }
       }
       break;

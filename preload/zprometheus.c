@@ -154,7 +154,8 @@ static void put_generations(text_t *out) {
   for (size_t i = 0; i < ZARRAY_LENGTH(rows); i++) {
     head(out, rows[i].name, "counter", rows[i].help);
     for (int g = 0; g < ZGC_GENERATIONS; g++) {
-      const char *field = (const char *)&zgc_state.stats[g] + rows[i].offset;
+      zgc_generation_stats_t stats = zpyabi_stats(g);
+      const char *field = (const char *)&stats + rows[i].offset;
       put(out, "%s{generation=\"%d\"} %zd\n", rows[i].name, g, *(const Py_ssize_t *)field);
     }
   }
