@@ -2,6 +2,7 @@
 
 #include <limits.h>
 
+#include "collector/zcensus.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
 #include "collector/zpromotion.h"
@@ -61,7 +62,10 @@ void zcollector_get_counts(int counts[3]) {
 
 /* -- start, stop, switch ------------------------------------------------------------------------------ */
 
-static void forget_type(void *object) { ztype_forget(object); }
+static void forget_type(void *object) {
+  ztype_forget(object);
+  zcensus_forget(object);
+}
 
 static void log_options(void) {
   for (unsigned id = 0; id < ZOPTION_ID_COUNT; id++) {

@@ -24,7 +24,8 @@ size_t zfeed_components(zcomponents_t *components, size_t objects);
 /* Links every candidate of a pass made with the world stopped. Objects linked. */
 size_t zfeed_candidates(PyObject *const *candidates, size_t count);
 
-/* Writes "Node 900 dict 600" for what was fed since the last call, most frequent first. */
-void zfeed_describe_types(char *text, size_t size);
+/* Takes those that survived, the last members of generation 1, out of the census of garbage. Phase
+ * `stop`, before anything is added to that list; zfeed_close does it itself. */
+void zfeed_note_survivors(void);
 
 #endif

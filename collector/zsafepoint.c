@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "collector/zcallbacks.h"
+#include "collector/zcensus.h"
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
@@ -236,13 +237,17 @@ static void adapt_batch_size(uint64_t took_ns) {
   if (batch_size > BATCH_MAX) batch_size = BATCH_MAX;
 }
 
+static void finish_census(void) {
+  zcensus_finish();
+  if (!zlog_is(ZLOG_INFO) || zdriver_collection.reclaimed == 0) return;
+  char types[800];
+  zcensus_describe(types, sizeof types);
+  zlog_info("gc,types", "GC(%llu) garbage %s", (unsigned long long)zdriver_collection.sequence,
+            types);
+}
+
 static void finish_collection(void) {
-  if (zlog_is(ZLOG_INFO) && zdriver_collection.fed > 0) {
-    char types[400];
-    zfeed_describe_types(types, sizeof types);
-    zlog_info("gc,types", "GC(%llu) garbage %s",
-              (unsigned long long)zdriver_collection.sequence, types);
-  }
+  finish_census();
   zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
   zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
   zdriver_finish();
@@ -378,6 +383,8 @@ static void consult_director(void) {
 static void close_full(PyObject *info) {
   if (now.failed) return;
   note_batch(zcallbacks_number(info, "collected"), zcallbacks_number(info, "uncollectable"));
+  zfeed_note_survivors();
+  finish_census();
   zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
   for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
   const zcollection_t *c = &zdriver_collection;
