@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collector/ztype_registry.h"
+#include "collector/zwalker.h"
 #include "heap/base/zos.h"
 #include "heap/zpage.h"
 
@@ -18,7 +18,8 @@ enum {
   STORE_DICT = 2,
   STORE_SET = 4,
   STORE_DEQUE = 8,
-  STORE_VALUES = 16
+  STORE_VALUES = 16,
+  MANAGED_DICT_313 = 32 /* no storage, but a dict that tp_traverse may pass over */
 };
 
 static bool inherits(PyTypeObject *type, PyTypeObject *from) {
@@ -41,8 +42,9 @@ static uint8_t stores_of(PyTypeObject *type) {
   if (flags & FLAG_DICT_SUBCLASS) stores |= STORE_DICT;
   if (inherits(type, zpy.PySet_Type) || inherits(type, zpy.PyFrozenSet_Type)) stores |= STORE_SET;
   if (is_deque(type)) stores |= STORE_DEQUE;
-  if ((flags & ZPYABI_FLAG_MANAGED_DICT) && zpyabi_layout->attributes != ZPYABI_ATTRIBUTES_313) {
-    stores |= STORE_VALUES;
+  if (flags & ZPYABI_FLAG_MANAGED_DICT) {
+    bool is_313 = zpyabi_layout->attributes == ZPYABI_ATTRIBUTES_313;
+    stores |= is_313 ? MANAGED_DICT_313 : STORE_VALUES;
   }
   return stores;
 }
@@ -115,13 +117,24 @@ static PyObject *text_attribute(PyTypeObject *type, const char *attribute, const
   return NULL;
 }
 
+/* A cut through a character of UTF-8 takes all of it away. */
+static void cut_at_character(char *text, size_t length) {
+  size_t start = length;
+  while (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0x80) start--;
+  if (start == 0) return;
+  unsigned char first = (unsigned char)text[start - 1];
+  size_t wanted = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+  if (length - (start - 1) < wanted) text[start - 1] = '\0';
+}
+
 void zcensus_type_name(PyTypeObject *type, char *name, size_t size) {
   const char *module, *qualified;
   PyObject *first = text_attribute(type, "__module__", &module);
   PyObject *second = text_attribute(type, "__qualname__", &qualified);
   if (qualified == NULL) qualified = zpyabi_read_type(type).name;
   bool is_plain = module == NULL || strcmp(module, "builtins") == 0 || strcmp(module, "__main__") == 0;
-  snprintf(name, size, "%s%s%s", is_plain ? "" : module, is_plain ? "" : ".", qualified);
+  int length = snprintf(name, size, "%s%s%s", is_plain ? "" : module, is_plain ? "" : ".", qualified);
+  if (length >= (int)size) cut_at_character(name, size - 1);
   if (first != NULL) zpy.Py_DecRef(first);
   if (second != NULL) zpy.Py_DecRef(second);
 }
@@ -178,7 +191,7 @@ static zcold row_t *new_row(PyTypeObject *type) {
   char name[ZCENSUS_NAME];
   zcensus_type_name(type, name, sizeof name);
   for (char *at = name; *at != '\0'; at++) {
-    if (*at <= ' ') *at = '_'; /* names are words in the log */
+    if ((unsigned char)*at <= ' ') *at = '_'; /* names are words in the log */
   }
   unsigned i = row_of_name(name);
   if (i == OTHER) return &rows[OTHER];
@@ -305,13 +318,14 @@ static bool grow(live_t *live) {
   return true;
 }
 
-static void count_live(live_t *live, PyObject *object) {
+/* Where the object's storage is; 0 also when memory was short. */
+static uint8_t count_live(live_t *live, PyObject *object) {
   PyTypeObject *type = zpyabi_type(object);
   live_row_t *row = live_place(live, type);
   if (row->type == NULL) {
     if (live->used * 2 >= live->capacity && !grow(live)) {
       live->failed = true;
-      return;
+      return 0;
     }
     row = live_place(live, type);
     *row = (live_row_t){.type = type, .stores = stores_of(type)};
@@ -319,6 +333,7 @@ static void count_live(live_t *live, PyObject *object) {
   }
   row->sum.objects++;
   row->sum.bytes += bytes_of(object, row->stores);
+  return row->stores;
 }
 
 /* True for the first one who asks. */
@@ -349,17 +364,45 @@ static int meet(PyObject *object, void *arg) {
   return 0;
 }
 
-static void traverse(live_t *live, PyObject *object) {
+static void meet_reference(void *live, void *object) { meet(object, live); }
+
+/* tp_traverse passes over keys where all are strings. */
+static void meet_string_keys(live_t *live, const PyObject *dict) {
+  const char *keys = zpyabi_word(dict, ZPYABI_DICT_KEYS);
+  zwalker_bounds_t bounds;
+  if (!zwalker_bounds(keys, &bounds)) return;
+  if (*((const uint8_t *)keys + ZPYABI_KEYS_KIND) == ZPYABI_KEYS_GENERAL) return;
+  unsigned log2_index = *((const uint8_t *)keys + ZPYABI_KEYS_LOG2_INDEX_BYTES);
+  const char *entries = keys + ZPYABI_KEYS_INDICES + ((size_t)1 << log2_index);
+  size_t count = (size_t)zpyabi_word(keys, ZPYABI_KEYS_ENTRIES);
+  zwalker_words(entries, bounds.end, count, 16, meet_reference, live);
+}
+
+static void meet_managed_dict(live_t *live, const PyObject *object) {
+  PyObject *dict = zpyabi_word(object, ZPYABI_MANAGED_DICT);
+  if (dict != NULL) meet(dict, live);
+}
+
+static void traverse(live_t *live, PyObject *object, uint8_t stores) {
   zpy_traverse_t visit_all = zpyabi_read_type(zpyabi_type(object)).traverse;
   if (visit_all != NULL) visit_all(object, meet, live);
+  if (stores & STORE_DICT) meet_string_keys(live, object);
+  if (stores & MANAGED_DICT_313) meet_managed_dict(live, object);
+}
+
+static void traverse_untracked(live_t *live) {
+  while (live->depth > 0 && !live->failed) {
+    PyObject *object = live->stack[--live->depth];
+    traverse(live, object, zpyabi_type(object) == zpy.PyDict_Type ? STORE_DICT : 0);
+  }
 }
 
 static void count_list(live_t *live, const zgc_head_t *list) {
   for (zgc_head_t *at = zgc_head_next(list); at != list && !live->failed; at = zgc_head_next(at)) {
     __builtin_prefetch(zgc_head_next(at));
-    count_live(live, zpyabi_object(at));
-    traverse(live, zpyabi_object(at));
-    while (live->depth > 0 && !live->failed) traverse(live, live->stack[--live->depth]);
+    uint8_t stores = count_live(live, zpyabi_object(at));
+    traverse(live, zpyabi_object(at), stores);
+    traverse_untracked(live);
   }
 }
 
