@@ -19,35 +19,46 @@ void zcolor_start(void) {
   derive();
 }
 
-static uint64_t flip(uint64_t state, zgeneration_t generation, unsigned young, unsigned old) {
-  uint64_t flipped = other(state, young);
-  flipped |= generation == ZGENERATION_FULL ? other(state, old) : state & ZCOLOR_PAIR(old);
-  return flipped;
+static uint64_t flip(uint64_t state, unsigned shift) {
+  return (state & ~ZCOLOR_PAIR(shift)) | other(state, shift);
+}
+
+static unsigned mark_shift(zgeneration_t generation) {
+  return generation == ZGENERATION_OLD ? ZCOLOR_MARK_OLD_SHIFT : ZCOLOR_MARK_YOUNG_SHIFT;
 }
 
 void zcolor_flip_mark(zgeneration_t generation) {
-  zcolor.mark = flip(zcolor.mark, generation, ZCOLOR_MARK_YOUNG_SHIFT, ZCOLOR_MARK_OLD_SHIFT);
-  zcolor.remembered = other(zcolor.remembered, ZCOLOR_REMEMBERED_SHIFT);
-  zcolor.mark_now = zcolor.mark & (generation == ZGENERATION_FULL
-                                       ? ZCOLOR_MARK_MASK
-                                       : ZCOLOR_PAIR(ZCOLOR_MARK_YOUNG_SHIFT));
+  unsigned shift = mark_shift(generation);
+  zcolor.mark = flip(zcolor.mark, shift);
+  zcolor.mark_now = (zcolor.mark_now & ~ZCOLOR_PAIR(shift)) | (zcolor.mark & ZCOLOR_PAIR(shift));
+  if (generation == ZGENERATION_YOUNG) {
+    zcolor.remembered = flip(zcolor.remembered, ZCOLOR_REMEMBERED_SHIFT);
+  }
   derive();
 }
 
-void zcolor_end_mark(void) { zcolor.mark_now = 0; }
+void zcolor_end_mark(zgeneration_t generation) {
+  zcolor.mark_now &= ~ZCOLOR_PAIR(mark_shift(generation));
+}
 
 void zcolor_flip_remap(zgeneration_t generation) {
-  zcolor.remap = flip(zcolor.remap, generation, ZCOLOR_REMAP_YOUNG_SHIFT, ZCOLOR_REMAP_OLD_SHIFT);
+  zcolor.remap = flip(zcolor.remap, generation == ZGENERATION_OLD ? ZCOLOR_REMAP_OLD_SHIFT
+                                                                  : ZCOLOR_REMAP_YOUNG_SHIFT);
   derive();
+}
+
+/* Of one pair: has it changed to anything but the colour that a running mark makes current? */
+static bool is_marked_wrongly(uint64_t from, uint64_t to, unsigned shift) {
+  uint64_t pair = ZCOLOR_PAIR(shift), current = zcolor.mark_now & pair;
+  return ((from ^ to) & pair) != 0 && (current == 0 || (to & pair) != current);
 }
 
 bool zcolor_is_legal_heal(zcolored_t from, zcolored_t to) {
   if (zcolored_kind(from) != zcolored_kind(to)) return false;
   if ((to.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0) return false;
   if ((from.bits & ZCOLOR_SUSPECT) < (to.bits & ZCOLOR_SUSPECT)) return false;
-  /* Marks only move towards current. */
-  uint64_t from_mark = from.bits & ZCOLOR_MARK_MASK, to_mark = to.bits & ZCOLOR_MARK_MASK;
-  if (from_mark != to_mark && (to_mark & zcolor.mark_now) != zcolor.mark_now) return false;
+  if (is_marked_wrongly(from.bits, to.bits, ZCOLOR_MARK_YOUNG_SHIFT)) return false;
+  if (is_marked_wrongly(from.bits, to.bits, ZCOLOR_MARK_OLD_SHIFT)) return false;
   if (zcolored_kind(from) != ZKIND_MANAGED || zcolored_payload(from) == 0) {
     return zcolored_payload(from) == zcolored_payload(to);
   }

@@ -18,23 +18,29 @@
  * Each pair has one current bit. A flip, in a pause, makes the other one current, so that every word
  * in the heap changes its meaning at once:
  *
- *   pair   flips at            a current bit says
- *   RY RO  relocate start      the address is where the body is now
- *   MY MO  mark start          the body was marked by this, or the last, collection
- *   RM     mark start          the slot's bit in the current remembered map is set, if its body is old
+ *   pair   flips at              a current bit says
+ *   RY     young relocate start  the address is where the body is now, as far as the young one goes
+ *   RO     old relocate start    the same of the old generation
+ *   MY     young mark start      the body, if young, was marked by this, or the last, young mark
+ *   MO     old mark start        the body, if old, was marked by this, or the last, old mark
+ *   RM     young mark start      the slot's bit in the current remembered map is set, if its body is old
  *
- * A full collection flips all pairs, a young one RY, MY and RM.
+ * An old mark starts in the pause that starts a young one, so that the young mark finds its roots
+ * (collector/zmark.h); young collections come and go while it runs, and flip their own pairs only.
  *
- * Why one bit of parity is enough. RY: slots that may hold a young address (those of young bodies,
- * remembered ones, handle entries) are all visited by every mark, so none is two flips behind; in the
- * others RY says nothing, because no forwarding table of the young generation covers their target. RO:
- * only full collections flip it, and a full mark visits every slot of every live body. RM: a slot of
- * an old body with the current bit is in the current map, so the next mark visits and cleans it; in
- * young bodies RM means nothing, and promotion cleans or registers it.
+ * Why one bit of parity is enough. RY, MY: slots that may hold a young address (those of young bodies,
+ * remembered ones, handle entries) are all visited by every young mark, so none is two flips behind; in
+ * the others they say nothing, because no forwarding table of the young generation covers their target.
+ * RO, MO: between two flips lies a whole old mark, and it, with the young mark that began it, visits
+ * every slot of every live body; bodies that become old meanwhile have been visited while they were
+ * young, or born with current colours. RM: a slot of an old body with the current bit is in the current
+ * map, so the next young mark visits and cleans it; in young bodies RM means nothing, and promotion
+ * cleans or registers it.
  *
  * Legal changes of one word, and who may make them; zcolor_is_legal_heal is asserted at each heal:
  *   load heal    stale R -> current R with the new address; the rest stays     anyone, CAS
  *   mark heal    stale M -> current M, R made current, RM cleaned or set       marking threads, CAS
+ *                (the pairs of the mark that visits; the other M stays)
  *   store        anything -> current M and RM, R current or 00                 mutator (GIL), store */
 #ifndef BARRIER_ZCOLOR_H
 #define BARRIER_ZCOLOR_H
@@ -70,16 +76,18 @@ typedef struct {
   uint64_t mark;       /* current MY | MO */
   uint64_t remembered; /* current RM */
   uint64_t store_good; /* mark | remembered */
-  uint64_t mark_now;   /* bits that the running mark makes current; 0 while none runs */
+  uint64_t mark_now;   /* bits that the running marks, of either generation, make current; 0: none */
 } zcolor_state_t;
 
 extern zcolor_state_t zcolor;
 
-typedef enum { ZGENERATION_YOUNG, ZGENERATION_FULL } zgeneration_t;
+/* Of bodies, of marks, and of collections: one of the old generation is a full one, which begins with
+ * collections of the young. */
+typedef enum { ZGENERATION_YOUNG, ZGENERATION_OLD } zgeneration_t;
 
 void zcolor_start(void);
 void zcolor_flip_mark(zgeneration_t generation);
-void zcolor_end_mark(void);
+void zcolor_end_mark(zgeneration_t generation);
 void zcolor_flip_remap(zgeneration_t generation);
 
 static inline zkind_t zcolored_kind(zcolored_t word) { return (zkind_t)(word.bits & ZCOLOR_KIND_MASK); }

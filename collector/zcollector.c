@@ -13,6 +13,7 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
 #include "heap/zold_map.h"
 
@@ -224,6 +225,50 @@ void zcollector_refresh_stats(void) {
   zstat_set(heap_committed, zgranules_resident_bytes());
   zstat_set(fallback_blocks, heap.fallback_blocks);
   zstat_set(old_objects, zold_map_count);
+}
+
+/* -- the statistics page ------------------------------------------------------------------------------- */
+
+#define REFRESH_NS 500000000u
+#define WALK_SHARE 1000u           /* the page table is walked for less than 1/1000 of the time */
+#define WALK_AT_SAFEPOINT (256 * ZM) /* a heap of this size is walked in 0.1 ms */
+#define YOUNG_PROCESS_NS 1000000000u
+
+static uint64_t refresh_from_ns; /* any thread; two that refresh at once do no harm */
+
+static void refresh_if_due(uint64_t at, bool may_walk) {
+  if (at < zload_relaxed(&refresh_from_ns)) return;
+  zstore_relaxed(&refresh_from_ns, at + REFRESH_NS);
+  zstatpage_follow_user();
+  size_t committed = zgranules_resident_bytes();
+  zstat_set(heap_committed, committed);
+  zstat_set(old_objects, zload_relaxed(&zold_map_count));
+  if (!may_walk && committed > WALK_AT_SAFEPOINT) {
+    zdriver_ensure_thread(); /* which will do it */
+    return;
+  }
+  zallocator_stats_t heap;
+  uint64_t start = zos_now_ns();
+  zallocator_stats(&heap);
+  uint64_t pause = (zos_now_ns() - start) * WALK_SHARE;
+  if (pause > REFRESH_NS) zstore_relaxed(&refresh_from_ns, at + pause);
+  zstat_set(fallback_blocks, heap.fallback_blocks);
+  /* A page that changed hands during the walk can count for anything. */
+  if (heap.used_bytes <= committed) zstat_set(heap_used, heap.used_bytes);
+}
+
+/* Before its first second a process that leaves all to CPython has nothing to show. */
+void zcollector_publish_at_safepoint(uint64_t now_ns) {
+  if (!zsafepoint_is_warm() && now_ns - zos_start_ns() < YOUNG_PROCESS_NS) return;
+  if (!zoption(statpage)) return;
+  refresh_if_due(now_ns, false);
+  zstatpage_publish();
+}
+
+void zcollector_publish_by_thread(void) {
+  if (!zoption(statpage)) return;
+  refresh_if_due(zos_now_ns(), true);
+  zstatpage_publish();
 }
 
 /* -- fork ------------------------------------------------------------------------------------------------ */

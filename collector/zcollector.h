@@ -43,6 +43,11 @@ void zcollector_note_success(void);
 /* Brings the counters that are not kept up to date all the time up to date. */
 void zcollector_refresh_stats(void);
 
+/* Brings the statistics page up to date: at each safepoint, with the GIL, and by the collector
+ * thread, without it. `now_ns` may be a little old. */
+void zcollector_publish_at_safepoint(uint64_t now_ns);
+void zcollector_publish_by_thread(void);
+
 void zcollector_fork_prepare(void);
 void zcollector_fork_parent(void);
 void zcollector_fork_child(void);

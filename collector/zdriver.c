@@ -9,6 +9,7 @@
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
@@ -84,11 +85,13 @@ static void begin_record(zcause_t cause) {
 void zdriver_begin_stopped(zcause_t cause) {
   zcheck(zdriver_phase() == ZPHASE_IDLE);
   begin_record(cause);
+  zprobe_collection_start(zdriver_collection.sequence, zcause_name(cause));
 }
 
 static unsigned long long number(void) { return (unsigned long long)zdriver_collection.sequence; }
 
-static void log_start(void) {
+static void note_start(void) {
+  zprobe_collection_start(zdriver_collection.sequence, zcause_name(zdriver_collection.cause));
   zlog_info("gc,start", "GC(%llu) Full Collection (%s) old %zu heap %luM rss %luM", number(),
             zcause_name(zdriver_collection.cause), zload_relaxed(&zold_map_count),
             zlog_mb(zdriver_collection.heap_before), zlog_mb(zdriver_collection.rss_before));
@@ -99,6 +102,7 @@ static void log_start(void) {
 /* Waits for the safepoints to serve what the pass deferred; asks for one when none comes. */
 static bool serve_deferred(void) {
   if (pass.deferred.queue.count == 0) return true;
+  zprobe_phase_start("Concurrent Defer");
   pthread_mutex_lock(&lock);
   deferred_failed = false;
   /* Who set `stop` may be waiting with the GIL held: no safepoint would come. */
@@ -116,6 +120,7 @@ static bool serve_deferred(void) {
 
 static bool one_pass(unsigned k) {
   uint64_t start = zos_now_ns();
+  zprobe_phase_start("Concurrent Pass");
   size_t in = pass.candidate_count;
   if (!zpass_count(&pass)) return false;
   if (k == 1) in = pass.members;
@@ -123,13 +128,17 @@ static bool one_pass(unsigned k) {
   uint64_t before_deferred = zos_now_ns();
   if (!serve_deferred()) return false;
   if (pass.deferred.queue.count > 0) {
-    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(),
-              zlog_ms(zos_now_ns() - before_deferred), pass.deferred.queue.count);
+    uint64_t took = zos_now_ns() - before_deferred;
+    zprobe_phase_done("Concurrent Defer", took);
+    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(), zlog_ms(took),
+              pass.deferred.queue.count);
     if (k == 1) zstat_set(deferred_objects, pass.deferred.queue.count);
   }
   if (!zpass_mark(&pass) || !zpass_sweep(&pass)) return false;
+  uint64_t took = zos_now_ns() - start;
+  zprobe_phase_done("Concurrent Pass", took);
   zlog_info("gc,phases", "GC(%llu) Concurrent Pass %u %.3fms in %zu out %zu", number(), k,
-            zlog_ms(zos_now_ns() - start), in, pass.candidate_count);
+            zlog_ms(took), in, pass.candidate_count);
   return true;
 }
 
@@ -148,9 +157,12 @@ static bool concurrent_passes(void) {
 
 static bool concurrent_components(void) {
   uint64_t start = zos_now_ns();
+  zprobe_phase_start("Concurrent Components");
   if (!zcomponents_make(&garbage, &pass)) return false;
+  uint64_t took = zos_now_ns() - start;
+  zprobe_phase_done("Concurrent Components", took);
   zlog_info("gc,phases", "GC(%llu) Concurrent Components %.3fms components %zu largest %zu",
-            number(), zlog_ms(zos_now_ns() - start), garbage.component_count, garbage.largest);
+            number(), zlog_ms(took), garbage.component_count, garbage.largest);
   return true;
 }
 
@@ -168,7 +180,7 @@ static void log_end(void) {
 
 static void collect(void) {
   uint64_t start = zos_now_ns(), cpu = zos_thread_cpu_ns();
-  log_start();
+  note_start();
   bool found = concurrent_passes() && (pass.candidate_count == 0 || concurrent_components());
   zdriver_collection.found = garbage.object_count;
   zpass_end(&pass);
@@ -185,6 +197,7 @@ static void collect(void) {
       fault = true;
       zstat_add(faults, 1);
       zstat_add(collections_abandoned, 1);
+      zprobe_collection_abandoned(zdriver_collection.sequence, "no memory for a side table");
       zlog_warn("gc,fault", "GC(%llu) abandoned: no memory for a side table", number());
     }
     zcomponents_free(&garbage);
@@ -285,6 +298,8 @@ void zdriver_finish(void) {
   zcomponents_free(&garbage);
   zstat_set(pending_garbage, 0);
   zcause_count(zdriver_collection.cause);
+  zprobe_collection_done(zdriver_collection.sequence, zdriver_collection.found,
+                         zdriver_collection.reclaimed);
   if (zlog_is(ZLOG_INFO)) log_end();
   enter(ZPHASE_IDLE);
 }
@@ -293,6 +308,7 @@ void zdriver_abandon(const char *why) {
   if (zdriver_phase() == ZPHASE_IDLE) return;
   pthread_mutex_lock(&lock);
   if (phase != ZPHASE_IDLE) {
+    zprobe_collection_abandoned(zdriver_collection.sequence, why);
     zlog_info("gc", "GC(%llu) Full Collection (%s) abandoned: %s", number(),
               zcause_name(zdriver_collection.cause), why);
     zstore_relaxed(&stop, true);

@@ -1,21 +1,31 @@
-/* The managed heap's collector: phases, pauses, requests. One collection runs at a time.
+/* The managed heap's collector: phases, pauses, requests.
  *
- *   phase            on                    does
- *   PREPARE          collector thread      clears live maps
- *   MARK_START       pause                 new collection number, flips mark colours, retires eden pages
- *   MARK             collector threads     roots, follow; weak entries
- *   GROUP            collector thread      full collections with suspects: zsuspects.h; then MARK again
- *   GROUP_END        pause                 nothing left to walk?
- *   MARK_END         pause                 nothing left to follow? weak entries of dead bodies end here
- *   SELECT           collector thread      drops old forwardings, finds dead references, builds the sets
- *   RELOCATE_START   pause                 flips remap colours
- *   RELOCATE         collector threads     registers promoted pages, moves bodies
- *   FINISH           collector thread      gives memory back, statistics
+ *   phase              on                  does
+ *   PREPARE            collector thread    clears live maps
+ *   MARK_START         pause               new collection number, flips mark colours, retires eden pages
+ *   MARK               collector threads   roots, follow; weak entries
+ *   MARK_END           pause               nothing left to follow? weak entries of dead bodies end here
+ *   SELECT             collector thread    drops the last forwardings, finds dead references, builds the set
+ *   RELOCATE_START     pause               flips remap colours
+ *   RELOCATE           collector threads   registers promoted pages, moves bodies
+ *   YOUNG_FINISH       collector thread    gives memory back, statistics
+ *
+ *   OLD_MARK           collector threads   follows old bodies; weak entries
+ *   OLD_MARK_END       pause               as MARK_END
+ *   GROUP              collector thread    where there are suspects (zsuspects.h); then OLD_MARK again
+ *   GROUP_END          pause               nothing left to walk?
+ *   OLD_SELECT, OLD_RELOCATE_START, OLD_RELOCATE, FINISH: as their namesakes, for old pages
+ *
+ * A young collection is the first list. A full collection is two of these, of which the first makes all
+ * survivors old, so that all garbage there is will be found, and the second finds the roots of the old
+ * mark (zmark.h); then the second list. Whenever young collections are wanted while the old mark runs,
+ * the two take turns: OLD_MARK is left for PREPARE, and YOUNG_FINISH leads back to it. So the program
+ * can go on making garbage as fast as ever, however long the old mark takes.
  *
  * A pause is run by whoever holds the GIL, at a safepoint: the entry of an accessor, an allocation's
  * slow path, or a pending call (zmanaged_host_t.request_safepoint asks for one). The collector thread
- * never takes the GIL. What a pause does takes the same time whatever the heap: three of them are a
- * few stores, the mark's end follows at most ZMANAGED_PAUSE_BODIES bodies and looks at no more than
+ * never takes the GIL. What a pause does takes the same time whatever the heap: most are a few stores,
+ * a mark's end follows at most ZMANAGED_PAUSE_BODIES bodies and looks at no more than
  * ZMANAGED_WEAK_MAX weak entries; what is left over is marked concurrently and the pause tried again.
  *
  * Each phase ends by storing the next one, and can be started again from its beginning: that is how a
@@ -40,12 +50,18 @@
   X(PREPARE, "prepare")     \
   X(MARK_START, "mark start") \
   X(MARK, "mark")           \
-  X(GROUP, "group")         \
-  X(GROUP_END, "group end") \
   X(MARK_END, "mark end")   \
   X(SELECT, "select")       \
   X(RELOCATE_START, "relocate start") \
   X(RELOCATE, "relocate")   \
+  X(YOUNG_FINISH, "young finish") \
+  X(OLD_MARK, "old mark")   \
+  X(GROUP, "group")         \
+  X(GROUP_END, "group end") \
+  X(OLD_MARK_END, "old mark end") \
+  X(OLD_SELECT, "old select") \
+  X(OLD_RELOCATE_START, "old relocate start") \
+  X(OLD_RELOCATE, "old relocate") \
   X(FINISH, "finish")
 
 typedef enum {
@@ -66,7 +82,7 @@ typedef struct {
   void (*take_groups)(void);             /* what zsuspects.h found; a mark has ended since */
 } zmanaged_host_t;
 
-extern uint32_t zmanaged_poll_wanted;
+extern uint32_t zmanaged_poll_wanted; /* not 0: a safepoint is wanted */
 
 /* capacity in bytes; threads that mark and move, 0 = automatic. GIL. */
 bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *host);
@@ -84,7 +100,12 @@ static inline void zmanaged_poll(void) {
   if (zunlikely(zload_relaxed(&zmanaged_poll_wanted) != 0)) zmanaged_safepoint();
 }
 
-/* Asks for a collection; a ticket for zmanaged_is_done. Any thread. */
+/* When the old mark gives way to young collections: if one is wanted, and its turn is over; if one is
+ * wanted (ZGC_STRESS); or at every chance, wanted or not (tests). Set while no collection runs. */
+typedef enum { ZGIVE_WAY_BY_TURNS, ZGIVE_WAY_AT_ONCE, ZGIVE_WAY_ALWAYS } zgive_way_t;
+extern zgive_way_t zmanaged_give_way;
+
+/* Asks for a collection, ZGENERATION_OLD for a full one; a ticket for zmanaged_is_done. Any thread. */
 uint64_t zmanaged_request(zgeneration_t generation, const char *cause);
 bool zmanaged_is_done(uint64_t ticket);
 /* Waits a little for progress: a pause wanted, or a collection finished. GIL not held. */
@@ -114,9 +135,11 @@ void zmanaged_resume_world(void);
 
 #define ZMANAGED_STATS(X)                                                   \
   X(young_collections)                                                      \
+  X(young_within_full)      /* of them, beside an old mark */               \
   X(full_collections)                                                       \
   X(pauses)                                                                 \
   X(pause_max_ns)                                                           \
+  X(pause_max_cpu_ns)       /* by the clock of the thread that paused */    \
   X(pause_total_ns)                                                         \
   X(young_concurrent_ns)                                                    \
   X(full_concurrent_ns)                                                     \
@@ -157,7 +180,7 @@ uint64_t zmanaged_pause_bucket_ns(unsigned bucket); /* upper bound */
 
 /* ---- allocation's fast path ------------------------------------------------------------------- */
 
-extern zbody_page_t *zmanaged_eden_small; /* GIL */
+extern zbody_page_t *zmanaged_eden_small, *zmanaged_eden_medium; /* GIL */
 
 static inline zaddress_t zmanaged_try_alloc_fixed(const zshape_t *shape) {
   zbody_page_t *page = zmanaged_eden_small;

@@ -60,7 +60,8 @@ static void check_body(verify_t *verify, zcolored_t word, const uint64_t *slot) 
     fail(verify, "body of no shape", word.bits);
     return;
   }
-  if (verify->phase == ZMANAGED_SELECT && zmark_is_dead(body)) {
+  bool marked_all = verify->phase == ZMANAGED_SELECT || verify->phase == ZMANAGED_OLD_SELECT;
+  if (marked_all && zmark_is_dead(body)) {
     fail(verify, "reachable body not marked", word.bits);
     return;
   }
@@ -109,7 +110,7 @@ bool zmanaged_verify(uint64_t *bodies, char *message, size_t size) {
       .ok = true,
   };
   verify.remembered_whole = verify.phase <= ZMANAGED_MARK_START || verify.phase == ZMANAGED_SELECT ||
-                            verify.phase == ZMANAGED_FINISH;
+                            (verify.phase >= ZMANAGED_YOUNG_FINISH && verify.phase != ZMANAGED_OLD_RELOCATE);
   message[0] = '\0';
   if (verify.visited != NULL && verify.stack != NULL) {
     for (size_t i = 1; i < zhandle_table.top && verify.ok; i++) {

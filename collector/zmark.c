@@ -14,24 +14,28 @@
 #define RING 16 /* bodies on their way into the cache */
 
 typedef struct {
-  zmark_chunk_t *chunk; /* own stack top; NULL: none */
-  uint64_t bodies, bytes;
+  zmark_chunk_t *chunk[2]; /* own stack tops, by generation; NULL: none */
+  uint64_t bodies[2], bytes[2];
   char padding[ZCACHE_LINE];
 } worker_t;
 
 static struct {
-  zgeneration_t generation;
-  uint64_t pairs; /* colour bits that the mark makes current: both of each pair */
+  /* changed in pauses */
+  bool running[2]; /* whose mark runs: what barriers record */
+  /* changed in pauses, or by the driver between two jobs */
+  bool claims[2];        /* whose bodies marking threads claim */
+  zgeneration_t follows; /* whose bodies they follow; its mark is the one that can end next */
+
   worker_t workers[ZMARK_WORKERS_MAX];
   size_t root_cursor;
   size_t page_cursor;
-  uint32_t overflow;   /* something is marked that nobody will pop */
-  bool recovering;     /* a pass over the live maps is under way */
+  uint32_t overflow[2]; /* something is marked that nobody will pop */
+  bool recovering;      /* a pass over the live maps is under way */
 
   pthread_mutex_t lock;
   pthread_cond_t changed;
-  zmark_chunk_t *full;  /* chunks with work */
-  zmark_chunk_t *spare; /* empty ones */
+  zmark_chunk_t *full[2]; /* chunks with work, by generation */
+  zmark_chunk_t *spare;   /* empty ones */
   unsigned busy, waiting;
 } mark = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -55,29 +59,29 @@ static zmark_chunk_t *new_chunk_locked(void) {
   return chunk;
 }
 
-static void give_locked(zmark_chunk_t *chunk) {
-  chunk->next = mark.full;
-  mark.full = chunk;
+static void give_locked(zmark_chunk_t *chunk, bool old) {
+  chunk->next = mark.full[old];
+  mark.full[old] = chunk;
   if (mark.waiting > 0) pthread_cond_signal(&mark.changed);
 }
 
 /* A chunk with room, after giving the full one away; NULL: no memory. */
-static znoinline zmark_chunk_t *next_chunk(worker_t *worker) {
+static znoinline zmark_chunk_t *next_chunk(worker_t *worker, bool old) {
   pthread_mutex_lock(&mark.lock);
   zmark_chunk_t *chunk = new_chunk_locked();
   if (chunk != NULL) {
-    if (worker->chunk != NULL) give_locked(worker->chunk);
-    worker->chunk = chunk;
+    if (worker->chunk[old] != NULL) give_locked(worker->chunk[old], old);
+    worker->chunk[old] = chunk;
   }
   pthread_mutex_unlock(&mark.lock);
   if (chunk != NULL && zmark_want_helpers != NULL) zmark_want_helpers();
   return chunk;
 }
 
-static inline bool push(worker_t *worker, uint64_t entry) {
-  zmark_chunk_t *chunk = worker->chunk;
+static inline bool push(worker_t *worker, bool old, uint64_t entry) {
+  zmark_chunk_t *chunk = worker->chunk[old];
   if (zunlikely(chunk == NULL || chunk->count == ZMARK_CHUNK)) {
-    chunk = next_chunk(worker);
+    chunk = next_chunk(worker, old);
     if (chunk == NULL) return false;
   }
   chunk->entries[chunk->count++] = entry;
@@ -85,7 +89,7 @@ static inline bool push(worker_t *worker, uint64_t entry) {
 }
 
 static inline bool pop(worker_t *worker, uint64_t *entry) {
-  zmark_chunk_t *chunk = worker->chunk;
+  zmark_chunk_t *chunk = worker->chunk[mark.follows];
   if (chunk == NULL || chunk->count == 0) return false;
   *entry = chunk->entries[--chunk->count];
   return true;
@@ -95,39 +99,39 @@ static inline bool pop(worker_t *worker, uint64_t *entry) {
 
 /* An entry is a body, or a body | 1 with the next step of a long one below it. */
 
-static inline bool takes_part(const zbody_page_t *page) {
-  return zbody_page_is_snapshot(page) &&
-         (mark.generation == ZGENERATION_FULL || !zbody_page_is_old(page));
-}
-
 bool zmark_is_dead(zaddress_t body) {
-  return takes_part(zbody_page_of(body)) && !zbody_is_marked(body);
+  zbody_page_t *page = zbody_page_of(body);
+  return zbody_page_is_old(page) == (mark.follows == ZGENERATION_OLD) && zbody_page_is_snapshot(page) &&
+         !zbody_is_marked(body);
 }
 
-static void count_body(worker_t *worker, zaddress_t body, zbody_page_t *page, size_t size) {
+static void count_body(worker_t *worker, zbody_page_t *page, bool old, size_t size) {
   zfetch_add_relaxed(&page->live_bytes, size);
   zfetch_add_relaxed(&page->live_count, 1);
-  worker->bodies++;
-  worker->bytes += size;
-  (void)body;
+  worker->bodies[old]++;
+  worker->bytes[old] += size;
 }
 
-static void lose(worker_t *worker, zaddress_t body) {
-  count_body(worker, body, zbody_page_of(body), zbody_size(body));
-  zstore_release(&mark.overflow, 1);
+static void lose(worker_t *worker, zaddress_t body, bool old) {
+  count_body(worker, zbody_page_of(body), old, zbody_size(body));
+  zstore_release(&mark.overflow[old], 1);
 }
 
 static inline void mark_body(worker_t *worker, zaddress_t body) {
   zbody_page_t *page = zbody_page_of(body);
-  if (!takes_part(page) || !zbody_bit_set(zbody_space.live, body.value)) return;
-  if (zunlikely(!push(worker, body.value))) lose(worker, body);
+  bool old = zbody_page_is_old(page);
+  if (!mark.claims[old] || zload_relaxed(&page->since_seq[old]) == zbody_space.seq[old] ||
+      !zbody_bit_set(zbody_space.live, body.value)) {
+    return;
+  }
+  if (zunlikely(!push(worker, old, body.value))) lose(worker, body, old);
 }
 
 void zmark_body(unsigned worker, zaddress_t body) { mark_body(&mark.workers[worker], body); }
 
 void zmark_keep_alive(zaddress_t body) {
   zbody_page_t *page = zbody_page_of(body);
-  if (!takes_part(page)) return;
+  if (!mark.running[zbody_page_is_old(page)] || !zbody_page_is_snapshot(page)) return;
   if (zunlikely(zsuspects_is_walking())) { /* the walk marks it, and learns that it is in use */
     zstore_buffer_add(body);
   } else if (zbody_bit_set(zbody_space.live, body.value)) {
@@ -138,19 +142,23 @@ void zmark_keep_alive(zaddress_t body) {
 /* GIL: from the store buffer. */
 static void take_recorded(const zaddress_t *bodies, size_t count) {
   pthread_mutex_lock(&mark.lock);
-  zmark_chunk_t *chunk = NULL;
+  zmark_chunk_t *chunks[2] = {NULL, NULL};
   for (size_t i = 0; i < count; i++) {
+    bool old = zbody_page_is_old(zbody_page_of(bodies[i]));
+    zmark_chunk_t *chunk = chunks[old];
     if (chunk == NULL || chunk->count == ZMARK_CHUNK) {
-      if (chunk != NULL) give_locked(chunk);
-      chunk = new_chunk_locked();
+      if (chunk != NULL) give_locked(chunk, old);
+      chunk = chunks[old] = new_chunk_locked();
     }
     if (chunk == NULL) {
-      lose(&mark.workers[0], bodies[i]);
+      lose(&mark.workers[0], bodies[i], old);
       continue;
     }
     chunk->entries[chunk->count++] = bodies[i].value;
   }
-  if (chunk != NULL) give_locked(chunk);
+  for (int old = 0; old < 2; old++) {
+    if (chunks[old] != NULL) give_locked(chunks[old], old);
+  }
   pthread_mutex_unlock(&mark.lock);
 }
 
@@ -158,26 +166,34 @@ static inline zaddress_t current_address(zcolored_t word) {
   return (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) ? zrelocate_remap(word) : zcolored_strip(word);
 }
 
-/* The word with its address and mark colours current, RM as given, S kept. */
-static inline uint64_t colored(zcolored_t word, zaddress_t body, uint64_t remembered) {
-  uint64_t marks = (word.bits & ZCOLOR_MARK_MASK & ~mark.pairs) | zcolor.mark_now;
+/* The word with its address and the marks of `pairs` current, RM as given, S kept. */
+static inline uint64_t colored(zcolored_t word, zaddress_t body, uint64_t pairs, uint64_t remembered) {
+  uint64_t marks = (word.bits & ZCOLOR_MARK_MASK & ~pairs) | (zcolor.mark & pairs);
   return (uint64_t)body.value << ZCOLOR_PAYLOAD_SHIFT | zcolor.remap | marks | remembered |
          (word.bits & ZCOLOR_SUSPECT);
 }
 
-/* Slot of a young body: RM means nothing there and is kept. */
-static inline void visit_young_slot(uint64_t *slot, worker_t *worker) {
+#define MY_PAIR ZCOLOR_PAIR(ZCOLOR_MARK_YOUNG_SHIFT)
+#define MO_PAIR ZCOLOR_PAIR(ZCOLOR_MARK_OLD_SHIFT)
+
+/* What a visit to a root, or a slot of a young body, makes current: bodies of both generations are
+ * claimed by the young mark that begins an old one. */
+static inline uint64_t claimed_pairs(void) {
+  return (mark.claims[0] ? MY_PAIR : 0) | (mark.claims[1] ? MO_PAIR : 0);
+}
+
+/* A slot's target is marked and the slot made current; RM is kept. Slots of young bodies, in a young
+ * mark (RM means nothing there), and slots of old ones in an old mark. A slot of an old body with a
+ * young target gets its MO too: left behind, it would look current in the next old mark. */
+static inline void visit_slot(uint64_t *slot, worker_t *worker, uint64_t pairs) {
   zcolored_t word = {zload_acquire(slot)};
   if (!zcolored_is_body(word)) {
-    if (zcolored_kind(word) == ZKIND_PYTHON) {
-      zpyref_t *entry = &zpyref_table.entries[zcolored_payload(word)];
-      if (zload_relaxed(&entry->seq) != zbody_space.seq) zstore_relaxed(&entry->seq, zbody_space.seq);
-    }
+    if (zcolored_kind(word) == ZKIND_PYTHON) zpyref_set_seen(&zpyref_table.entries[zcolored_payload(word)]);
     return;
   }
   mark_body(worker, current_address(word));
   while (zcolored_is_body(word)) {
-    uint64_t good = colored(word, current_address(word), word.bits & ZCOLOR_REMEMBERED_MASK);
+    uint64_t good = colored(word, current_address(word), pairs, word.bits & ZCOLOR_REMEMBERED_MASK);
     if (good == word.bits) return;
     zassert(zcolor_is_legal_heal(word, (zcolored_t){good}));
     if (zcas_acq_rel(slot, &word.bits, good)) return;
@@ -185,25 +201,22 @@ static inline void visit_young_slot(uint64_t *slot, worker_t *worker) {
   }
 }
 
-/* Slot of an old body, found by a full mark or through the remembered set: registered again when its
- * target is young, else cleaned, so that no RM bit of the other parity is left behind. */
-static inline void visit_old_slot(uint64_t *slot, worker_t *worker, zbody_page_t *page) {
+/* Remembered slot of an old body, in a young mark: registered again when its target is young, else
+ * cleaned, so that no RM bit of the other parity is left behind. Old targets are the old mark's
+ * business: the body need not be alive. */
+static inline void visit_remembered_slot(uint64_t *slot, worker_t *worker, zbody_page_t *page) {
   zcolored_t word = {zload_acquire(slot)};
-  if (zcolored_kind(word) == ZKIND_PYTHON) {
-    zpyref_t *entry = &zpyref_table.entries[zcolored_payload(word)];
-    if (zload_relaxed(&entry->seq) != zbody_space.seq) zstore_relaxed(&entry->seq, zbody_space.seq);
-  }
-  if (zcolored_is_body(word)) mark_body(worker, current_address(word));
   for (;;) {
     uint64_t good;
     if (zcolored_is_body(word)) {
       zaddress_t body = current_address(word);
       uint64_t remembered = word.bits & zcolor.remembered;
       if (!zbody_page_is_old(zbody_page_of(body))) {
+        mark_body(worker, body);
         zbody_remember(slot, page);
         remembered = zcolor.remembered;
       }
-      good = colored(word, body, remembered);
+      good = colored(word, body, MY_PAIR, remembered);
     } else {
       good = word.bits & ~(ZCOLOR_REMEMBERED_MASK & ~zcolor.remembered);
     }
@@ -213,83 +226,92 @@ static inline void visit_old_slot(uint64_t *slot, worker_t *worker, zbody_page_t
 
 typedef struct {
   worker_t *worker;
-  zbody_page_t *page;
+  zbody_page_t *page; /* of the remembered slots */
+  uint64_t pairs;
 } visit_t;
 
-static inline void visit_young(uint64_t *slot, void *context) {
-  visit_young_slot(slot, ((visit_t *)context)->worker);
+static inline void visit(uint64_t *slot, void *context) {
+  visit_slot(slot, ((visit_t *)context)->worker, ((visit_t *)context)->pairs);
 }
-static inline void visit_old(uint64_t *slot, void *context) {
-  visit_t *visit = context;
-  visit_old_slot(slot, visit->worker, visit->page);
-}
-
-static zalways_inline void visit_steps(visit_t *visit, zaddress_t body, const zshape_t *shape,
-                                       uint64_t from, uint64_t to) {
-  if (zbody_page_is_old(visit->page)) {
-    zbody_visit_slots(body, shape, from, to, visit_old, visit);
-  } else {
-    zbody_visit_slots(body, shape, from, to, visit_young, visit);
-  }
+static inline void visit_remembered(uint64_t *slot, void *context) {
+  visit_remembered_slot(slot, ((visit_t *)context)->worker, ((visit_t *)context)->page);
 }
 
 static void follow_range(worker_t *worker, zaddress_t body, uint64_t from) {
   const zshape_t *shape = zbody_shape(body);
-  visit_t visit = {worker, zbody_page_of(body)};
   uint64_t steps = zbody_slot_steps(body, shape);
   uint64_t to = zmin(from + ZMARK_STRIDE, steps);
+  bool old = mark.follows;
   if (to < steps) {
     /* The rest goes below what this range pushes, so the stack stays shallow. */
-    if (!push(worker, to)) {
-      zstore_release(&mark.overflow, 1);
-    } else if (!push(worker, body.value | 1)) {
-      worker->chunk->count--;
-      zstore_release(&mark.overflow, 1);
+    if (!push(worker, old, to)) {
+      zstore_release(&mark.overflow[old], 1);
+    } else if (!push(worker, old, body.value | 1)) {
+      worker->chunk[old]->count--;
+      zstore_release(&mark.overflow[old], 1);
     }
   }
-  visit_steps(&visit, body, shape, from, to);
+  visit_t context = {worker, NULL, claimed_pairs()};
+  zbody_visit_slots(body, shape, from, to, visit, &context);
 }
 
 static inline void follow_body(worker_t *worker, zaddress_t body) {
   zshape_t *shape = zshape_table[zload_relaxed(&zbody_header(body)->shape)];
   zbody_page_t *page = zbody_page_of(body);
-  if (zload_relaxed(&shape->seen_seq) != zbody_space.seq) {
-    zstore_relaxed(&shape->seen_seq, zbody_space.seq);
+  if (zload_relaxed(&shape->seen_seq) != zbody_space.number) {
+    zstore_relaxed(&shape->seen_seq, zbody_space.number);
   }
   if (shape->kind == ZBODY_FIXED) {
-    count_body(worker, body, page, shape->size);
-    visit_t visit = {worker, page};
-    visit_steps(&visit, body, shape, 0, 1);
+    count_body(worker, page, mark.follows, shape->size);
+    visit_t context = {worker, NULL, claimed_pairs()};
+    zbody_visit_slots(body, shape, 0, 1, visit, &context);
   } else {
-    count_body(worker, body, page, zbody_size_of(shape, zbody_length(body)));
+    count_body(worker, page, mark.follows, zbody_size_of(shape, zbody_length(body)));
     follow_range(worker, body, 0);
   }
 }
 
 /* ---- phases ---------------------------------------------------------------------------------- */
 
-void zmark_begin(zgeneration_t generation) {
-  mark.generation = generation;
-  mark.pairs = generation == ZGENERATION_FULL ? ZCOLOR_MARK_MASK
-                                              : ZCOLOR_PAIR(ZCOLOR_MARK_YOUNG_SHIFT);
+void zmark_begin(bool with_old) {
+  mark.follows = ZGENERATION_YOUNG;
+  mark.running[0] = mark.claims[0] = true;
+  mark.claims[1] = with_old;
+  if (with_old) mark.running[1] = true;
   mark.root_cursor = 1;
   mark.page_cursor = 0;
   for (unsigned i = 0; i < ZMARK_WORKERS_MAX; i++) {
-    mark.workers[i].bodies = mark.workers[i].bytes = 0;
+    mark.workers[i].bodies[0] = mark.workers[i].bytes[0] = 0;
+    if (with_old) mark.workers[i].bodies[1] = mark.workers[i].bytes[1] = 0;
   }
 }
 
-zaddress_t zmark_heal_entry(uint64_t *place) {
+void zmark_take_up_old(void) {
+  mark.follows = ZGENERATION_OLD;
+  mark.claims[0] = false;
+  mark.claims[1] = true;
+}
+
+static zaddress_t heal_entry(uint64_t *place, uint64_t pairs) {
   zcolored_t word = {zload_acquire(place)};
   for (;;) {
     if (!zcolored_is_body(word)) return zaddress(0);
     zaddress_t body = current_address(word);
-    uint64_t good = colored(word, body, word.bits & ZCOLOR_REMEMBERED_MASK);
+    uint64_t good = colored(word, body, pairs, word.bits & ZCOLOR_REMEMBERED_MASK);
     if (good == word.bits || zcas_acq_rel(place, &word.bits, good)) return body;
   }
 }
 
-static void visit_remembered(uint64_t *slot, void *context) { visit_old(slot, context); }
+zaddress_t zmark_heal_entry(uint64_t *place) {
+  return heal_entry(place, mark.follows == ZGENERATION_OLD ? MO_PAIR : MY_PAIR);
+}
+
+/* A suspect is no root of the old mark: its word keeps its MO, so that the body is recorded when the
+ * handle is dropped. */
+static void visit_suspect(worker_t *worker, zhandle_entry_t *entry) {
+  zaddress_t body = heal_entry(&entry->word, MY_PAIR);
+  if (!zaddress_is_null(body) && !zbody_page_is_old(zbody_page_of(body))) mark_body(worker, body);
+}
 
 void zmark_roots(void (*yield)(void)) {
   worker_t *worker = &mark.workers[0];
@@ -299,8 +321,11 @@ void zmark_roots(void (*yield)(void)) {
     for (size_t i = mark.root_cursor; i < end; i++) {
       zhandle_entry_t *entry = &zhandle_table.entries[i];
       if (zload_relaxed(&entry->word) == 0 || zhandle_is_weak(entry)) continue;
-      if (mark.generation == ZGENERATION_FULL && (zload_relaxed(&entry->object) & ZHANDLE_SUSPECT)) continue;
-      zaddress_t body = zmark_heal_entry(&entry->word);
+      if (mark.claims[1] && (zload_relaxed(&entry->object) & ZHANDLE_SUSPECT)) {
+        visit_suspect(worker, entry);
+        continue;
+      }
+      zaddress_t body = heal_entry(&entry->word, claimed_pairs());
       if (!zaddress_is_null(body)) mark_body(worker, body);
     }
     mark.root_cursor = end;
@@ -314,39 +339,39 @@ void zmark_roots(void (*yield)(void)) {
         !page->has_remembered[previous]) {
       continue;
     }
-    /* A full mark visits all old bodies anyway; their old map is only to be emptied. */
-    if (mark.generation == ZGENERATION_YOUNG && zbody_page_is_old(page)) {
-      visit_t visit = {worker, page};
-      zbody_page_visit_remembered(page, previous, visit_remembered, &visit);
+    if (zbody_page_is_old(page)) {
+      visit_t context = {worker, page, 0};
+      zbody_page_visit_remembered(page, previous, visit_remembered, &context);
     }
     zbody_page_clear_remembered(page, previous);
     yield();
   }
 }
 
-static bool take_chunk(worker_t *worker, void (*leave)(void), void (*enter)(void)) {
+static bool take_chunk(worker_t *worker, const zmark_calls_t *calls) {
+  bool old = mark.follows;
   pthread_mutex_lock(&mark.lock);
-  if (worker->chunk != NULL) {
-    worker->chunk->next = mark.spare;
-    mark.spare = worker->chunk;
-    worker->chunk = NULL;
+  if (worker->chunk[old] != NULL) {
+    worker->chunk[old]->next = mark.spare;
+    mark.spare = worker->chunk[old];
+    worker->chunk[old] = NULL;
   }
   mark.busy--;
-  while (mark.full == NULL && mark.busy > 0) {
+  while (mark.full[old] == NULL && mark.busy > 0) {
     mark.waiting++;
     pthread_mutex_unlock(&mark.lock);
-    leave(); /* a thread that waits here does not hold up a fork */
+    calls->leave(); /* a thread that waits here does not hold up a fork */
     pthread_mutex_lock(&mark.lock);
-    if (mark.full == NULL && mark.busy > 0) pthread_cond_wait(&mark.changed, &mark.lock);
+    if (mark.full[old] == NULL && mark.busy > 0) pthread_cond_wait(&mark.changed, &mark.lock);
     pthread_mutex_unlock(&mark.lock);
-    enter();
+    calls->enter();
     pthread_mutex_lock(&mark.lock);
     mark.waiting--;
   }
-  bool found = mark.full != NULL;
+  bool found = mark.full[old] != NULL;
   if (found) {
-    worker->chunk = mark.full;
-    mark.full = worker->chunk->next;
+    worker->chunk[old] = mark.full[old];
+    mark.full[old] = worker->chunk[old]->next;
     mark.busy++;
   } else {
     pthread_cond_broadcast(&mark.changed);
@@ -355,7 +380,19 @@ static bool take_chunk(worker_t *worker, void (*leave)(void), void (*enter)(void
   return found;
 }
 
-static void drain(worker_t *worker, void (*yield)(void)) {
+/* The worker's own chunk goes back to the pool, for whoever goes on. */
+static void put_down(worker_t *worker) {
+  bool old = mark.follows;
+  pthread_mutex_lock(&mark.lock);
+  if (worker->chunk[old] != NULL) give_locked(worker->chunk[old], old);
+  worker->chunk[old] = NULL;
+  mark.busy--;
+  pthread_cond_broadcast(&mark.changed);
+  pthread_mutex_unlock(&mark.lock);
+}
+
+/* False: interrupted, with something left. */
+static bool drain(worker_t *worker, const zmark_calls_t *calls) {
   uint64_t entry;
   unsigned done = 0;
   uint64_t ring[RING];
@@ -371,87 +408,99 @@ static void drain(worker_t *worker, void (*yield)(void)) {
       __builtin_prefetch((const void *)entry);
       ring[in++ % RING] = entry;
     }
-    if (in == out) return;
+    if (in == out) return true;
     follow_body(worker, zaddress((uintptr_t)ring[out++ % RING]));
-    if (++done % 256 == 0) {
+    if (++done % ZMARK_YIELD == 0) {
       /* A parked worker must hold nothing outside its chunk. */
       while (in != out) follow_body(worker, zaddress((uintptr_t)ring[out++ % RING]));
-      yield();
+      calls->yield();
+      if (calls->interrupted != NULL && calls->interrupted()) return false;
     }
   }
 }
 
-static void follow_lost(worker_t *worker, void (*yield)(void));
+static bool follow_lost(worker_t *worker, const zmark_calls_t *calls);
 
-void zmark_follow(unsigned number, void (*yield)(void), void (*leave)(void), void (*enter)(void)) {
-  worker_t *worker = &mark.workers[number];
+static void be_busy(void) {
   pthread_mutex_lock(&mark.lock);
   mark.busy++;
   pthread_mutex_unlock(&mark.lock);
-  do {
-    drain(worker, yield);
-  } while (take_chunk(worker, leave, enter));
-  if (number == 0) {
-    while (zexchange_acq_rel(&mark.overflow, 0)) {
-      mark.recovering = true;
-      pthread_mutex_lock(&mark.lock);
-      mark.busy++;
-      pthread_mutex_unlock(&mark.lock);
-      follow_lost(worker, yield);
-      do {
-        drain(worker, yield);
-      } while (take_chunk(worker, leave, enter));
-      mark.recovering = false;
-    }
+}
+
+bool zmark_follow(unsigned number, const zmark_calls_t *calls) {
+  worker_t *worker = &mark.workers[number];
+  bool old = mark.follows;
+  be_busy();
+  for (;;) {
+    do {
+      if (drain(worker, calls)) continue;
+      put_down(worker);
+      return false;
+    } while (take_chunk(worker, calls));
+    if (number != 0 || !zexchange_acq_rel(&mark.overflow[old], 0)) return true;
+    mark.recovering = true;
+    be_busy();
+    bool done = follow_lost(worker, calls);
+    mark.recovering = false;
+    if (done) continue;
+    zstore_release(&mark.overflow[old], 1); /* from the beginning, then */
+    put_down(worker);
+    return false;
   }
 }
 
 /* Visits every marked body again, because some were marked without being pushed. They were counted
  * when they were lost; nothing is counted here. */
-static void follow_lost(worker_t *worker, void (*yield)(void)) {
+static bool follow_lost(worker_t *worker, const zmark_calls_t *calls) {
+  bool old = mark.follows;
   size_t highest = zload_acquire(&zbody_space.highest);
+  visit_t context = {worker, NULL, claimed_pairs()};
   for (size_t i = 0; i < highest; i++) {
     zbody_page_t *page = &zbody_space.pages[i];
-    if (zload_acquire(&page->kind) == ZBODY_PAGE_FREE || page->inner != 0 || !takes_part(page)) continue;
-    visit_t visit = {worker, page};
+    if (zload_acquire(&page->kind) == ZBODY_PAGE_FREE || page->inner != 0) continue;
+    if (zbody_page_is_old(page) != old || !zbody_page_is_snapshot(page)) continue;
     zaddress_t body = zbody_page_next_live(page, zbody_page_start(page));
     while (!zaddress_is_null(body)) {
       const zshape_t *shape = zbody_shape(body);
-      visit_steps(&visit, body, shape, 0, zbody_slot_steps(body, shape));
-      drain(worker, yield);
+      zbody_visit_slots(body, shape, 0, zbody_slot_steps(body, shape), visit, &context);
+      if (!drain(worker, calls)) return false;
       if (page->kind == ZBODY_PAGE_LARGE) break;
       body = zbody_page_next_live(page, body.value + zbody_size(body));
     }
-    yield();
+    calls->yield();
   }
+  return true;
 }
 
 bool zmark_try_end(void) {
+  bool old = mark.follows;
   zstore_buffer_flush();
   pthread_mutex_lock(&mark.lock);
-  bool empty = mark.full == NULL && mark.busy == 0 && !zload_acquire(&mark.overflow);
+  bool empty = mark.full[old] == NULL && mark.busy == 0 && !zload_acquire(&mark.overflow[old]);
   pthread_mutex_unlock(&mark.lock);
   for (unsigned i = 0; i < ZMARK_WORKERS_MAX; i++) {
-    if (mark.workers[i].chunk != NULL && mark.workers[i].chunk->count > 0) empty = false;
+    zmark_chunk_t *chunk = mark.workers[i].chunk[old];
+    if (chunk != NULL && chunk->count > 0) empty = false;
   }
   return empty;
 }
 
 void zmark_follow_some(size_t bodies) {
   worker_t *worker = &mark.workers[0];
+  bool old = mark.follows;
   zstore_buffer_flush();
   uint64_t entry;
   while (bodies > 0) {
     if (!pop(worker, &entry)) {
       pthread_mutex_lock(&mark.lock);
-      zmark_chunk_t *chunk = mark.busy == 0 ? mark.full : NULL;
+      zmark_chunk_t *chunk = mark.busy == 0 ? mark.full[old] : NULL;
       if (chunk != NULL) {
-        mark.full = chunk->next;
-        if (worker->chunk != NULL) {
-          worker->chunk->next = mark.spare;
-          mark.spare = worker->chunk;
+        mark.full[old] = chunk->next;
+        if (worker->chunk[old] != NULL) {
+          worker->chunk[old]->next = mark.spare;
+          mark.spare = worker->chunk[old];
         }
-        worker->chunk = chunk;
+        worker->chunk[old] = chunk;
       }
       pthread_mutex_unlock(&mark.lock);
       if (chunk == NULL) return;
@@ -468,27 +517,29 @@ void zmark_follow_some(size_t bodies) {
   }
 }
 
-void zmark_end(void) { zcolor_end_mark(); }
+void zmark_end(void) {
+  mark.running[mark.follows] = mark.claims[mark.follows] = false;
+  zcolor_end_mark(mark.follows);
+}
 
 void zmark_reset_workers(void) {
   mark.busy = mark.waiting = 0;
   pthread_cond_init(&mark.changed, NULL);
-  if (mark.recovering) mark.overflow = 1; /* the pass over the live maps starts again */
+  if (mark.recovering) mark.overflow[mark.follows] = 1; /* the pass over the live maps starts again */
   mark.recovering = false;
-  for (unsigned i = 0; i < ZMARK_WORKERS_MAX; i++) {
-    zmark_chunk_t *chunk = mark.workers[i].chunk;
-    if (chunk == NULL) continue;
-    mark.workers[i].chunk = NULL;
-    chunk->next = mark.full;
-    mark.full = chunk;
+  for (unsigned i = 0; i < ZMARK_WORKERS_MAX * 2; i++) {
+    zmark_chunk_t **own = &mark.workers[i / 2].chunk[i % 2];
+    if (*own == NULL) continue;
+    give_locked(*own, i % 2);
+    *own = NULL;
   }
 }
 
-zmark_counts_t zmark_counts(void) {
+zmark_counts_t zmark_counts(zgeneration_t generation) {
   zmark_counts_t counts = {0, 0};
   for (unsigned i = 0; i < ZMARK_WORKERS_MAX; i++) {
-    counts.bodies += mark.workers[i].bodies;
-    counts.bytes += mark.workers[i].bytes;
+    counts.bodies += mark.workers[i].bodies[generation];
+    counts.bytes += mark.workers[i].bytes[generation];
   }
   return counts;
 }

@@ -3,6 +3,7 @@
 #include "collector/ztype_registry.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/zallocator.h"
 #include "heap/zold_map.h"
 
 #define CLOCK_EVERY 64 /* objects between two looks at the clock */
@@ -25,6 +26,7 @@ bool zpromotion_start(void) {
 void zpromotion_stop(void) {
   if (marker != NULL) zpy.Py_DecRef(marker);
   marker = NULL;
+  if (!zallocator_is_locked()) zold_map_clear();
 }
 
 void zpromotion_rewind(void) {

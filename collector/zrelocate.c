@@ -38,7 +38,7 @@ static void prepare_old_slot(uint64_t *slot, void *context) {
   (void)context;
   zcolored_t word = {*slot};
   if (zcolored_kind(word) == ZKIND_PYTHON) {
-    zstore_relaxed(&zpyref_table.entries[zcolored_payload(word)].old, 1);
+    zpyref_set_old(&zpyref_table.entries[zcolored_payload(word)]);
   }
   *slot = word.bits & ~ZCOLOR_REMEMBERED_MASK;
 }
@@ -135,7 +135,11 @@ static void slide(zforwarding_t *forwarding) {
   zforwarding_await_mutator(forwarding);
   if (page->has_remembered[0]) zbody_page_clear_remembered(page, 0);
   if (page->has_remembered[1]) zbody_page_clear_remembered(page, 1);
-  zstore_release(&page->age, forwarding->to_age);
+  if (forwarding->to_age == ZAGE_OLD) {
+    zbody_page_set_old(page);
+  } else {
+    zstore_release(&page->age, forwarding->to_age);
+  }
   uintptr_t end = zbody_page_start(page);
   zaddress_t from = zbody_page_next_live(page, end);
   while (!zaddress_is_null(from)) {
@@ -154,7 +158,7 @@ static void slide(zforwarding_t *forwarding) {
   }
   zbody_page_clear_live(page);
   zstore_relaxed(&page->top, end - zbody_page_start(page));
-  page->birth_seq = zbody_space.seq;
+  zstore_relaxed(&page->since_seq[0], zbody_space.seq[0]);
   zfetch_add_relaxed(&zrelocate_in_place_count, 1);
   zforwarding_set_state(forwarding, ZFORWARDING_DONE);
 }
@@ -183,7 +187,7 @@ void zrelocate_page(zforwarding_t *forwarding, zrelocate_target_t *target, void 
 static void register_flipped_slot(uint64_t *slot, void *context) {
   zcolored_t word = {zload_acquire(slot)};
   if (zcolored_kind(word) == ZKIND_PYTHON) {
-    zstore_relaxed(&zpyref_table.entries[zcolored_payload(word)].old, 1);
+    zpyref_set_old(&zpyref_table.entries[zcolored_payload(word)]);
   }
   /* So far RM meant nothing here, whichever parity; from now on a current one says that the bit is
    * set. A word that changes under the CAS was healed again, or stored: then the new one counts. */

@@ -28,8 +28,8 @@ static bool ensure_lists(void) {
   return true;
 }
 
-static uint8_t next_age(uint8_t age, zgeneration_t generation) {
-  if (generation == ZGENERATION_FULL || age >= ZAGE_SURVIVOR_LAST) return ZAGE_OLD;
+static uint8_t next_age(uint8_t age, bool tenure) {
+  if (tenure || age >= ZAGE_SURVIVOR_LAST) return ZAGE_OLD;
   return (uint8_t)(age + 1);
 }
 
@@ -38,13 +38,15 @@ static bool is_sparse(const zbody_page_t *page) {
   return page->live_bytes * 100 < zbody_page_size(page) * (100 - ZRELOCATION_GARBAGE_PERCENT);
 }
 
-static void flip_age(zbody_page_t *page, zgeneration_t generation) {
+static void flip_age(zbody_page_t *page, bool tenure) {
   if (page->age == ZAGE_OLD) return;
-  uint8_t age = next_age(page->age, generation);
-  zstore_release(&page->age, age);
-  if (age == ZAGE_OLD && lists.promoted != NULL) {
-    lists.promoted[lists.promoted_count++] = (uint32_t)zbody_page_index(page);
+  uint8_t age = next_age(page->age, tenure);
+  if (age != ZAGE_OLD) {
+    zstore_release(&page->age, age);
+    return;
   }
+  zbody_page_set_old(page);
+  lists.promoted[lists.promoted_count++] = (uint32_t)zbody_page_index(page);
 }
 
 static int by_live(const void *a, const void *b) {
@@ -54,7 +56,7 @@ static int by_live(const void *a, const void *b) {
 }
 
 /* One block of memory for the tables of all sparse pages of a generation; as many pages as get one. */
-static void build(bool from_old, zgeneration_t generation) {
+static void build(bool from_old, bool tenure) {
   zrelocation_set_t *set = &zrelocation_sets[from_old];
   uint32_t *pages = lists.sparse[from_old];
   size_t count = lists.sparse_count[from_old];
@@ -69,7 +71,7 @@ static void build(bool from_old, zgeneration_t generation) {
   set->memory = zos_table_map(set->memory_size);
   if (set->memory == NULL) {
     zlog_warn("gc,managed", "no memory for forwarding tables: %zu pages stay", count);
-    for (size_t i = 0; i < count; i++) flip_age(&zbody_space.pages[pages[i]], generation);
+    for (size_t i = 0; i < count; i++) flip_age(&zbody_space.pages[pages[i]], tenure);
     return;
   }
   set->forwardings = set->memory;
@@ -85,14 +87,14 @@ static void build(bool from_old, zgeneration_t generation) {
         .entries = entries,
         .mask = (uint32_t)length - 1,
         .units = page->units,
-        .to_age = next_age(page->age, generation),
+        .to_age = next_age(page->age, tenure),
         .from_old = from_old,
     };
     entries += length;
   }
 }
 
-void zrelocation_set_select(zgeneration_t generation, zrelocation_counts_t *counts) {
+void zrelocation_set_select(zgeneration_t generation, bool tenure, zrelocation_counts_t *counts) {
   memset(counts, 0, sizeof *counts);
   lists.sparse_count[0] = lists.sparse_count[1] = lists.promoted_count = 0;
   bool listed = ensure_lists();
@@ -102,7 +104,7 @@ void zrelocation_set_select(zgeneration_t generation, zrelocation_counts_t *coun
     uint8_t kind = zload_acquire(&page->kind);
     if (kind == ZBODY_PAGE_FREE || page->inner != 0 || !zbody_page_is_snapshot(page)) continue;
     bool old = page->age == ZAGE_OLD;
-    if (old && generation == ZGENERATION_YOUNG) continue;
+    if (old != (generation == ZGENERATION_OLD)) continue;
     counts->live_bytes += page->live_bytes;
     counts->garbage_bytes += page->top - page->live_bytes;
     if (page->live_count == 0) {
@@ -112,11 +114,10 @@ void zrelocation_set_select(zgeneration_t generation, zrelocation_counts_t *coun
       lists.sparse[old][lists.sparse_count[old]++] = (uint32_t)i;
       counts->pages_selected += page->units;
     } else if (listed) {
-      flip_age(page, generation);
+      flip_age(page, tenure);
     }
   }
-  build(false, generation);
-  if (generation == ZGENERATION_FULL) build(true, generation);
+  build(generation == ZGENERATION_OLD, tenure);
   counts->pages_promoted = lists.promoted_count;
 }
 
@@ -134,20 +135,12 @@ static void fill(zrelocation_set_t *set, bool publish) {
   }
 }
 
-void zrelocation_set_install(void) {
-  fill(&zrelocation_sets[0], true);
-  fill(&zrelocation_sets[1], true);
-}
+void zrelocation_set_install(zgeneration_t generation) { fill(&zrelocation_sets[generation], true); }
 
-static void release(bool from_old) {
-  zrelocation_set_t *set = &zrelocation_sets[from_old];
+void zrelocation_set_release(zgeneration_t generation) {
+  zrelocation_set_t *set = &zrelocation_sets[generation];
   if (set->memory == NULL) return;
   fill(set, false);
   zos_table_unmap(set->memory, set->memory_size);
   memset(set, 0, sizeof *set);
-}
-
-void zrelocation_set_release(zgeneration_t generation) {
-  release(false);
-  if (generation == ZGENERATION_FULL) release(true);
 }

@@ -4,7 +4,7 @@
  *   empty      no live body: freed at once
  *   sparse     garbage above a quarter: evacuated, to the next age
  *   dense      stays where it is and changes its age ("flip")
- * A young collection looks at young pages only; a full one at all, and makes every survivor old.
+ * A set belongs to one generation. `tenure`: every survivor becomes old, whatever its age.
  *
  * Dense pages that become old must have their slots registered with the remembered set. Their age is
  * changed here, before the relocate-start pause, and the slots are walked after it: a mutator that
@@ -12,7 +12,7 @@
  * one that reads the old age registers the slot itself.
  *
  * A set lives until every stale pointer into it is gone: the one of the young generation until the
- * end of the next mark of any kind, the one of the old generation until the end of a full mark. */
+ * end of the next young mark, the one of the old generation until the end of the next old mark. */
 #ifndef COLLECTOR_ZRELOCATION_SET_H
 #define COLLECTOR_ZRELOCATION_SET_H
 
@@ -36,14 +36,14 @@ typedef struct {
 } zrelocation_counts_t;
 
 /* Collector thread, after the mark's end. Pages whose tables cannot be had stay as they are. */
-void zrelocation_set_select(zgeneration_t generation, zrelocation_counts_t *counts);
+void zrelocation_set_select(zgeneration_t generation, bool tenure, zrelocation_counts_t *counts);
 /* Pages flipped into the old generation by the last select: index of the i-th, SIZE_MAX past the end. */
 size_t zrelocation_set_promoted(size_t i);
 
 /* Publishes the tables to the barriers. Collector thread, before the relocate-start pause: no word is
  * stale with regard to them until that pause flips the colours, so nobody looks yet. */
-void zrelocation_set_install(void);
-/* Empties the directories of what the finished mark has made unreachable. Collector thread, after the
+void zrelocation_set_install(zgeneration_t generation);
+/* Empties the directory of the generation whose mark has finished. Collector thread, after the
  * pause that ended the mark: from there on no stale pointer to them exists. */
 void zrelocation_set_release(zgeneration_t generation);
 

@@ -17,6 +17,7 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zpause.h"
+#include "heap/base/zprobe.h"
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
@@ -219,6 +220,11 @@ static void open_full(void) {
   zpass_end(&pass);
 }
 
+static zpause_kind_t pause_kind(void) {
+  if (now.plan == PLAN_BATCH) return ZPAUSE_RECLAIM;
+  return now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG;
+}
+
 static void on_start(void) {
   if (now.plan == PLAN_BATCH) open_batch();
   if (now.plan == PLAN_TAKE_OVER) take_over();
@@ -364,10 +370,7 @@ static void log_young(uint64_t at) {
   young_since_log.logged_ns = at;
 }
 
-static void note_pause(uint64_t took) {
-  zpause_note(now.plan == PLAN_BATCH ? ZPAUSE_RECLAIM
-              : now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG, took);
-}
+static void note_pause(uint64_t took) { zpause_note(pause_kind(), took); }
 
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
 static void consult_director(void) {
@@ -391,6 +394,7 @@ static void close_full(PyObject *info) {
   uint64_t took = zos_now_ns() - c->started_ns;
   zstat_add(found, c->found);
   zcause_count(c->cause);
+  zprobe_collection_done(c->sequence, c->found, c->reclaimed);
   zdirector_note_end(c->found, c->reclaimed);
   note_pause(took);
   zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
@@ -417,8 +421,10 @@ static void stall(void) {
     zlog_info("gc,director", "escalation: garbage outruns the collection, safepoints are drawn out");
   }
   zos_sleep_ns(until - start);
+  uint64_t took = zos_now_ns() - start;
   zstat_add(stalls, 1);
-  zstat_add(stall_ns, zos_now_ns() - start);
+  zstat_add(stall_ns, took);
+  zprobe_safepoint_stall(took);
 }
 
 static void on_stop(PyObject *info, long generation) {
@@ -472,11 +478,15 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
       zcallbacks_forward(phase, info, reported_generation(generation));
     }
     now.start_ns = zos_now_ns();
+    if (now.plan != PLAN_FORWARD && now.plan != PLAN_FREE_LISTS) zpause_begin(pause_kind());
     on_start();
   } else {
     plan_t plan = now.plan;
     int reported = reported_generation(generation);
-    if (is_on) on_stop(info, generation);
+    if (is_on) {
+      on_stop(info, generation);
+      zcollector_publish_at_safepoint(now.start_ns);
+    }
     if (plan != PLAN_FREE_LISTS) zcallbacks_forward(phase, info, reported);
   }
   return zpy_new_none();

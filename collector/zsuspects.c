@@ -87,7 +87,7 @@ bool zsuspects_begin(void) {
     any |= !zaddress_is_null(body) && zmark_is_dead(body);
   }
   if (!any) {
-    s.generation_seq = zbody_space.seq; /* a result too: no groups */
+    s.generation_seq = zbody_space.seq[1]; /* a result too: no groups */
     return false;
   }
   s.map = zos_table_map(MAP_LENGTH * sizeof *s.map);
@@ -157,7 +157,7 @@ static void visit(uint64_t *slot, void *context) {
 }
 
 static void see_shape(const zshape_t *shape, uint32_t group) {
-  if (shape->owner == NULL || zload_relaxed(&shape->seen_seq) == zbody_space.seq) return;
+  if (shape->owner == NULL || zload_relaxed(&shape->seen_seq) >= zbody_space.seq[1]) return;
   for (size_t i = 0; i < s.shape_count; i++) {
     if (s.shapes[i].index != shape->id) continue;
     if (shape->shared_fate) {
@@ -223,7 +223,7 @@ bool zsuspects_end(void) {
     if (!is_suspect(s.entries[i])) unite(0, (uint32_t)i + 1);
   }
   s.walking = false;
-  s.generation_seq = zbody_space.seq;
+  s.generation_seq = zbody_space.seq[1];
   return true;
 }
 

@@ -6,6 +6,7 @@
 
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
 #include "heap/zfallback.h"
 #include "heap/zold_map.h"
 
@@ -89,6 +90,11 @@ static size_t page_granules(const zpage_t *page) {
   return zpage_granules_of(page->block_size);
 }
 
+static const char *kind_name(const zpage_t *page) {
+  static const char *const names[] = {"none", "small", "medium", "large"};
+  return names[kind_of(page)];
+}
+
 static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
   for (size_t i = from; i < to; i++) {
     page[i].flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
@@ -112,11 +118,13 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
   point_inner_entries(page, 1, granules);
+  zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
   return page;
 }
 
 static void page_free(zpage_t *page) {
   size_t granules = page_granules(page);
+  zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
   page->capacity = 0;
   page->flags = 0;
   zstore_relaxed(&page->block_size, 0);
@@ -189,6 +197,7 @@ static void *large_alloc(size_t size, bool want_zeroed) {
   zstore_relaxed(&page->block_size, 0);
   set_large_size(page, granules * ZGRANULE_SIZE);
   point_inner_entries(page, 1, granules);
+  zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
   void *block = zpage_start(page);
   if (want_zeroed && !zeroed) memset(block, 0, size);
   return block;
@@ -200,9 +209,11 @@ static void *large_resize_in_place(zpage_t *page, size_t size) {
   if (after > before) {
     if (!zgranules_extend(index + before, after - before)) return NULL;
     point_inner_entries(page, before, after);
+    zprobe_page_alloc(kind_name(page), (after - before) * ZGRANULE_SIZE);
   } else if (after < before) {
     for (size_t i = after; i < before; i++) zstore_relaxed(&page[i].inner, 0);
     zgranules_free(index + after, before - after);
+    zprobe_page_free(kind_name(page), (before - after) * ZGRANULE_SIZE);
   }
   set_large_size(page, after * ZGRANULE_SIZE);
   return zpage_start(page);
@@ -406,9 +417,16 @@ static bool holds_gc(const zpage_t *page) {
   return page->size_class >= ZCLASS_GC && page->size_class < ZCLASS_ALL;
 }
 
+/* A medium block that grows will grow again (a list that is appended to): with a sixth more, and what
+ * rounding up adds, every other step of a list's growth is no copy. Still fits_in_place. */
+static size_t with_slack(size_t have, size_t size) {
+  return size > have && size > ZSMALL_MAX && size <= ZMEDIUM_MAX / 7 * 6 ? size + size / 6 : size;
+}
+
 static void *realloc_by_copy(void *block, size_t have, size_t size, bool is_gc) {
-  void *result = is_gc ? zallocator_alloc_gc(size) : zallocator_alloc(size);
-  if (result == NULL) return NULL;
+  size_t wanted = with_slack(have, size);
+  void *result = is_gc ? zallocator_alloc_gc(wanted) : zallocator_alloc(wanted);
+  if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
   zallocator_free(block);
   return result;

@@ -46,7 +46,7 @@ typedef struct zshape {
   /* GIL, while no mark runs: the class may itself be held by its instances only (zsuspects.c) */
   bool shared_fate;
 
-  /* collector: last full collection that saw a body of this shape; stored by any marking thread */
+  /* collector: number of the last mark that saw a body of this shape; stored by any marking thread */
   uint32_t seen_seq;
 } zshape_t;
 

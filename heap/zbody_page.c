@@ -5,6 +5,7 @@
 
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
 
 zshape_t *zshape_table[ZSHAPE_MAX];
 zbody_space_t zbody_space;
@@ -48,7 +49,7 @@ bool zbody_space_start(size_t max) {
   zbody_space.remembered[0] = zos_table_map(map_bytes());
   zbody_space.remembered[1] = zos_table_map(map_bytes());
   units.state = zos_table_map(limit);
-  zbody_space.seq = 1;
+  zbody_space.number = zbody_space.seq[0] = zbody_space.seq[1] = 1;
   if (zbody_space.base == 0 || zbody_space.pages == NULL || zbody_space.live == NULL ||
       zbody_space.remembered[0] == NULL || zbody_space.remembered[1] == NULL ||
       units.state == NULL) {
@@ -86,6 +87,11 @@ static size_t find_run_locked(size_t count) {
   return SIZE_MAX;
 }
 
+static const char *kind_name(zbody_page_kind_t kind) {
+  static const char *const names[] = {"none", "managed small", "managed medium", "managed large"};
+  return names[kind];
+}
+
 static void reset_page(zbody_page_t *page, zbody_page_kind_t kind, size_t count, uint8_t age) {
   size_t first = zbody_page_index(page);
   for (size_t i = 1; i < count; i++) {
@@ -94,7 +100,8 @@ static void reset_page(zbody_page_t *page, zbody_page_kind_t kind, size_t count,
   }
   page->units = (uint32_t)count;
   page->inner = 0;
-  page->birth_seq = zbody_space.seq;
+  page->since_seq[0] = zbody_space.seq[0];
+  page->since_seq[1] = zbody_space.seq[1];
   page->age = age;
   page->has_remembered[0] = page->has_remembered[1] = 0;
   page->top = 0;
@@ -140,6 +147,7 @@ zbody_page_t *zbody_page_alloc(zbody_page_kind_t kind, size_t count, uint8_t age
     }
   }
   reset_page(page, kind, count, age);
+  zprobe_page_alloc(kind_name(kind), count << ZUNIT_SHIFT);
   return page;
 }
 
@@ -149,6 +157,7 @@ void zbody_page_free(zbody_page_t *page) {
   /* A page always hands its successor a clean live map. */
   zbody_page_clear_live(page);
   size_t first = zbody_page_index(page), count = page->units;
+  zprobe_page_free(kind_name((zbody_page_kind_t)page->kind), count << ZUNIT_SHIFT);
   bool given_back = false;
   if (page->kind == ZBODY_PAGE_LARGE) {
     given_back = zos_uncommit((void *)zbody_page_start(page), zbody_page_size(page)) == 0;

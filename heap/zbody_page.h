@@ -13,8 +13,9 @@
  * marking, read by relocation) and two remembered maps (slots of old bodies that may point to young
  * ones: the one that barriers set now, and the one that the young mark is working off).
  *
- * A page is born with a collection number. Bodies in a page as young as the running collection count
- * as live and are not moved by it, so marking ignores them.
+ * A page notes the number of the collection that its generation had under way, or behind it, when the
+ * page entered that generation, by birth or by promotion in place. Bodies in pages as new as the running
+ * mark count as live and are not moved by it, so marking ignores them.
  *
  * Who may touch what: zbody_page_alloc and zbody_page_free take the space's lock. `top` belongs to
  * the page's one allocator (the mutator under the GIL, or a relocating thread). age changes in
@@ -45,10 +46,10 @@ typedef struct zbody_page {
   /* fixed while the page is in use */
   uint32_t units;
   uint32_t inner;     /* units back to the page's first one; 0 there */
-  uint32_t birth_seq; /* number of the collection that ran, or had run last, at birth */
   uint8_t kind;       /* zbody_page_kind_t */
 
-  /* changed by the collector at selection, read by anyone */
+  /* changed by the collector at selection, read by anyone: since_seq first, then age with release */
+  uint32_t since_seq[2]; /* zbody_space.seq of each generation when the page entered it */
   uint8_t age;
   uint8_t has_remembered[2]; /* some bit of that map is set */
 
@@ -73,7 +74,8 @@ typedef struct {
   uint64_t *remembered[2];
 
   /* pauses (GIL, collector threads idle) */
-  uint32_t seq;        /* number of the running or the last collection */
+  uint32_t number;     /* of marks started */
+  uint32_t seq[2];     /* by generation: number of the running or the last mark */
   uint32_t current;    /* which remembered map barriers set */
 
   /* the space's lock; read relaxed for statistics */
@@ -118,12 +120,19 @@ static inline uintptr_t zbody_page_start(const zbody_page_t *page) {
 static inline size_t zbody_page_size(const zbody_page_t *page) {
   return (size_t)page->units << ZUNIT_SHIFT;
 }
+/* acquire: who sees the age sees since_seq. */
 static inline bool zbody_page_is_old(const zbody_page_t *page) {
-  return zload_relaxed(&page->age) == ZAGE_OLD;
+  return zload_acquire(&page->age) == ZAGE_OLD;
 }
-/* Takes part in the collection `zbody_space.seq`: existed when it started. */
+/* Takes part in its generation's running, or last, mark: existed when it started. */
 static inline bool zbody_page_is_snapshot(const zbody_page_t *page) {
-  return page->birth_seq != zbody_space.seq;
+  bool old = zbody_page_is_old(page);
+  return zload_relaxed(&page->since_seq[old]) != zbody_space.seq[old];
+}
+/* Into the old generation, where it is; its bodies count as live for a running old mark. */
+static inline void zbody_page_set_old(zbody_page_t *page) {
+  zstore_relaxed(&page->since_seq[1], zbody_space.seq[1]);
+  zstore_release(&page->age, ZAGE_OLD);
 }
 
 /* Bump allocation by the page's owner; 0 when full. */

@@ -5,21 +5,24 @@
 #include "heap/base/zos.h"
 
 /* jemalloc maps without reservation, where the kernel cannot refuse what cannot be had. */
-static bool is_absurd(size_t size) { return zunlikely(size > ZG) && size > zos_memory_and_swap(); }
+static bool is_refused(size_t size) {
+  if (zunlikely(size > ZG) && size > zos_memory_and_swap()) return true;
+  return zos_fault_hit(ZOS_FAULT_FALLBACK);
+}
 
 void *zfallback_alloc(size_t size) {
-  return is_absurd(size) ? NULL : mallocx(size == 0 ? 1 : size, 0);
+  return is_refused(size) ? NULL : mallocx(size == 0 ? 1 : size, 0);
 }
 
 void *zfallback_alloc_zeroed(size_t count, size_t size) {
   size_t total;
-  if (__builtin_mul_overflow(count, size, &total) || is_absurd(total)) return NULL;
+  if (__builtin_mul_overflow(count, size, &total) || is_refused(total)) return NULL;
   return mallocx(total == 0 ? 1 : total, MALLOCX_ZERO);
 }
 
 void *zfallback_realloc(void *block, size_t size) {
   if (block == NULL) return zfallback_alloc(size);
-  if (is_absurd(size)) return NULL;
+  if (is_refused(size)) return NULL;
   return rallocx(block, size == 0 ? 1 : size, 0);
 }
 

@@ -11,6 +11,8 @@
 #define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run */
 #define SMALLEST_RANGE (16 * ZM)
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
+#define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
+#define COMMIT_RETRY 64 /* ... one commit of so many is tried */
 #define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX
 
@@ -26,6 +28,7 @@ static uint64_t *used, *dirty, *recent;
 static size_t top;       /* granules at and above were never handed out */
 static size_t lowest;    /* no free granule lies below */
 static size_t used_count, free_dirty_count;
+static size_t refused; /* commits that failed or were not tried since one worked */
 
 static bool test(const uint64_t *bits, size_t i) { return bits[i / 64] >> (i % 64) & 1; }
 
@@ -88,13 +91,21 @@ bool zgranules_start(size_t size) {
 static bool commit_up_to(size_t end) {
   size_t offset = end * ZGRANULE_SIZE, committed = zgranules_range.committed_end;
   if (offset <= committed) return true;
+  if (refused >= COMMIT_TRIES && refused % COMMIT_RETRY != 0) { /* every allocation would come here with a system call */
+    refused++;
+    return false;
+  }
   size_t wanted = zmin(zalign_up(offset, COMMIT_STEP), zgranules_range.size);
   int error = zos_commit(zgranules_range.base + committed, wanted - committed + GUARD);
   if (error != 0) {
-    zlog_warn("gc,fault", "commit of %lu bytes failed: %d", (unsigned long)(wanted - committed),
-              error);
+    if (refused++ == 0) {
+      zlog_warn("gc,fault", "commit of %lu bytes failed: %d", (unsigned long)(wanted - committed),
+                error);
+    }
     return false;
   }
+  if (refused > 0) zlog_info("gc,heap", "commit works again");
+  refused = 0;
   zstore_release(&zgranules_range.committed_end, wanted);
   return true;
 }

@@ -42,4 +42,9 @@ void zold_map_clear(void) {
   size_t bytes = zgranules_range.committed_end >> ZOLD_UNIT_SHIFT >> 3;
   memset(zold_map_bits, 0, zalign_up(bytes, sizeof(uint64_t)));
   zold_map_count = 0;
+  /* Frees are fast again, which an interpreter at its end has millions of. */
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules; i++) {
+    if (zpage_table[i].flags & ZPAGE_FLAG_OLD) zpage_table[i].flags &= ~(uint32_t)ZPAGE_FLAG_OLD;
+  }
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "heap/base/zos.h"
-#include "heap/zbody_page.h"
 
 #define STEP (ZM / sizeof(zpyref_t))
 
@@ -48,7 +47,7 @@ uint32_t zpyref_alloc(void *object, bool old) {
     zpyref_table.free_list = (uint32_t)(zpyref_table.entries[index].object >> 1);
   }
   zpyref_t *entry = &zpyref_table.entries[index];
-  zstore_relaxed(&entry->seq, zbody_space.seq);
+  zstore_relaxed(&entry->seq, zbody_space.seq[old]);
   zstore_relaxed(&entry->old, old);
   zstore_release(&entry->object, (uintptr_t)object);
   zpyref_table.live++;

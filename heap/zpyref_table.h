@@ -5,22 +5,23 @@
  * dead through this table, a body that dies costs nothing unless it holds such references, and
  * bodies move without anything of Python being touched.
  *
- * An entry belongs to one slot. seq is the collection that last found that slot's body alive (or in
- * which the entry was made): an entry with another seq after a mark belongs to a dead body, and its
- * reference is dropped later, under the GIL, in slices. old: the body is in the old generation, which
- * young collections do not mark; they leave such entries alone.
+ * An entry belongs to one slot. old says which generation judges it: that of the slot's body. seq is the
+ * number of that generation's mark that last found the body alive (or in which the entry was made, or
+ * promoted): an entry with another seq after such a mark belongs to a dead body, and its reference is
+ * dropped later, under the GIL, in slices. (An entry marked old may be in a young body for a while, when
+ * a list's or a dict's storage was replaced; the young mark that begins an old one sees it there.)
  *
  * GIL: alloc, free, object. Any thread: seq and old (relaxed stores), reading object. A thread that
  * looks for dead entries reads object first (acquire) and seq after it: alloc stores seq first. */
 #ifndef HEAP_ZPYREF_TABLE_H
 #define HEAP_ZPYREF_TABLE_H
 
-#include "heap/zbody.h"
+#include "heap/zbody_page.h"
 
 typedef struct {
   uintptr_t object; /* PyObject *; next free index << 1 | 1; or 0: released, the slot reads as None */
   uint32_t seq;
-  uint32_t old;
+  uint32_t old; /* 0 young, 1 old, 2 found dead and listed */
 } zpyref_t;
 
 typedef struct {
@@ -38,6 +39,17 @@ void zpyref_table_stop(void); /* when a later part of the start fails; tests */
 uint32_t zpyref_alloc(void *object, bool old);
 /* Frees the entry; what it owned, NULL when it was released before, is now the caller's. */
 void *zpyref_free(uint32_t index);
+
+/* Its body is alive, says the mark of the entry's generation. Any thread. */
+static inline void zpyref_set_seen(zpyref_t *entry) {
+  uint32_t seq = zbody_space.seq[zload_relaxed(&entry->old) != 0];
+  if (zload_relaxed(&entry->seq) != seq) zstore_relaxed(&entry->seq, seq);
+}
+/* Its body becomes old. */
+static inline void zpyref_set_old(zpyref_t *entry) {
+  zstore_relaxed(&entry->seq, zbody_space.seq[1]);
+  zstore_release(&entry->old, 1);
+}
 
 static inline bool zpyref_is_free(const zpyref_t *entry) {
   return (zload_acquire(&entry->object) & 1) != 0;

@@ -11,6 +11,9 @@ Each benchmark runs stock, preload, preload, stock, ... in processes of their ow
 of loops, so that a change of the machine's mood falls on both sides. A process counts with the
 median of its values; the ratio is the median over the pairs of preload / stock. Results are kept in
 --state (default: suite-VERSION.json here) after every benchmark: `run` goes on where it stopped.
+
+With --cpu the CPU time of the process (all threads) is taken instead of the wall clock: where to look
+while the machine does other work, not a result. Give such runs a --state of their own.
 """
 
 import argparse
@@ -67,13 +70,20 @@ class Suite:
                 if not only or key in only or task["benchmark"] in only]
 
 
-def worker(suite, task, options, library=None):
+CPU_CLOCK = "import time; time.perf_counter = time.process_time\n"
+
+
+def worker(suite, task, options, library=None, cpu=False):
     """Run one pyperf worker; (name, values, metadata), or None when there is no such task."""
     with tempfile.TemporaryDirectory(prefix="zgc-suite-") as folder:
+        env = environment(library)
+        if cpu:
+            (Path(folder) / "sitecustomize.py").write_text(CPU_CLOCK)
+            env["PYTHONPATH"] = folder
         output = Path(folder) / "result.json"
         command = [suite.python, "-u", task["script"], *task["options"], "--worker",
                    f"--worker-task={task['task']}", f"--append={output}", *options]
-        done = subprocess.run(command, env=environment(library), stdout=subprocess.DEVNULL,
+        done = subprocess.run(command, env=env, stdout=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True, errors="replace", timeout=TIMEOUT)
         if done.returncode != 0:
             raise RuntimeError(" | ".join(done.stderr.strip().splitlines()[-3:])[-300:])
@@ -123,12 +133,12 @@ def calibrate(suite, args):
         suite.save()
 
 
-def measure_pair(suite, task, library, turned):
+def measure_pair(suite, task, library, turned, cpu):
     pair = {}
     for side in reversed(SIDES) if turned else SIDES:
         _, values, metadata = worker(
             suite, task, [f"-l{task['loops']}", f"-n{task['values']}", "-w1"],
-            library if side == "preload" else None)
+            library if side == "preload" else None, cpu)
         pair[side] = [statistics.median(values), metadata.get("mem_max_rss", 0)]
     return pair
 
@@ -149,7 +159,7 @@ def run(suite, args):
         started = time.monotonic()
         turned = len(task["pairs"]) % 2 == 1
         try:
-            task["pairs"].append(measure_pair(suite, task, args.library, turned))
+            task["pairs"].append(measure_pair(suite, task, args.library, turned, args.cpu))
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             task["error"] = str(error)
             say(f"{key}: {error}")
@@ -201,6 +211,7 @@ def main():
     parser.add_argument("--library", default=str(DEFAULT_LIBRARY))
     parser.add_argument("--rounds", type=int, default=3, help="pairs per benchmark (3)")
     parser.add_argument("--seconds", type=float, help="stop before this; status 3 when more is left")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
     if args.command == "run" and not os.path.exists(args.library):

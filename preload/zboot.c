@@ -7,11 +7,11 @@
  *                 and starts the collector.
  *   end           an atexit function, registered first and therefore run last: hands everything back.
  *
- * Fork handlers hold every lock of ours over the fork, in the order driver, allocator, granules. */
+ * Fork handlers hold every lock of ours over the fork, in the order driver, allocator, granules,
+ * statistics page. */
 #define _GNU_SOURCE
 #include "preload/zboot.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,7 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
 #include "preload/zbinding.h"
 #include "preload/zgc_facade.h"
@@ -77,6 +78,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     if (zoption(stats)) print_stats();
     zgc_facade_remove();
     zcollector_stop();
+    zstatpage_disable();
     state = ZBOOT_ENDING;
     seen_uninitialised = is_queued = false;
     zallocator_slow_hook = watch_for_interpreter;
@@ -127,6 +129,11 @@ static bool is_inside_import_lock(void) {
 
 static void start_thread(void) { zdriver_ensure_thread(); }
 
+static void tick(void) {
+  zdirector_tick();
+  zcollector_publish_by_thread();
+}
+
 static int late_start(void *unused) {
   (void)unused;
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
@@ -151,7 +158,8 @@ static int late_start(void *unused) {
   zgc_facade_install();
   zallocator_idle_hook = start_thread;
   state = ZBOOT_ACTIVE;
-  zdriver_tick = zdirector_tick;
+  if (zoption(statpage)) zstatpage_enable();
+  zdriver_tick = tick;
   return 0;
 }
 
@@ -174,15 +182,18 @@ static void before_fork(void) {
   zmanaged_fork_prepare();
   zcollector_fork_prepare();
   zallocator_lock_for_fork();
+  zstatpage_lock_for_fork();
 }
 
 static void after_fork_in_parent(void) {
+  zstatpage_unlock_after_fork_in_parent();
   zallocator_unlock_after_fork();
   zcollector_fork_parent();
   zmanaged_fork_parent();
 }
 
 static void after_fork_in_child(void) {
+  zstatpage_reset_after_fork_in_child();
   zallocator_unlock_after_fork();
   zallocator_reset_after_fork_in_child();
   zcollector_fork_child();
@@ -239,11 +250,14 @@ static void start_in_python(void) {
     become_passive("no address range for the heap");
     return;
   }
+  if (zos_at_fork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
+    become_passive("no handlers for fork can be registered");
+    return;
+  }
   zbinding_bind();
   zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding %s heap range %luM", ZVERSION,
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
             zbinding_name(), zlog_mb(zgranules_range.size));
-  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   zallocator_slow_hook = watch_for_interpreter;
   state = ZBOOT_WAITING;
 }

@@ -6,6 +6,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
 #include "preload/zmanaged_cycles.h"
 #include "preload/zmanaged_source.h"
 #include "preload/zmanaged_types.h"
@@ -152,23 +153,26 @@ static void release_all(void) {
 
 static bool collect_full(void) {
   zmanaged_cycles_choose();
-  if (!wait_for(zmanaged_request(ZGENERATION_FULL, "Explicit"))) return false;
+  if (!wait_for(zmanaged_request(ZGENERATION_OLD, "Explicit"))) return false;
   release_all();
   return true;
 }
 
-/* Memory is short: the allocation waits for a full collection, twice at most. */
+/* Memory is short: the allocation waits for a full collection, twice at most; and before that, where one
+ * is under way, for a young one beside it, which is sooner over. */
 zaddress_t zmanaged_stall(const zshape_t *shape, uint64_t length) {
   uint64_t start = zos_now_ns();
   zmanaged_stat_values.allocation_stalls++;
   zaddress_t body = zaddress(0);
-  for (int i = 0; i < 2 && zaddress_is_null(body); i++) {
-    if (!wait_for(zmanaged_request(ZGENERATION_FULL, "Allocation Stall"))) return zaddress(0);
+  for (int i = zmanaged_phase() == ZMANAGED_OLD_MARK ? -1 : 0; i < 2 && zaddress_is_null(body); i++) {
+    zgeneration_t generation = i < 0 ? ZGENERATION_YOUNG : ZGENERATION_OLD;
+    if (!wait_for(zmanaged_request(generation, "Allocation Stall"))) return zaddress(0);
     release_all();
     body = zmanaged_alloc(shape, length);
   }
   uint64_t ns = zos_now_ns() - start;
   zmanaged_stat_values.stall_total_ns += ns;
+  zprobe_alloc_stall(zbody_size_of(shape, length), ns);
   if (zlog_is(ZLOG_WARN)) {
     PyObject *text = zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "stack_text"), NULL);
     if (text == NULL) zpy.PyErr_Clear();
@@ -198,7 +202,7 @@ static PyObject *collect_managed(PyObject *which, bool wait) {
   bool full = text_is(which, "full");
   if (!wait && (full || text_is(which, "young"))) {
     if (full) zmanaged_cycles_choose_some();
-    zmanaged_request(full ? ZGENERATION_FULL : ZGENERATION_YOUNG, "Explicit");
+    zmanaged_request(full ? ZGENERATION_OLD : ZGENERATION_YOUNG, "Explicit");
     return zpy_new_none();
   }
   if (text_is(which, "young")) {

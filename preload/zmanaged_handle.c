@@ -153,7 +153,7 @@ int zmanaged_handle_clear(PyObject *self) {
 /* ---- bodies -------------------------------------------------------------------------------------- */
 
 void zmanaged_class_is_used(zclass_t *class) {
-  class->alloc_seq = zbody_space.seq;
+  class->alloc_seq = zbody_space.number;
   if (!class->is_held) {
     class->is_held = true;
     zpy.Py_IncRef((PyObject *)class->type);
@@ -193,7 +193,7 @@ static znoinline PyObject *new_object_slow(zclass_t *class, uint64_t length) {
 }
 
 PyObject *zmanaged_new_object(zclass_t *class, uint64_t length) {
-  if (class->shape.kind == ZBODY_FIXED && class->alloc_seq == zbody_space.seq) {
+  if (class->shape.kind == ZBODY_FIXED && class->alloc_seq == zbody_space.number) {
     zaddress_t body = zmanaged_try_alloc_fixed(&class->shape);
     if (zlikely(!zaddress_is_null(body))) return new_handle(body, class);
   }

@@ -127,7 +127,7 @@ static inline bool zmanaged_set(zaddress_t holder, zslot_t slot, PyObject *value
 static inline zcolored_t zmanaged_moved(zcolored_t word) {
   if (zcolored_is_body(word)) return zcolored_store_good(zcolored_strip(word));
   if (zcolored_kind(word) == ZKIND_PYTHON) {
-    zstore_relaxed(&zpyref_table.entries[zcolored_payload(word)].seq, zbody_space.seq);
+    zpyref_set_seen(&zpyref_table.entries[zcolored_payload(word)]);
   }
   return (zcolored_t){(word.bits & ~(ZCOLOR_MASK & ~ZCOLOR_KIND_MASK)) | zcolor.store_good};
 }

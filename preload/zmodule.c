@@ -4,7 +4,9 @@
 
 #include "collector/zcollector.h"
 #include "heap/base/zoption.h"
+#include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/base/zstatpage.h"
 #include "preload/zbinding.h"
 #include "preload/zboot.h"
 #include "preload/zcensus_dict.h"
@@ -57,6 +59,21 @@ static PyObject *option_values(void) {
   return dict;
 }
 
+/* {"commit": (calls, of these injected)} for the kinds that ZGC_FAULT names. */
+static PyObject *fault_counts(void) {
+  PyObject *dict = zpy.PyDict_New();
+  for (int fault = 0; dict != NULL && fault < ZOS_FAULT_COUNT; fault++) {
+    uint64_t calls = zos_fault_calls((zos_fault_t)fault);
+    if (calls == 0) continue;
+    PyObject *pair = zpy.Py_BuildValue("(KK)", (unsigned long long)calls,
+                                       (unsigned long long)zos_fault_injected((zos_fault_t)fault));
+    if (put(dict, zos_fault_name((zos_fault_t)fault), pair)) continue;
+    zpy.Py_DecRef(dict);
+    dict = NULL;
+  }
+  return dict;
+}
+
 static PyObject *module_status(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
@@ -78,7 +95,10 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
                      no_symbols[0] != '\0' ? text(no_symbols) : zpy_new_none());
   made = made && put(dict, "interpreter", text(version));
   made = made && put(dict, "version", text(ZVERSION));
+  const char *page = zstatpage_path();
+  made = made && put(dict, "statpage", page != NULL ? text(page) : zpy_new_none());
   made = made && put(dict, "options", option_values());
+  if (zoption_text(fault)[0] != '\0') made = made && put(dict, "injected", fault_counts());
   if (!made && dict != NULL) zpy.Py_DecRef(dict);
   return made ? dict : NULL;
 }
@@ -86,7 +106,10 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
 static PyObject *module_stats(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (zboot_state() == ZBOOT_ACTIVE) zcollector_refresh_stats();
+  if (zboot_state() == ZBOOT_ACTIVE) {
+    zcollector_refresh_stats();
+    zstatpage_publish();
+  }
   PyObject *dict = zpy.PyDict_New();
   const char *name;
   uint64_t value;
@@ -187,7 +210,7 @@ static PyMethodDef functions[] = {
      "status($module, /)\n--\n\n"
      "Whether the library is at work here: active, reason (why not), collector ('zgc' or 'stock'),\n"
      "binding ('symbols', 'table' or 'none'), binding_reason (why not symbols), interpreter, version,\n"
-     "options."},
+     "statpage (path of the statistics page, None while there is none), options."},
     {"stats", module_stats, METH_NOARGS,
      "stats($module, /)\n--\n\n"
      "Counters since the start of the process, as a dict of ints. Times in nanoseconds (_ns), sizes\n"

@@ -6,7 +6,9 @@ CMAKE_WANTED=3.20
 
 # What Debian calls the things we need, besides cmake and the test suite of the system's Python.
 PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev libcmocka-dev
-  libbenchmark-dev python3 python3-prometheus-client)
+  libbenchmark-dev systemtap-sdt-dev python3 python3-prometheus-client)
+# What the tests of the tools run; without one of them its tests are skipped.
+TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time)
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -64,6 +66,21 @@ set_up() {
   install_packages "${missing[@]}"
   mapfile -t missing < <(missing_testsuite)
   install_packages "${missing[@]}"
+}
+
+# Not every Debian or Ubuntu has all of them under these names, and nothing depends on them.
+set_up_tools() {
+  local package missing=()
+  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 0
+  for package in "${TOOLS[@]}"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "for the tests of the tools: ${missing[*]}"
+  for package in "${missing[@]}"; do
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" \
+      >/dev/null 2>&1 || say "$package cannot be installed here; its tests are skipped"
+  done
 }
 
 install_packages() {

@@ -41,6 +41,8 @@
     "memory for managed objects; 0 = three quarters of physical memory")                           \
   X(managed_threads, "ZGC_MANAGED_THREADS", COUNT, 0, 1, 16,                                       \
     "threads that mark and move managed objects; 0 = automatic")                                   \
+  X(statpage, "ZGC_STATPAGE", BOOL, 1, 0, 1,                                                       \
+    "keep the statistics page that zgc-stat reads")                                                \
   X(fault, "ZGC_FAULT", TEXT, 0, 0, 0,                                                             \
     "for tests: make our own calls fail, as in commit=3,thread=1+,table=2-4")
 

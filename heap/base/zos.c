@@ -24,14 +24,23 @@
 
 #define THREAD_STACK (256 * ZK) /* the collector thread keeps its stacks in tables of its own */
 
+/* `from` and `to` are fixed before other threads exist (tests: while none calls); counts are relaxed. */
 static struct {
-  uint64_t calls, from, to;
+  uint64_t calls, injected, from, to;
 } faults[ZOS_FAULT_COUNT];
+
+static const char *const fault_names[] = {
+#define X(id, text) text,
+    ZOS_FAULT_TABLE(X)
+#undef X
+};
 
 static bool faulty(zos_fault_t fault) {
   if (zlikely(faults[fault].to == 0)) return false;
   uint64_t call = zfetch_add_relaxed(&faults[fault].calls, 1) + 1;
-  return call >= faults[fault].from && call <= faults[fault].to;
+  bool fails = call >= faults[fault].from && call <= faults[fault].to;
+  if (fails) zfetch_add_relaxed(&faults[fault].injected, 1);
+  return fails;
 }
 
 void zos_thread_lower_priority(int nice) {
@@ -39,21 +48,19 @@ void zos_thread_lower_priority(int nice) {
 }
 
 bool zos_fault_hit(zos_fault_t fault) { return faulty(fault); }
+uint64_t zos_fault_calls(zos_fault_t fault) { return zload_relaxed(&faults[fault].calls); }
+uint64_t zos_fault_injected(zos_fault_t fault) { return zload_relaxed(&faults[fault].injected); }
+const char *zos_fault_name(zos_fault_t fault) { return fault_names[fault]; }
 
 void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to) {
-  faults[fault].calls = 0;
+  faults[fault].calls = faults[fault].injected = 0;
   faults[fault].from = from;
   faults[fault].to = to;
 }
 
 static bool fault_named(const char *name, size_t length, zos_fault_t *fault) {
-  static const char *const names[] = {
-#define X(id, text) text,
-      ZOS_FAULT_TABLE(X)
-#undef X
-  };
   for (unsigned i = 0; i < ZOS_FAULT_COUNT; i++) {
-    if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) {
+    if (strlen(fault_names[i]) == length && memcmp(fault_names[i], name, length) == 0) {
       *fault = (zos_fault_t)i;
       return true;
     }
@@ -135,12 +142,23 @@ void *zos_table_map(size_t size) {
 
 void *zos_scratch_map(size_t size) {
   void *table = zos_table_map(size);
-  if (table != NULL) madvise(table, size, MADV_DONTFORK);
+  if (table != NULL && !faulty(ZOS_FAULT_ADVISE)) madvise(table, size, MADV_DONTFORK);
   return table;
 }
 
 void zos_table_unmap(void *table, size_t size) {
   if (table != NULL) munmap(table, size);
+}
+
+void *zos_file_map(int fd, size_t size) {
+  if (faulty(ZOS_FAULT_TABLE)) return NULL;
+  void *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  return mapping == MAP_FAILED ? NULL : mapping;
+}
+
+int zos_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)) {
+  if (faulty(ZOS_FAULT_ATFORK)) return -ENOMEM;
+  return -pthread_atfork(prepare, parent, child);
 }
 
 typedef struct {
@@ -209,6 +227,14 @@ static bool read_text(const char *path, char *buffer, size_t size) {
   if (length <= 0) return false;
   buffer[length] = '\0';
   return true;
+}
+
+uint64_t zos_process_start_ticks(void) {
+  char text[1024];
+  if (!read_text("/proc/self/stat", text, sizeof text)) return 0;
+  char *at = strrchr(text, ')'); /* the name before it may hold anything */
+  for (int field = 2; at != NULL && field < 22; field++) at = strchr(at + 1, ' ');
+  return at == NULL ? 0 : strtoull(at, NULL, 10);
 }
 
 size_t zos_rss_bytes(void) {

@@ -8,14 +8,17 @@
 #include "heap/base/zbase.h"
 
 /* What can fail, and its name in ZGC_FAULT. */
-#define ZOS_FAULT_TABLE(X) \
-  X(RESERVE, "reserve")    \
-  X(COMMIT, "commit")      \
-  X(UNCOMMIT, "uncommit")  \
-  X(REMAP, "remap")        \
-  X(TABLE, "table")        \
-  X(MOVE, "move")          \
-  X(THREAD, "thread")
+#define ZOS_FAULT_TABLE(X)                                                  \
+  X(RESERVE, "reserve")   /* mmap of address space */                       \
+  X(COMMIT, "commit")     /* mprotect: making it usable */                  \
+  X(UNCOMMIT, "uncommit") /* madvise: giving memory back */                 \
+  X(REMAP, "remap")       /* mremap: moving pages of a large block */       \
+  X(TABLE, "table")       /* mmap of a side table */                        \
+  X(ADVISE, "advise")     /* madvise: keeping a table out of children */    \
+  X(MOVE, "move")         /* memory to move a managed body to */            \
+  X(THREAD, "thread")     /* pthread_create, and malloc for its argument */ \
+  X(ATFORK, "atfork")     /* pthread_atfork */                              \
+  X(FALLBACK, "fallback") /* jemalloc, for what the heap cannot give */
 
 typedef enum {
 #define X(id, name) ZOS_FAULT_##id,
@@ -44,8 +47,15 @@ void *zos_table_map(size_t size);
 void zos_table_unmap(void *table, size_t size);
 
 /* The same for the duration of one collection: a forked child does not inherit it (the thread that
- * was writing there does not exist in the child). Given back with zos_table_unmap. */
+ * was writing there does not exist in the child), or where the kernel refuses that, only wastes it.
+ * Given back with zos_table_unmap. */
 void *zos_scratch_map(size_t size);
+
+/* A shared mapping of an open file; NULL on failure. Given back with zos_table_unmap. */
+void *zos_file_map(int fd, size_t size);
+
+/* pthread_atfork. 0 or -errno. */
+int zos_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
 
 /* Starts a detached thread with every signal blocked, so that it never runs a handler of the
  * program. `name` has at most 15 characters. 0 or -errno. */
@@ -58,6 +68,7 @@ uint64_t zos_now_ns(void);        /* monotonic clock */
 void zos_sleep_ns(uint64_t ns);
 uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
 uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
+uint64_t zos_process_start_ticks(void); /* field 22 of /proc/self/stat; 0 when unknown */
 size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
 size_t zos_memory_bytes(void);    /* physical memory of the machine */
 size_t zos_memory_and_swap(void);  /* the kernel refuses single requests for more; so do we */
@@ -69,6 +80,12 @@ bool zos_fault_hit(zos_fault_t fault);
 
 /* Makes calls number `from`..`to` (counting from 1, both inclusive) of `fault` fail. */
 void zos_fault_set(zos_fault_t fault, uint64_t from, uint64_t to);
+
+/* Calls of `fault` since it was set, and how many of them failed on purpose; its name. Calls are
+ * counted only while a range is set, which may be one that no program reaches: "commit=1000000000". */
+uint64_t zos_fault_calls(zos_fault_t fault);
+uint64_t zos_fault_injected(zos_fault_t fault);
+const char *zos_fault_name(zos_fault_t fault);
 
 /* Parses "commit=3,thread=1+,table=2-4"; false (and nothing set) when it is not understood. */
 bool zos_fault_parse(const char *text);

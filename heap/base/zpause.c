@@ -1,6 +1,7 @@
 #include "heap/base/zpause.h"
 
 #include "heap/base/zatomic.h"
+#include "heap/base/zprobe.h"
 #include "heap/base/zstat.h"
 
 #define US 1000u
@@ -21,7 +22,10 @@ const char *zpause_name(zpause_kind_t kind) {
   return names[kind];
 }
 
+void zpause_begin(zpause_kind_t kind) { zprobe_pause_start(zpause_name(kind)); }
+
 void zpause_note(zpause_kind_t kind, uint64_t ns) {
+  zprobe_pause_done(zpause_name(kind), ns);
   zpause_histogram_t *histogram = &histograms[kind];
   unsigned bucket = 0;
   while (bucket < ZPAUSE_BUCKETS - 1 && ns > zpause_bounds_ns[bucket]) bucket++;

@@ -32,6 +32,9 @@ extern const uint64_t zpause_bounds_ns[ZPAUSE_BUCKETS - 1];
 
 const char *zpause_name(zpause_kind_t kind);
 
+/* Tells who watches the probes that one begins. GIL. */
+void zpause_begin(zpause_kind_t kind);
+
 /* Adds a pause, here and to the counters. GIL. */
 void zpause_note(zpause_kind_t kind, uint64_t ns);
 

@@ -9,9 +9,10 @@ from . import units
 def rule_faults(stats):
     if stats.faults:
         first = next(text for p in stats.log.processes for _, text in p.faults)
-        return ('%d fault%s of the collector survived, the first: "%s". After repeated faults the '
+        return ('%d fault%s of the collector %s survived, the first: "%s". After repeated faults the '
                 'stock collector takes over.'
-                % (stats.faults, ' was' if stats.faults == 1 else 's were', first))
+                % (stats.faults, '' if stats.faults == 1 else 's',
+                   'was' if stats.faults == 1 else 'were', first))
 
 
 def rule_escalation(stats):

@@ -208,10 +208,10 @@ def by_log(chosen, command, why):
         stats = logstats.Stats(gclog.read(files))
     watched = probes.Watched()
     for _, _, name, seconds in stats.pause_list():
-        watched.add(name, round(seconds * 1e9))
+        watched.add(name.rpartition('Pause ')[2].lower(), round(seconds * 1e9))
     for process in stats.log.processes:
         if process.young_pauses.count:
-            watched.kinds.setdefault('Pause Young', process.young_pauses.__class__()).merge(
+            watched.kinds.setdefault('young', process.young_pauses.__class__()).merge(
                 process.young_pauses)
     watched.source = 'the GC log at debug level' + (' (%s)' % why if why else '')
     return watched, status

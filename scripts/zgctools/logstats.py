@@ -78,7 +78,9 @@ class Stats:
                         yield process, when, one.kind, one.pause_max
                     continue
                 for name, seconds, _ in one.phases:
-                    if name.startswith('Pause'):
+                    # A Pause Defer is a part of the young collection around it.
+                    twice = name == 'Pause Defer' and process.young_pauses.count
+                    if name.startswith('Pause') and not twice:
                         yield process, when, name, seconds
             for when, name, seconds in process.managed_pauses:
                 yield process, when, name, seconds

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+from . import proctree
 from .histogram import Histogram
 from .tool import ToolError
 
@@ -55,12 +56,13 @@ def missing(library):
     return None
 
 
-def interrupt(process, tries=20):
-    """Ends bpftrace. It overlooks a signal that arrives while it handles an event."""
+def interrupt(process, tries=8):
+    """Ends bpftrace. It overlooks a signal that arrives while it handles an event, and a second one
+    while it is ending would kill it, so it is given time in between."""
     for _ in range(tries):
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(1)
+            process.wait(3)
             return
         except subprocess.TimeoutExpired:
             continue
@@ -92,8 +94,9 @@ class Watcher:
     """bpftrace, from before the program starts until it has ended."""
 
     def __init__(self, library, script=PROGRAM):
-        self.before = {int(name) for name in os.listdir('/proc') if name.isdigit()}
+        self.ours = {int(name): False for name in os.listdir('/proc') if name.isdigit()}
         self.watched = Watched()
+        proctree.adopt_orphans()
         self.process = subprocess.Popen(
             ['bpftrace', '-e', script.format(library=library)], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
@@ -114,13 +117,20 @@ class Watcher:
             found = LINE.match(line)
             if found:
                 pid, ns, said = (int(found.group(i)) for i in (1, 2, 3))
-                # A process that was there before the program started is none of it.
-                if pid == self.only or self.only is None and pid not in self.before:
+                if pid == self.only or self.only is None and self.is_ours(pid):
                     self.watched.add(found.group(4).strip(), ns, said)
             elif line.strip() == 'ready':
                 self.ready.set()
             elif line.strip() and not line.startswith('Attaching'):
                 self.said.append(line.strip())
+
+    def is_ours(self, pid):
+        """Whether the program that was started is behind it: probes fire in every process that has
+        the library. One that has ended before its first pause is heard of counts as ours."""
+        if pid not in self.ours:
+            above = proctree.ancestors(pid)
+            self.ours[pid] = not above or os.getpid() in above
+        return self.ours[pid]
 
     def stop(self):
         time.sleep(0.3)             # bpftrace hands events over in batches

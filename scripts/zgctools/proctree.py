@@ -1,5 +1,6 @@
 """A process and its descendants, from /proc."""
 
+import ctypes
 import os
 
 TICK = os.sysconf('SC_CLK_TCK')
@@ -23,6 +24,23 @@ def start_time(pid):
     """Clock ticks since boot (field 22); None when there is no such process."""
     fields = stat_fields(pid)
     return int(fields[19]) if len(fields) > 19 else None
+
+
+def ancestors(pid):
+    """Pids above a process, the nearest first; empty when it is gone."""
+    found = []
+    while pid > 1:
+        fields = stat_fields(pid)
+        if len(fields) < 2:
+            break
+        pid = int(fields[1])
+        found.append(pid)
+    return found
+
+
+def adopt_orphans():
+    """From now on what is started below and outlives its parent becomes our child, not init's."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)     # PR_SET_CHILD_SUBREAPER
 
 
 def members(root):

@@ -9,6 +9,7 @@ endian:
     16  u64      pid
     24  u64      start time of the process, clock ticks (field 22 of /proc/PID/stat)
     32  u64      sequence, odd while the counters are being written
+    40  u64      inode of the pid namespace (for the library, which sweeps up after dead processes)
     header size: {char name[40]; u64 value} for each counter
 """
 
@@ -32,23 +33,31 @@ class NoPage(ToolError):
     pass
 
 
-def directories(uid, environ=os.environ):
-    """Where a process of this user may keep its page. Its XDG_RUNTIME_DIR is not ours to know,
-    so the usual place counts, too."""
+def settings_of(pid):
+    """The environment the process was started with, as far as it is ours to read."""
+    pairs = (item.partition(b'=') for item in proctree.read('/proc/%d/environ' % pid).split(b'\0'))
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
+def directories(pid, uid, environ=os.environ):
+    """Where a process of this user may keep its page: in its own XDG_RUNTIME_DIR, in what is
+    probably the same as ours, in the usual place, in shared memory."""
     found = []
-    if environ.get('XDG_RUNTIME_DIR'):
-        found.append(os.path.join(environ['XDG_RUNTIME_DIR'], NAME))
+    for runtime in (settings_of(pid).get('XDG_RUNTIME_DIR'), environ.get('XDG_RUNTIME_DIR')):
+        if runtime and os.path.isabs(runtime):
+            found.append(os.path.join(runtime, NAME))
     found.append('/run/user/%d/%s' % (uid, NAME))
     found.append('/dev/shm/%s-%d' % (NAME, uid))
     return list(dict.fromkeys(found))
 
 
 def owner_of(pid):
-    """Effective uid of the process; NoPage when there is none."""
-    try:
-        return os.stat('/proc/%d' % pid).st_uid
-    except OSError:
-        raise NoPage('no process %d' % pid)
+    """Effective uid of the process; NoPage when there is none. (The owner of /proc/PID is root
+    where a process has changed its user.)"""
+    for line in proctree.read('/proc/%d/status' % pid).splitlines():
+        if line.startswith(b'Uid:'):
+            return int(line.split()[2])
+    raise NoPage('no process %d' % pid)
 
 
 def check_safe(path, uid):
@@ -62,21 +71,23 @@ def check_safe(path, uid):
 
 
 def find(pid, environ=os.environ):
-    """Path of the page of a process; NoPage with the reason otherwise."""
+    """Path of the page of a process; NoPage with the reason otherwise. What stands in the way at
+    one place does not keep the process from using the next one."""
     uid = owner_of(pid)
-    for directory in directories(uid, environ):
+    complaint = None
+    for directory in directories(pid, uid, environ):
         path = os.path.join(directory, str(pid))
         try:
             check_safe(path, uid)
             return path
-        except FileNotFoundError:
-            continue
-        except NotADirectoryError:
-            continue
         except PermissionError:
-            raise NoPage('process %d belongs to uid %d; its page is readable by that user and root '
-                         'only' % (pid, uid))
-    raise NoPage(why_none(pid))
+            complaint = complaint or NoPage('process %d belongs to uid %d; its page is readable by '
+                                            'that user and root only' % (pid, uid))
+        except NoPage as error:
+            complaint = complaint or error
+        except OSError:         # not there
+            continue
+    raise complaint or NoPage(why_none(pid))
 
 
 def why_none(pid):
@@ -87,14 +98,23 @@ def why_none(pid):
                 'a kernel thread)' % pid)
     if b'libzgcpreload.so' not in maps:
         return 'process %d does not run under the preload' % pid
-    settings = dict(item.partition(b'=')[::2]
-                    for item in proctree.read('/proc/%d/environ' % pid).split(b'\0'))
-    if settings.get(b'ZGC_ENABLE') == b'0':
+    settings = settings_of(pid)
+    if settings.get('ZGC_ENABLE') == '0':
         return 'process %d has the library switched off (ZGC_ENABLE=0)' % pid
-    if settings.get(b'ZGC_STATPAGE') == b'0':
+    if settings.get('ZGC_STATPAGE') == '0':
         return 'process %d keeps no statistics page (ZGC_STATPAGE=0)' % pid
-    return ('process %d has the library loaded but keeps no statistics page: it is not active '
-            'there (not a Python, or passive; ZGC_LOG names the reason)' % pid)
+    return ('process %d has the library loaded but no statistics page yet: nothing has been '
+            'collected there since its first second (a small or an idle program, or no Python), or '
+            'the library is passive, or the page could not be made; ZGC_LOG names the reason' % pid)
+
+
+def is_mapped(pid, inode):
+    """Whether the process has this file in its memory; None when that cannot be seen."""
+    maps = proctree.read('/proc/%d/maps' % pid)
+    if not maps:
+        return None
+    return any(fields[4] == b'%d' % inode and fields[-1].endswith(b'/%d' % pid)
+               for fields in map(bytes.split, maps.splitlines()) if len(fields) > 5)
 
 
 class Page:
@@ -110,11 +130,15 @@ class Page:
         self.check_identity()
 
     def check_identity(self):
-        """The page of a dead process whose pid lives again is not ours."""
+        """The page of a dead process whose pid lives again is not ours, nor one of the program
+        that this process was before it called exec."""
         head = self.head(os.pread(self.source.fileno(), HEAD.size, 0))
         started = proctree.start_time(self.pid)
         if head[3] != self.pid or head[4] != started:
             raise NoPage('%s was left by an earlier process with the pid %d'
+                         % (self.path, self.pid))
+        if is_mapped(self.pid, os.fstat(self.source.fileno()).st_ino) is False:
+            raise NoPage('%s was left by the program that process %d ran before it called exec'
                          % (self.path, self.pid))
 
     def head(self, data):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import struct
 import subprocess
 import threading
@@ -10,7 +12,7 @@ import unittest
 
 import toolcase  # noqa: F401  (puts the tools on the path)
 from toolcase import ACTIVE, LIB, PYTHON, ToolCase, requires_lib
-from zgctools import statpage
+from zgctools import proctree, statpage
 
 COUNTERS = {'collections': 3, 'found': 1500, 'reclaimed': 1499, 'pause_max_ns': 412000,
             'pause_total_ns': 1200000, 'young_collections': 4711, 'young_max_ns': 211000,
@@ -33,6 +35,17 @@ def page_bytes(pid, counters, start=None, sequence=2, magic=b'zgcstat1', header=
     return head.ljust(header, b'\0') + b''.join(entries)
 
 
+# Keeps a file with its pid for a name in memory, as the library does.
+KEEPER = '''
+import mmap, os, sys, time
+with open(os.path.join(sys.argv[1], str(os.getpid())), "w+b") as page:
+    page.truncate(4096)
+    mapping = mmap.mmap(page.fileno(), 4096)
+print(1, flush=True)
+time.sleep(60)
+'''
+
+
 class PageCase(ToolCase):
     def setUp(self):
         super().setUp()
@@ -40,9 +53,11 @@ class PageCase(ToolCase):
         self.folder = os.path.join(self.runtime, 'zgcpreload')
         os.makedirs(self.folder, mode=0o700)
         self.env = {'XDG_RUNTIME_DIR': self.runtime}
-        self.process = subprocess.Popen(['sleep', '60'])
-        self.addCleanup(self.process.wait)
+        self.process = subprocess.Popen([PYTHON, '-c', KEEPER, self.folder],
+                                        stdout=subprocess.PIPE)
+        self.addCleanup(self.process.communicate)
         self.addCleanup(self.process.kill)
+        self.process.stdout.readline()
         self.pid = self.process.pid
 
     def put(self, data, mode=0o600, pid=None):
@@ -148,6 +163,7 @@ class Made(PageCase):
 
     def test_reasons(self):
         self.assertIn('no process 4194999', self.refused(4194999))
+        os.unlink(os.path.join(self.folder, str(self.pid)))
         self.assertIn('does not run under the preload', self.refused(self.pid))
         self.assertIn('is not a process id', self.refused('x'))
         self.assertIn('no PID', self.refused())
@@ -170,6 +186,14 @@ class Made(PageCase):
         os.symlink(path + '.x', path)
         self.assertIn('not private', self.refused(self.pid))
 
+    def test_a_page_that_the_process_does_not_have_in_memory(self):
+        """One that was left by what the process was before it called exec."""
+        path = self.put(page_bytes(self.pid, COUNTERS))
+        self.stat(self.pid)
+        os.rename(path, path + '.old')
+        self.put(page_bytes(self.pid, COUNTERS))
+        self.assertIn('before it called exec', self.refused(self.pid))
+
     def test_damaged_pages(self):
         whole = page_bytes(self.pid, COUNTERS)
         for data, reason in ((b'', 'no statistics page'), (whole[:20], 'no statistics page'),
@@ -183,7 +207,7 @@ class Made(PageCase):
         self.put(page_bytes(self.pid, COUNTERS))
         self.put(page_bytes(self.pid, COUNTERS), pid=4194999)
         listed = self.stat('--list')
-        self.assertIn('%7d sleep 60' % self.pid, listed)
+        self.assertIn('%7d %s -c' % (self.pid, PYTHON), listed)
         self.assertNotIn('4194999', listed)
 
 
@@ -191,11 +215,15 @@ PROGRAM = '''
 import gc, json, os, sys, zgc
 class Node: pass
 def garbage(n):
-    for _ in range(n):
-        a = Node(); a.me = a
+    """Grows old first: what dies young is young collections' affair."""
+    made = [Node() for _ in range(n)]
+    for a in made:
+        a.me = a
+    zgc.collect()
 keep = [[[]] for _ in range(100000)]
 garbage(20000); zgc.collect()
 print(json.dumps(zgc.stats()), flush=True)
+children = []
 for line in sys.stdin:
     if line == "more\\n":
         garbage(5000); zgc.collect(); gc.collect()
@@ -206,8 +234,10 @@ for line in sys.stdin:
             print(json.dumps(dict(zgc.stats(), pid=os.getpid())), flush=True)
             sys.stdin.readline()
             os._exit(0)
+        children.append(pid)
         continue
     print(json.dumps(zgc.stats()), flush=True)
+for pid in children: os.waitpid(pid, 0)
 '''
 
 
@@ -228,9 +258,13 @@ class Library(ToolCase):
         runtime = self.path('run')
         os.mkdir(runtime, 0o700)
         self.env = {'XDG_RUNTIME_DIR': runtime}
+        self.folder = os.path.join(runtime, 'zgcpreload')
+
+    def start(self, program=PROGRAM, **env):
         self.program = subprocess.Popen(
-            [PYTHON, '-c', PROGRAM], env=dict(os.environ, LD_PRELOAD=LIB, **self.env), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            [PYTHON, '-c', program], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=dict({k: v for k, v in os.environ.items() if not k.startswith('ZGC')},
+                     LD_PRELOAD=LIB, **dict(self.env, **env)))
         self.addCleanup(self.program.communicate)
         self.addCleanup(self.program.kill)
 
@@ -241,16 +275,25 @@ class Library(ToolCase):
         self.program.stdin.write(word + '\n')
         self.program.stdin.flush()
 
+    def finish(self):
+        self.program.stdin.close()
+        self.program.stdin = None
+        self.assertEqual(self.program.wait(20), 0)
+
     def page(self, pid):
         # The page is brought up to date at the program's own pace, within a second.
         time.sleep(1.2)
         return json.loads(self.succeed('zgc-stat', '--json', pid, env=self.env))
+
+    def pages(self):
+        return sorted(os.listdir(self.folder))
 
     def check(self, told, page):
         for name in self.STEADY:
             self.assertEqual(page[name], told[name], name)
 
     def test_against_the_program(self):
+        self.start()
         self.check(self.told(), self.page(self.program.pid))
         self.ask('more')
         told = self.told()
@@ -260,23 +303,287 @@ class Library(ToolCase):
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
         self.assertEqual(os.stat(os.path.dirname(path)).st_mode & 0o777, 0o700)
 
+    def test_against_proc(self):
+        """80 MB more, dropped again; nobody asks zgc.stats(), which would bring the page up to date."""
+        self.start('''
+import sys, zgc
+keep = [[] for _ in range(50000)]
+zgc.collect()
+for line in sys.stdin:
+    more = [bytes(991) for _ in range(80000)] if line == "more\\n" else None
+    print(1, flush=True)
+''')
+        self.ask('less')
+        self.told()
+        small, small_rss = self.page(self.program.pid), resident(self.program.pid)
+        self.ask('more')
+        self.told()
+        large, large_rss = self.page(self.program.pid), resident(self.program.pid)
+        grown = large['heap_used'] - small['heap_used']
+        self.assertNear(grown, 80000 * (33 + 991 + 8), 0.02)
+        self.assertNear(large_rss - small_rss, grown, 0.1, 4 << 20)
+        self.assertGreaterEqual(large['heap_committed'], large['heap_used'])
+        self.assertLess(large['heap_used'], large_rss)
+        self.assertGreater(small['old_objects'], 50000)
+        self.ask('less')
+        self.told()
+        self.assertNear(self.page(self.program.pid)['heap_used'], small['heap_used'], 0.02)
+
+    def test_without_a_collector_thread(self):
+        """Young collections alone, then idle: what the last of them left is there to see."""
+        self.start('''
+import json, os, sys, zgc
+def young(): [[] for _ in range(1500)]
+while zgc.stats()["young_collections"] < 3: young()
+print(json.dumps([len(os.listdir("/proc/self/task")), zgc.stats()]), flush=True)
+for _ in range(3): young()
+sys.stdin.read()
+''')
+        threads, told = self.told()
+        self.assertEqual(threads, 1)
+        page = self.page(self.program.pid)
+        self.assertGreaterEqual(page['young_collections'], told['young_collections'] + 3)
+        with open('/proc/%d/task/%d/status' % (self.program.pid, self.program.pid)) as status:
+            before = re.search(r'voluntary_ctxt_switches:\t(\d+)', status.read())[1]
+        time.sleep(1)
+        self.succeed('zgc-stat', self.program.pid, env=self.env)
+        with open('/proc/%d/task/%d/status' % (self.program.pid, self.program.pid)) as status:
+            self.assertEqual(re.search(r'voluntary_ctxt_switches:\t(\d+)', status.read())[1], before)
+        self.assertEqual(len(os.listdir('/proc/%d/task' % self.program.pid)), 1)
+
+    def test_a_small_program_has_a_page_from_its_first_collection_after_a_second(self):
+        self.start('''
+import gc, sys, time
+print(1, flush=True)
+for line in sys.stdin:
+    [[] for _ in range(2000)]
+    print(1, flush=True)
+''')
+        self.told()
+        self.assertIn('no statistics page yet', self.refuse('zgc-stat', self.program.pid, env=self.env))
+        time.sleep(1.1)
+        self.ask('x')
+        self.told()
+        page = self.page(self.program.pid)
+        self.assertGreater(page['heap_used'], 1 << 20)
+        self.assertEqual(page['collections'], 0)
+
+    def test_short_programs_touch_nothing(self):
+        self.start('pass')
+        self.finish()
+        self.assertEqual(os.listdir(self.env['XDG_RUNTIME_DIR']), [])
+
     def test_a_forked_child_has_a_page_of_its_own(self):
+        self.start()
         first = self.told()
         self.ask('fork')
         child = self.told()
         self.check(child, self.page(child['pid']))
+        self.assertEqual(child['forks'], 1)
         self.check(first, self.page(self.program.pid))
-        self.program.stdin.close()
-        self.program.stdin = None
+        self.assertEqual(len(self.pages()), 2)
+        self.finish()
+        self.assertEqual(self.pages(), [])      # the child's, too, although it ended by os._exit
 
     def test_gone_with_the_process(self):
+        self.start()
         self.told()
         self.page(self.program.pid)
         path = statpage.find(self.program.pid, self.env)
-        self.program.stdin.close()
-        self.program.stdin = None
-        self.program.wait(20)
+        self.finish()
         self.assertFalse(os.path.exists(path))
+
+    def test_what_a_killed_process_leaves_is_swept_by_the_next(self):
+        self.start()
+        self.told()
+        left = str(self.program.pid)
+        self.program.kill()
+        self.program.wait()
+        self.assertEqual(self.pages(), [left])
+        # Neither a page of another pid namespace nor anything that is no page is touched.
+        with open(os.path.join(self.folder, left), 'rb') as source:
+            data = source.read()
+        foreign = '4194998'
+        with open(os.path.join(self.folder, foreign), 'wb') as out:
+            out.write(data[:16] + struct.pack('<Q', int(foreign)) + data[24:40] +
+                      struct.pack('<Q', 1) + data[48:])
+        for name in ('4194997', '12x', 'notes'):
+            with open(os.path.join(self.folder, name), 'w') as out:
+                out.write('mine')
+        self.start()
+        self.told()
+        self.assertEqual(self.pages(), sorted([str(self.program.pid), foreign, '4194997', '12x',
+                                               'notes']))
+        self.finish()
+        self.assertEqual(self.pages(), sorted([foreign, '4194997', '12x', 'notes']))
+
+    def test_exec(self):
+        """The page of the program before is not taken for one of the program after."""
+        self.start(PROGRAM.replace('for line in', 'os.execvp("sleep", ["sleep", "30"])\nfor line in'))
+        self.told()
+        deadline = time.monotonic() + 20
+        while b'sleep' not in proctree.read('/proc/%d/cmdline' % self.program.pid)[:5]:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        self.assertIn('before it called exec',
+                      self.refuse('zgc-stat', self.program.pid, env=self.env))
+
+    def test_off(self):
+        self.start(ZGC_STATPAGE='0')
+        self.assertGreaterEqual(self.told()['collections'], 1)
+        self.assertEqual(os.listdir(self.env['XDG_RUNTIME_DIR']), [])
+        self.assertIn('ZGC_STATPAGE=0', self.refuse('zgc-stat', self.program.pid, env=self.env))
+
+    def where(self, **env):
+        """Path of the page as zgc.status() names it, its log, and whether the tool finds it."""
+        self.start('import zgc, json, sys; zgc.stats(); print(json.dumps(zgc.status()["statpage"]), '
+                   'flush=True); sys.stdin.read()', ZGC_LOG=self.path('gc.log'), **env)
+        path = self.told()
+        with open(self.path('gc.log')) as source:
+            return path, [line for line in source if 'statistics page' in line]
+
+    def test_where_it_is(self):
+        path, log = self.where()
+        self.assertEqual((path, log), (os.path.join(self.folder, str(self.program.pid)), []))
+        # The tool looks where the process was told to put it.
+        self.succeed('zgc-stat', self.program.pid, env={'XDG_RUNTIME_DIR': '/nowhere'})
+        shared = '/dev/shm/zgcpreload-%d/' % os.geteuid()
+        for runtime in ('', 'relative', '/nowhere', '/' + 'x' * 300):
+            with self.subTest(runtime):
+                path, log = self.where(XDG_RUNTIME_DIR=runtime)
+                self.assertEqual(path, shared + str(self.program.pid))
+                self.assertEqual(os.stat(shared).st_mode & 0o777, 0o700)
+                self.succeed('zgc-stat', self.program.pid)
+                self.finish()
+                self.assertFalse(os.path.exists(path))
+
+    def test_whatever_the_umask(self):
+        for mask in ('0', '077', '0777'):
+            with self.subTest(mask):
+                self.start('import os; os.umask(0o%s)\n%s' % (mask, PROGRAM))
+                self.told()
+                path = os.path.join(self.folder, str(self.program.pid))
+                self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+                self.assertEqual(os.stat(self.folder).st_mode & 0o777, 0o700)
+                self.finish()
+                os.rmdir(self.folder)
+
+    def test_a_directory_of_somebody_else_is_not_used(self):
+        """A link in its place, a file, or a directory that others can enter: /dev/shm it is then."""
+        elsewhere = self.path('elsewhere')
+        os.mkdir(elsewhere, 0o700)
+
+        def link():
+            os.symlink(elsewhere, self.folder)
+
+        def open_to_all():
+            os.mkdir(self.folder)
+            os.chmod(self.folder, 0o711)
+
+        def file():
+            with open(self.folder, 'w'):
+                pass
+
+        for make in (link, open_to_all, file):
+            with self.subTest(make.__name__):
+                make()
+                path, log = self.where()
+                self.assertTrue(path.startswith('/dev/shm/zgcpreload-'), path)
+                self.assertEqual(len(log), 1, log)
+                self.assertIn(self.folder, log[0])
+                self.assertEqual(os.listdir(elsewhere), [])
+                self.succeed('zgc-stat', self.program.pid, env=self.env)
+                self.finish()
+                os.rename(self.folder, self.path(make.__name__))
+                os.unlink(self.path('gc.log'))
+
+    def test_a_link_in_the_pages_own_place_is_replaced(self):
+        """Only the user could have put it there; still nothing is written through it."""
+        with open(self.path('precious'), 'w') as out:
+            out.write('precious')
+        os.mkdir(self.folder, 0o700)
+        self.start('''
+import os, sys
+sys.stdin.readline()
+import zgc
+zgc.stats()
+print(1, flush=True)
+sys.stdin.read()
+''')
+        pid = str(self.program.pid)
+        os.symlink(self.path('precious'), os.path.join(self.folder, pid))
+        os.symlink(self.path('precious'), os.path.join(self.folder, pid + '.new'))
+        self.ask('go')
+        self.told()
+        with open(self.path('precious')) as source:
+            self.assertEqual(source.read(), 'precious')
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which('unshare'), 'needs root and unshare')
+    def test_no_place_at_all(self):
+        """One line in the log, nothing on stderr, and the program is none the worse for it."""
+        code = ('import zgc; zgc.collect(); print(zgc.status()["statpage"], '
+                'zgc.stats()["collections"])')
+        for mount in ('mount -t tmpfs -o ro none /dev/shm', 'mount -t tmpfs -o size=4k none /dev/shm; '
+                      'head -c 4096 /dev/zero > /dev/shm/full', 'mount -t tmpfs none /dev/shm; '
+                      'mkdir /dev/shm/zgcpreload-0; chown 1234 /dev/shm/zgcpreload-0',
+                      'mount -t tmpfs none /dev/shm; ln -s /tmp /dev/shm/zgcpreload-0'):
+            with self.subTest(mount):
+                log = self.path('log')
+                done = subprocess.run(
+                    ['unshare', '-m', 'sh', '-ec', mount + '; LD_PRELOAD=$LIB exec "$@"', 'sh',
+                     PYTHON, '-c', code], text=True, capture_output=True, timeout=60,
+                    env=dict(os.environ, LIB=LIB, ZGC_LOG=log, XDG_RUNTIME_DIR=''))
+                if 'unshare failed' in done.stderr:
+                    self.skipTest(done.stderr)
+                self.assertEqual((done.stdout, done.stderr, done.returncode), ('None 1\n', '', 0))
+                with open(log) as source:
+                    lines = [line for line in source if 'statistics page' in line]
+                self.assertEqual(len(lines), 1, lines)
+                self.assertIn('/dev/shm/zgcpreload-0', lines[0])
+                os.unlink(log)
+
+    @unittest.skipUnless(os.geteuid() == 0, 'needs root')
+    def test_a_process_that_changes_its_user(self):
+        """Its page moves to where its new user's pages are."""
+        self.start('''
+import json, os, sys, zgc
+keep = [[] for _ in range(50000)]
+zgc.collect()
+os.setgid(65534); os.setuid(65534)
+print(1, flush=True)
+for line in sys.stdin:
+    print(1, flush=True)
+''', XDG_RUNTIME_DIR='')
+        self.told()
+        page = self.page(self.program.pid)      # the collector thread follows
+        self.assertGreaterEqual(page['collections'], 1)
+        path = '/dev/shm/zgcpreload-65534/%d' % self.program.pid
+        self.assertEqual(os.stat(path).st_uid, 65534)
+        self.finish()
+        self.assertFalse(os.path.exists(path))
+
+    def test_many_children_at_once(self):
+        """Pages come and go while others are made and swept."""
+        self.start('''
+import gc, multiprocessing, os, zgc
+def work(n):
+    keep = [[] for _ in range(30000)]
+    zgc.collect()
+    return os.path.exists(zgc.status()["statpage"])
+if __name__ == "__main__":
+    multiprocessing.set_start_method("fork")
+    zgc.stats()
+    with multiprocessing.Pool(4, maxtasksperchild=1) as pool:
+        print(sum(pool.imap_unordered(work, range(40))), flush=True)
+''')
+        self.assertEqual(self.told(), 40)
+        self.finish()
+        self.assertEqual(self.pages(), [])
+
+
+def resident(pid):
+    with open('/proc/%d/statm' % pid) as source:
+        return int(source.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 
 
 class Reasons(ToolCase):

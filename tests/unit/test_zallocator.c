@@ -255,6 +255,25 @@ static void test_realloc_stays_while_three_quarters_are_used(void **state) {
   assert_ptr_not_equal(larger, smaller);
 }
 
+static void test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more(void **state) {
+  (void)state;
+  for (size_t size = ZSMALL_MAX + 1; size < ZMEDIUM_MAX; size += 16) {
+    char *block = zallocator_realloc(zallocator_alloc(size - 1), size);
+    assert_ptr_equal(zallocator_realloc(block, size), block);
+    zallocator_free(block);
+  }
+  unsigned steps = 0, copies = 0; /* as a list's items grow */
+  char *block = zallocator_alloc(ZSMALL_MAX + 1);
+  for (size_t size = ZSMALL_MAX; size < ZMEDIUM_MAX / 2; size += size / 8) {
+    char *before = block;
+    block = zallocator_realloc(block, size);
+    steps++;
+    copies += block != before;
+  }
+  zallocator_free(block);
+  assert_true(steps > 20 && copies * 3 < steps * 2);
+}
+
 static void test_realloc_null_is_alloc(void **state) {
   (void)state;
   assert_non_null(zallocator_realloc(NULL, 100));
@@ -368,6 +387,17 @@ static void test_failing_commit_is_served_by_the_fallback(void **state) {
   check();
 }
 
+static void test_commits_refused_for_long_are_tried_less_often(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 40);
+  for (int i = 0; i < 1000; i++) assert_false(zgranules_contains(zallocator_alloc(16)));
+  uint64_t tried = zos_fault_calls(ZOS_FAULT_COMMIT);
+  assert_true(tried > 20 && tried < 40); /* not a system call for each of them */
+  for (int i = 0; i < 2000; i++) zallocator_alloc(16);
+  assert_true(zgranules_contains(zallocator_alloc(16))); /* but it comes back */
+  check();
+}
+
 static void test_exhausted_range_is_served_by_the_fallback(void **state) {
   (void)state;
   char *all = zallocator_alloc(RANGE);
@@ -383,6 +413,26 @@ static void test_exhausted_range_is_served_by_the_fallback(void **state) {
   zallocator_free(larger);
   zallocator_free(small);
   zallocator_free(medium);
+  check();
+}
+
+static void test_no_memory_at_all_but_shrinking_needs_none(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(1000);
+  char *rest = zallocator_alloc(RANGE - ZGRANULE_SIZE);
+  assert_true(zgranules_contains(rest));
+  zos_fault_set(ZOS_FAULT_FALLBACK, 1, UINT64_MAX);
+  paint(block, 1000, 1);
+  paint(rest, 10 * ZM, 2);
+  assert_null(zallocator_alloc(10));
+  assert_null(zallocator_alloc_zeroed(10));
+  assert_null(zallocator_realloc(NULL, 10));
+  assert_null(zallocator_realloc(block, 2000));
+  assert_null(zallocator_realloc(rest, RANGE));
+  assert_ptr_equal(zallocator_realloc(block, 10), block);
+  assert_true(is_painted(block, 1000, 1));
+  assert_true(is_painted(zallocator_realloc(rest, 10), 10, 2));
+  zallocator_free(block);
   check();
 }
 
@@ -626,6 +676,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_zeroed_where_pages_were_moved_away),
     STARTED(test_realloc_between_all_sizes_keeps_the_content),
     STARTED(test_realloc_stays_while_three_quarters_are_used),
+    STARTED(test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more),
     STARTED(test_realloc_null_is_alloc),
     STARTED(test_large_block_grows_and_shrinks_in_place),
     STARTED(test_large_block_in_the_way_is_copied),
@@ -634,7 +685,9 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_old_large_block_does_not_move_its_pages),
     STARTED(test_impossible_sizes),
     STARTED(test_failing_commit_is_served_by_the_fallback),
+    STARTED(test_commits_refused_for_long_are_tried_less_often),
     STARTED(test_exhausted_range_is_served_by_the_fallback),
+    STARTED(test_no_memory_at_all_but_shrinking_needs_none),
     cmocka_unit_test(test_no_heap_at_all),
     STARTED(test_two_threads_once_locked),
     STARTED(test_locked_allocator_fills_and_empties_pages),

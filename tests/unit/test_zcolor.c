@@ -55,9 +55,10 @@ static void test_none_is_the_zero_word_and_load_good_for_ever(void **state) {
     assert_true(zcolored_is_load_good(zero));
     assert_false(zcolored_is_store_good(zero));
     assert_false(zcolored_is_body(zero));
-    zcolor_flip_mark(i % 2 ? ZGENERATION_FULL : ZGENERATION_YOUNG);
-    zcolor_end_mark();
-    zcolor_flip_remap(i % 2 ? ZGENERATION_FULL : ZGENERATION_YOUNG);
+    zgeneration_t generation = i % 2 ? ZGENERATION_OLD : ZGENERATION_YOUNG;
+    zcolor_flip_mark(generation);
+    zcolor_end_mark(generation);
+    zcolor_flip_remap(generation);
   }
 }
 
@@ -65,7 +66,7 @@ static void test_values_survive_flips(void **state) {
   (void)state;
   zcolored_t values[] = {zcolored_value(ZKIND_INT, (uint64_t)-5), zcolored_value(ZKIND_BOOL, 1),
                          zcolored_value(ZKIND_PYTHON, 123456)};
-  zcolor_flip_remap(ZGENERATION_FULL);
+  zcolor_flip_remap(ZGENERATION_OLD);
   for (size_t i = 0; i < ZARRAY_LENGTH(values); i++) assert_true(zcolored_is_load_good(values[i]));
   assert_int_equal((int64_t)values[0].bits >> ZCOLOR_PAYLOAD_SHIFT, -5);
   assert_int_equal(zcolored_payload(values[2]), 123456);
@@ -81,22 +82,37 @@ static void test_flips_make_words_stale_and_back(void **state) {
   assert_true(zcolored_is_store_good(word)); /* R is not the store barrier's business */
   zcolor_flip_remap(ZGENERATION_YOUNG);
   assert_true(zcolored_is_load_good(word));
-  zcolor_flip_remap(ZGENERATION_FULL);
-  zcolor_flip_remap(ZGENERATION_YOUNG);
+  zcolor_flip_remap(ZGENERATION_OLD);
   assert_false(zcolored_is_load_good(word)); /* RO alone is stale */
   zcolor_flip_mark(ZGENERATION_YOUNG);
   assert_false(zcolored_is_store_good(word));
 }
 
-static void test_mark_now_names_what_the_running_mark_visits(void **state) {
+static void test_mark_now_names_what_the_running_marks_visit(void **state) {
   (void)state;
+  uint64_t young = ZCOLOR_PAIR(ZCOLOR_MARK_YOUNG_SHIFT), old = ZCOLOR_PAIR(ZCOLOR_MARK_OLD_SHIFT);
   assert_int_equal(zcolor.mark_now, 0);
+  zcolor_flip_mark(ZGENERATION_OLD);
+  assert_int_equal(zcolor.mark_now, zcolor.mark & old);
+  uint64_t before = zcolor.mark;
+  for (int i = 0; i < 3; i++) { /* young marks beside the old one leave its colours alone */
+    zcolor_flip_mark(ZGENERATION_YOUNG);
+    assert_int_equal(zcolor.mark_now, zcolor.mark & (young | old));
+    assert_int_equal(zcolor.mark & old, before & old);
+    zcolor_end_mark(ZGENERATION_YOUNG);
+    assert_int_equal(zcolor.mark_now, zcolor.mark & old);
+  }
+  zcolor_end_mark(ZGENERATION_OLD);
+  assert_int_equal(zcolor.mark_now, 0);
+}
+
+static void test_only_young_marks_flip_the_remembered_bit(void **state) {
+  (void)state;
+  uint64_t remembered = zcolor.remembered;
+  zcolor_flip_mark(ZGENERATION_OLD);
+  assert_int_equal(zcolor.remembered, remembered);
   zcolor_flip_mark(ZGENERATION_YOUNG);
-  assert_int_equal(zcolor.mark_now & ~ZCOLOR_PAIR(ZCOLOR_MARK_YOUNG_SHIFT), 0);
-  assert_int_not_equal(zcolor.mark_now, 0);
-  zcolor_end_mark();
-  zcolor_flip_mark(ZGENERATION_FULL);
-  assert_int_equal(zcolor.mark_now, zcolor.mark);
+  assert_int_equal(zcolor.remembered, remembered ^ ZCOLOR_REMEMBERED_MASK);
 }
 
 static void test_legal_heals(void **state) {
@@ -112,10 +128,19 @@ static void test_legal_heals(void **state) {
   assert_false(zcolor_is_legal_heal(other_place, moved_again)); /* a good address never changes */
   zcolored_t number = zcolored_value(ZKIND_INT, 5);
   assert_false(zcolor_is_legal_heal(other_place, number));
-  zcolor_flip_mark(ZGENERATION_FULL);
+  zcolor_flip_mark(ZGENERATION_OLD);
   zcolored_t marked = zcolored_store_good(zaddress(BODY + 64));
   assert_true(zcolor_is_legal_heal(other_place, marked));
   assert_false(zcolor_is_legal_heal(marked, other_place)); /* marks do not go back */
+  zcolor_flip_mark(ZGENERATION_YOUNG);
+  zcolored_t both = zcolored_store_good(zaddress(BODY + 64));
+  zcolored_t one = {(both.bits & ~ZCOLOR_PAIR(ZCOLOR_MARK_OLD_SHIFT)) |
+                    (other_place.bits & ZCOLOR_PAIR(ZCOLOR_MARK_OLD_SHIFT))};
+  assert_true(zcolor_is_legal_heal(other_place, one)); /* of two marks the visiting one's pair alone */
+  assert_true(zcolor_is_legal_heal(one, both));
+  assert_false(zcolor_is_legal_heal(both, one));
+  zcolor_end_mark(ZGENERATION_YOUNG);
+  assert_false(zcolor_is_legal_heal(marked, both)); /* no young mark runs */
 }
 
 static void test_load_heals_the_slot_once(void **state) {
@@ -147,14 +172,19 @@ static void test_store_keeps_what_it_overwrites_while_a_mark_runs(void **state) 
   zaddress_t value = zbody_page_bump(page, 64);
   zbarrier_store(zslot(slot), zcolored_store_good(value));
   assert_int_equal(kept, 0);
-  zcolor_flip_mark(ZGENERATION_FULL);
+  zcolor_flip_mark(ZGENERATION_OLD);
   zbarrier_store(zslot(slot), zcolored_none());
   assert_int_equal(kept, 1);
   assert_int_equal(last_kept.value, value.value);
   zbarrier_store(zslot(slot), zcolored_store_good(value)); /* stored since the start: marked */
   zbarrier_store(zslot(slot), zcolored_none());
   assert_int_equal(kept, 1);
-  zcolor_end_mark();
+  zbarrier_store(zslot(slot), zcolored_store_good(value));
+  zcolor_flip_mark(ZGENERATION_YOUNG); /* beside the old mark: either may miss it */
+  zbarrier_store(zslot(slot), zcolored_none());
+  assert_int_equal(kept, 2);
+  zcolor_end_mark(ZGENERATION_YOUNG);
+  zcolor_end_mark(ZGENERATION_OLD);
   zbody_space_stop();
 }
 
@@ -172,7 +202,7 @@ static void test_store_into_an_old_body_is_remembered_once(void **state) {
   assert_true(old->has_remembered[current]);
   assert_true(zbody_bit_test(zbody_space.remembered[current], (uintptr_t)slot));
   zcolor_flip_mark(ZGENERATION_YOUNG);
-  zcolor_end_mark();
+  zcolor_end_mark(ZGENERATION_YOUNG);
   zbody_space.current ^= 1;
   assert_false(old->has_remembered[zbody_space.current]);
   zbarrier_store(zslot(slot), zcolored_store_good(zaddress((uintptr_t)young_slot)));
@@ -205,7 +235,8 @@ int main(void) {
       cmocka_unit_test_setup(test_none_is_the_zero_word_and_load_good_for_ever, set_up),
       cmocka_unit_test_setup(test_values_survive_flips, set_up),
       cmocka_unit_test_setup(test_flips_make_words_stale_and_back, set_up),
-      cmocka_unit_test_setup(test_mark_now_names_what_the_running_mark_visits, set_up),
+      cmocka_unit_test_setup(test_mark_now_names_what_the_running_marks_visit, set_up),
+      cmocka_unit_test_setup(test_only_young_marks_flip_the_remembered_bit, set_up),
       cmocka_unit_test_setup(test_legal_heals, set_up),
       cmocka_unit_test_setup(test_load_heals_the_slot_once, set_up),
       cmocka_unit_test_setup(test_suspect_entry_is_touched_before_it_is_read, set_up),

@@ -84,6 +84,19 @@ static void test_faults_make_their_calls_fail(void **state) {
   assert_null(zos_table_map(4096));
   assert_non_null(zos_table_map(4096));
   assert_true(zos_thread_start(NULL, NULL, "x") < 0);
+  assert_int_equal(zos_at_fork(NULL, NULL, NULL), -ENOMEM);
+}
+
+static void test_calls_and_faults_are_counted(void **state) {
+  (void)state;
+  zos_fault_set(ZOS_FAULT_TABLE, 2, 3);
+  for (int i = 0; i < 5; i++) zos_table_unmap(zos_table_map(4096), 4096);
+  assert_int_equal(zos_fault_calls(ZOS_FAULT_TABLE), 5);
+  assert_int_equal(zos_fault_injected(ZOS_FAULT_TABLE), 2);
+  assert_string_equal(zos_fault_name(ZOS_FAULT_TABLE), "table");
+  zos_fault_set(ZOS_FAULT_TABLE, 1000, 1000);
+  assert_int_equal(zos_fault_calls(ZOS_FAULT_TABLE), 0);
+  assert_int_equal(zos_fault_injected(ZOS_FAULT_TABLE), 0);
 }
 
 static void test_scratch_is_not_inherited(void **state) {
@@ -144,6 +157,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_name_and_several_at_once),
     cmocka_unit_test(test_what_is_not_understood_sets_nothing),
     cmocka_unit_test(test_faults_make_their_calls_fail),
+    cmocka_unit_test(test_calls_and_faults_are_counted),
     cmocka_unit_test(test_scratch_is_not_inherited),
     cmocka_unit_test(test_thread_takes_no_signals_and_has_a_name),
     cmocka_unit_test(test_facts_about_the_machine),

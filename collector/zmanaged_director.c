@@ -1,0 +1,105 @@
+#include "collector/zmanaged_state.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zos.h"
+
+zbody_page_t *zmanaged_eden_small;
+zbody_page_t *zmanaged_eden_medium;
+
+/* ---- when to collect ---------------------------------------------------------------------------- */
+
+/* Each rule returns a cause or NULL. */
+static const char *rule_young(void) {
+  size_t used = zload_relaxed(&zbody_space.used_units);
+  size_t step = zmax((32 * ZM) >> ZUNIT_SHIFT, used / 8);
+  step = zmin(step, zbody_space.capacity_units / 4 + 1);
+  if (zm.eden_units >= step) return "Allocation";
+  return zoption(stress) ? "Stress" : NULL;
+}
+
+static const char *rule_full(void) {
+  size_t used = zload_relaxed(&zbody_space.used_units);
+  size_t base = zload_relaxed(&zm.old_base_units);
+  size_t limit = base + base * 3 / 4 + ((64 * ZM) >> ZUNIT_SHIFT);
+  if (used >= limit) return "Growth";
+  /* Near the limit a collection must be under way before the stall. */
+  if (used * 100 >= zbody_space.capacity_units * 85 && zm.eden_units * 50 >= zbody_space.capacity_units) {
+    return "High Usage";
+  }
+  return NULL;
+}
+
+/* Now and then, in proportion to what was allocated: a program may have dropped much since, and what it
+ * dropped is not known before it is looked for. At most a twentieth of the time. */
+static const char *rule_proactive(void) {
+  if (zm.units_since_full < zload_relaxed(&zbody_space.used_units) / 16 + 32) return NULL;
+  uint64_t quiet = zmax(5000000000u, 20 * zload_relaxed(&zm.full_ns));
+  return zos_now_ns() - zload_relaxed(&zm.full_end_ns) > quiet ? "Proactive" : NULL;
+}
+
+static void direct_full(const char *cause) {
+  if (zm.host.choose_suspects != NULL) zm.host.choose_suspects();
+  zm.units_since_full = 0;
+  zmanaged_request(ZGENERATION_OLD, cause);
+}
+
+static void direct(void) {
+  bool idle = zmanaged_phase() == ZMANAGED_IDLE;
+  if (!idle && !zload_relaxed(&zm.thread_alive)) { /* a fork's child takes its parent's collection up */
+    pthread_mutex_lock(&zm.lock);
+    zdriver_ensure_thread_locked();
+    pthread_mutex_unlock(&zm.lock);
+  }
+  if (idle) {
+    const char *cause = rule_full();
+    if (cause == NULL) cause = rule_proactive();
+    if (cause != NULL) {
+      direct_full(cause);
+      return;
+    }
+  } else if (zmanaged_phase() != ZMANAGED_OLD_MARK || zload_relaxed(&zm.young_wanted)) {
+    return;
+  }
+  const char *cause = rule_young();
+  if (cause != NULL) zmanaged_request(ZGENERATION_YOUNG, cause);
+}
+
+/* ---- allocation ----------------------------------------------------------------------------------- */
+
+static zbody_page_t *eden_page(zbody_page_kind_t kind, size_t units) {
+  zm.eden_units += units;
+  zm.units_since_full += units;
+  direct();
+  return zbody_page_alloc(kind, units, ZAGE_EDEN, false);
+}
+
+static zaddress_t alloc_in(zbody_page_t **current, zbody_page_kind_t kind, size_t units, size_t size) {
+  if (*current != NULL) {
+    zaddress_t body = zbody_page_bump(*current, size);
+    if (!zaddress_is_null(body)) return body;
+  }
+  zbody_page_t *page = eden_page(kind, units);
+  if (page == NULL) return zaddress(0);
+  *current = page;
+  return zbody_page_bump(page, size);
+}
+
+zaddress_t zmanaged_alloc(const zshape_t *shape, uint64_t length) {
+  if (shape->kind != ZBODY_FIXED && length > zbody_space.size / 8) return zaddress(0);
+  size_t size = zbody_size_of(shape, length);
+  zaddress_t body;
+  if (size <= ZBODY_SMALL_MAX) {
+    body = alloc_in(&zmanaged_eden_small, ZBODY_PAGE_SMALL, 1, size);
+  } else if (size <= ZBODY_MEDIUM_MAX &&
+             zbody_space.capacity_units >= 8 * ZBODY_PAGE_MEDIUM_UNITS) {
+    body = alloc_in(&zmanaged_eden_medium, ZBODY_PAGE_MEDIUM, ZBODY_PAGE_MEDIUM_UNITS, size);
+  } else {
+    zbody_page_t *page = NULL;
+    size_t units = zalign_up(size, ZUNIT_SIZE) >> ZUNIT_SHIFT;
+    if (units <= zbody_space.capacity_units) page = eden_page(ZBODY_PAGE_LARGE, units);
+    body = page == NULL ? zaddress(0) : zbody_page_bump(page, size);
+  }
+  if (zaddress_is_null(body)) return body;
+  zstore_relaxed(&zbody_header(body)->shape, shape->id);
+  if (shape->kind != ZBODY_FIXED) zbody_words(body)[1] = length;
+  return body;
+}

@@ -1,0 +1,173 @@
+#include <stdlib.h>
+#include <time.h>
+
+#include "collector/zmanaged_state.h"
+#include "collector/zmanaged_verify.h"
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+#include "heap/base/zos.h"
+#include "heap/base/zprobe.h"
+
+uint32_t zmanaged_poll_wanted;
+uint64_t zmanaged_pauses[3][ZMANAGED_PAUSE_BUCKETS];
+
+void zpoll_set(uint32_t bit) { (void)zfetch_or_relaxed(&zmanaged_poll_wanted, bit); }
+void zpoll_clear(uint32_t bit) { (void)zfetch_and_relaxed(&zmanaged_poll_wanted, ~bit); }
+
+/* ---- parking ----------------------------------------------------------------------------------- */
+
+void zpause_enter_locked(void) {
+  while (zload_relaxed(&zm.stop)) pthread_cond_wait(&zm.changed, &zm.lock);
+  zm.running++;
+}
+void zpause_leave_locked(void) {
+  zm.running--;
+  pthread_cond_broadcast(&zm.changed);
+}
+void zpause_enter(void) {
+  if (zm.inline_run) return;
+  pthread_mutex_lock(&zm.lock);
+  zpause_enter_locked();
+  pthread_mutex_unlock(&zm.lock);
+}
+void zpause_leave(void) {
+  if (zm.inline_run) return;
+  pthread_mutex_lock(&zm.lock);
+  zpause_leave_locked();
+  pthread_mutex_unlock(&zm.lock);
+}
+void zpause_yield(void) {
+  if (zlikely(!zload_relaxed(&zm.stop)) || zm.inline_run) return;
+  zpause_leave();
+  zpause_enter();
+}
+
+void zmanaged_stop_world(void) {
+  pthread_mutex_lock(&zm.lock);
+  zstore_relaxed(&zm.stop, 1);
+  while (zm.running > 0) pthread_cond_wait(&zm.changed, &zm.lock);
+  pthread_mutex_unlock(&zm.lock);
+}
+
+void zmanaged_resume_world(void) {
+  pthread_mutex_lock(&zm.lock);
+  zstore_relaxed(&zm.stop, 0);
+  pthread_cond_broadcast(&zm.changed);
+  pthread_mutex_unlock(&zm.lock);
+}
+
+/* ---- the record of pauses ------------------------------------------------------------------------ */
+
+static unsigned bucket_of(uint64_t ns) {
+  if (ns < 8) return (unsigned)ns;
+  unsigned power = zlog2((size_t)ns);
+  return (power - 2) * 8 + (unsigned)(ns >> (power - 3) & 7);
+}
+
+uint64_t zmanaged_pause_bucket_ns(unsigned bucket) {
+  if (bucket < 8) return bucket;
+  unsigned power = bucket / 8 + 2;
+  return ((uint64_t)(8 + bucket % 8) << (power - 3)) + ((uint64_t)1 << (power - 3)) - 1;
+}
+
+static unsigned kind_of(zmanaged_phase_t phase) {
+  if (phase == ZMANAGED_MARK_START) return 0;
+  return phase == ZMANAGED_RELOCATE_START || phase == ZMANAGED_OLD_RELOCATE_START ? 2 : 1;
+}
+
+/* ---- pauses -------------------------------------------------------------------------------------- */
+
+static void verify_pause(void) {
+  uint64_t bodies = 0;
+  char message[256];
+  if (!zmanaged_verify(&bodies, message, sizeof message)) {
+    zlog_notice("managed heap broken after %s of collection m%u: %s", zmanaged_phase_name(zmanaged_phase()),
+                zbody_space.number, message);
+    abort();
+  }
+  zmanaged_stat_values.verified_bodies += bodies;
+}
+
+void zpause_verify(void) {
+  if (zoption(verify)) zpause_request(verify_pause);
+}
+
+static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
+  if (pause == verify_pause) { /* verify mode is not about time */
+    pause();
+    return;
+  }
+  zprobe_pause_start(zmanaged_phase_name(phase));
+  uint64_t start = zos_now_ns(), start_cpu = zos_thread_cpu_ns();
+  pause();
+  uint64_t ns = zos_now_ns() - start, cpu_ns = zos_thread_cpu_ns() - start_cpu;
+  zprobe_pause_done(zmanaged_phase_name(phase), ns);
+  zmanaged_stats_t *stats = &zmanaged_stat_values;
+  zmanaged_pauses[kind_of(phase)][zmin(bucket_of(ns), ZMANAGED_PAUSE_BUCKETS - 1)]++;
+  stats->pauses++;
+  stats->pause_total_ns += ns;
+  stats->pause_max_ns = zmax(stats->pause_max_ns, ns);
+  stats->pause_max_cpu_ns = zmax(stats->pause_max_cpu_ns, cpu_ns);
+  zlog_debug("gc,managed", "GC(m%u) %s Pause %s %.3fms", zbody_space.number,
+             phase > ZMANAGED_YOUNG_FINISH ? "full" : "young", zmanaged_phase_name(phase), zlog_ms(ns));
+}
+
+static struct timespec in_5_ms(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_nsec += 5000000;
+  if (until.tv_nsec >= 1000000000) {
+    until.tv_nsec -= 1000000000;
+    until.tv_sec++;
+  }
+  return until;
+}
+
+void zpause_request(void (*pause)(void)) {
+  if (zm.inline_run) {
+    run_timed(pause, zmanaged_phase());
+    return;
+  }
+  pthread_mutex_lock(&zm.lock);
+  zm.pause = pause;
+  zpause_leave_locked();
+  zpoll_set(ZPOLL_PAUSE);
+  pthread_cond_broadcast(&zm.changed);
+  unsigned asked = 0;
+  while (zm.pause != NULL || zm.pausing) {
+    /* A pending call can be refused (its queue is short) or be served late: ask again. */
+    if (asked++ % 8 == 0) {
+      pthread_mutex_unlock(&zm.lock);
+      zm.host.request_safepoint();
+      pthread_mutex_lock(&zm.lock);
+      if (zm.pause == NULL && !zm.pausing) break;
+    }
+    struct timespec until = in_5_ms();
+    pthread_cond_timedwait(&zm.changed, &zm.lock, &until);
+  }
+  zpause_enter_locked();
+  pthread_mutex_unlock(&zm.lock);
+}
+
+static void run_wanted_pause(void) {
+  pthread_mutex_lock(&zm.lock);
+  void (*pause)(void) = zm.pause;
+  if (pause == NULL || zm.pausing) {
+    pthread_mutex_unlock(&zm.lock);
+    return;
+  }
+  zm.pausing = true;
+  zpoll_clear(ZPOLL_PAUSE);
+  pthread_mutex_unlock(&zm.lock);
+  run_timed(pause, zmanaged_phase());
+  pthread_mutex_lock(&zm.lock);
+  zm.pause = NULL;
+  zm.pausing = false;
+  pthread_cond_broadcast(&zm.changed);
+  pthread_mutex_unlock(&zm.lock);
+}
+
+void zmanaged_safepoint(void) {
+  if (zload_relaxed(&zmanaged_poll_wanted) & ZPOLL_PAUSE) run_wanted_pause();
+  if (zload_relaxed(&zmanaged_poll_wanted) & ZPOLL_RELEASE) zmanaged_release_some(100000);
+}

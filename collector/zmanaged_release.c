@@ -1,0 +1,114 @@
+#include "collector/zmanaged_state.h"
+#include "collector/zsuspects.h"
+#include "heap/base/zos.h"
+
+#define RELEASE_CHUNK 1022
+
+typedef struct release_chunk {
+  struct release_chunk *next;
+  size_t count;
+  uint32_t indexes[RELEASE_CHUNK];
+} release_chunk_t;
+
+static struct {
+  pthread_mutex_t lock;
+  release_chunk_t *dead, *spare; /* dead: also read without the lock, to see whether there is any */
+} list = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* lock */
+static bool add_dead(uint32_t index) {
+  if (list.dead == NULL || list.dead->count == RELEASE_CHUNK) {
+    release_chunk_t *chunk = list.spare;
+    if (chunk != NULL) {
+      list.spare = chunk->next;
+    } else {
+      chunk = zos_table_map(sizeof *chunk);
+      if (chunk == NULL) return false;
+    }
+    chunk->count = 0;
+    chunk->next = list.dead;
+    zstore_release(&list.dead, chunk);
+  }
+  list.dead->indexes[list.dead->count++] = index;
+  return true;
+}
+
+void zrelease_sweep(zgeneration_t generation) {
+  size_t top = zload_acquire(&zpyref_table.top);
+  bool found = false;
+  pthread_mutex_lock(&list.lock);
+  for (size_t i = 1; i < top; i++) {
+    zpyref_t *entry = &zpyref_table.entries[i];
+    if (zpyref_is_free(entry)) continue;
+    if (zload_acquire(&entry->old) != (uint32_t)generation) continue;
+    if (zload_relaxed(&entry->seq) == zbody_space.seq[generation]) continue;
+    if (!add_dead((uint32_t)i)) break; /* found again by the next collection */
+    zstore_relaxed(&entry->old, 2);
+    found = true;
+  }
+  pthread_mutex_unlock(&list.lock);
+  if (found) zpoll_set(ZPOLL_RELEASE);
+}
+
+bool zmanaged_has_releases(void) {
+  return zm.ended_at < zm.ended_count || zload_acquire(&list.dead) != NULL;
+}
+
+static uint32_t take_dead(void) {
+  pthread_mutex_lock(&list.lock);
+  release_chunk_t *chunk = list.dead;
+  uint32_t index = 0;
+  if (chunk != NULL) {
+    index = chunk->indexes[--chunk->count];
+    if (chunk->count == 0) {
+      zstore_release(&list.dead, chunk->next);
+      chunk->next = list.spare;
+      list.spare = chunk;
+    }
+  }
+  pthread_mutex_unlock(&list.lock);
+  return index;
+}
+
+/* True when there was one. */
+static bool finish_ended(void) {
+  if (zm.ended_at == zm.ended_count) return false;
+  void *object = zm.ended[zm.ended_at++];
+  if (zm.ended_at == zm.ended_count) {
+    zm.ended_at = 0;
+    zstore_relaxed(&zm.ended_count, 0);
+  }
+  zm.host.weak_finish(object);
+  zmanaged_stat_values.weak_ended++;
+  return true;
+}
+
+static bool release_dead(void) {
+  uint32_t index = take_dead();
+  if (index == 0) return false;
+  void *object = zpyref_free(index);
+  if (object != NULL) zm.host.release(object);
+  zmanaged_stat_values.released_references++;
+  return true;
+}
+
+bool zmanaged_release_some(uint64_t ns) {
+  if (zm.releasing) return false; /* a finalizer came back here */
+  zm.releasing = true;
+  uint64_t end = zos_now_ns() + ns;
+  bool empty = false;
+  if (zsuspects_has_results() && zm.results_final && zm.host.take_groups != NULL) zm.host.take_groups();
+  for (unsigned i = 1; !empty; i++) {
+    empty = !finish_ended() && !release_dead();
+    if (i % 16 == 0 && zos_now_ns() > end) break;
+  }
+  if (empty) {
+    zpoll_clear(ZPOLL_RELEASE);
+    if (zmanaged_has_releases()) zpoll_set(ZPOLL_RELEASE);
+  }
+  zm.releasing = false;
+  return empty;
+}
+
+void zrelease_lock_for_fork(void) { pthread_mutex_lock(&list.lock); }
+void zrelease_unlock_after_fork(void) { pthread_mutex_unlock(&list.lock); }
