@@ -26,22 +26,77 @@ void zfeed_close(void) {
   zgc_list_splice(generation(1), generation(0));
 }
 
-static bool feed(PyObject *object) {
-  if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return false;
-  if (zpyabi_refcount(object) <= 0) return false; /* on a free list or in the trashcan */
-  zgc_list_unlink(zpyabi_head(object));
-  zgc_list_insert_before(zpyabi_head(object), generation(0));
-  zcensus_add(object, 1);
-  return true;
+/* CPython finalizes in the order of its list, which is by age, and programs notice: a generator that
+ * closes a file in `finally` is older than the file. Candidates come in the order of their addresses.
+ * So those with finalizers are marked (with CPython's own flag) and stay behind until the rest has
+ * left the list; then each takes along, in the list's order, what is marked near it. */
+#define NEAR 8 /* live objects between two that still count as near */
+
+static bool is_marked(const zgc_head_t *head) { return (head->prev & ZPYABI_PREV_COLLECTING) != 0; }
+static void unmark(zgc_head_t *head) { head->prev &= ~ZPYABI_PREV_COLLECTING; }
+
+static bool is_list(const zgc_head_t *head) {
+  return head >= generation(0) && head <= generation(ZGC_GENERATIONS - 1);
 }
 
+static bool is_alive(PyObject *object) {
+  if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return false;
+  return zpyabi_refcount(object) > 0; /* not on a free list or in the trashcan */
+}
+
+static void feed(zgc_head_t *head) {
+  zgc_list_unlink(head);
+  zgc_list_insert_before(head, generation(0));
+  zcensus_add(zpyabi_object(head), 1);
+}
+
+static zgc_head_t *marked_before(zgc_head_t *head) {
+  for (int i = 0; i <= NEAR; i++) {
+    head = zgc_head_prev(head);
+    if (is_list(head)) return NULL;
+    if (is_marked(head)) return head;
+  }
+  return NULL;
+}
+
+static zgc_head_t *marked_behind(zgc_head_t *head) {
+  for (int i = 0; i <= NEAR; i++) {
+    head = zgc_head_next(head);
+    if (is_list(head)) return NULL;
+    if (is_marked(head)) return head;
+  }
+  return NULL;
+}
+
+static void feed_run(zgc_head_t *head) {
+  for (zgc_head_t *older = head; older != NULL; older = marked_before(head)) head = older;
+  while (head != NULL) {
+    zgc_head_t *next = marked_behind(head);
+    unmark(head);
+    feed(head);
+    head = next;
+  }
+}
+
+/* Nothing of Python runs in here, so what is alive at first is so at the end. */
 size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
-  size_t fed = 0;
+  size_t fed = 0, marked = 0;
   zcensus_begin(zdriver_collection.sequence);
   last_aside = zgc_head_prev(generation(1));
   for (size_t i = 0; i < count; i++) {
     if (i + 8 < count) __builtin_prefetch(zpyabi_head(candidates[i + 8]));
-    fed += feed(candidates[i]);
+    if (!is_alive(candidates[i])) continue;
+    fed++;
+    if (zpyabi_has_finalizer(zpyabi_type(candidates[i]))) {
+      zpyabi_head(candidates[i])->prev |= ZPYABI_PREV_COLLECTING;
+      marked++;
+    } else {
+      feed(zpyabi_head(candidates[i]));
+    }
+  }
+  for (size_t i = 0; i < count && marked > 0; i++) {
+    zgc_head_t *head = zpyabi_head(candidates[i]);
+    if (is_alive(candidates[i]) && is_marked(head)) feed_run(head);
   }
   return fed;
 }

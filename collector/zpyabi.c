@@ -55,7 +55,7 @@ enum {
   MEMBER_OFFSET = 16,
   MEMBER_OBJECT_EX = 16
 };
-enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48 }; /* Py_tp_traverse, Py_tp_base of the stable ABI */
+enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48, SLOT_FINALIZE = 80 }; /* Py_tp_traverse, Py_tp_base of the stable ABI */
 
 #define INTERPRETER_SIZE_MAX (2 * ZM) /* the collector's state lies inside PyInterpreterState */
 
@@ -125,6 +125,10 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
     t.cached_keys = zpyabi_word(type, zpyabi_layout->cached_keys);
   }
   return t;
+}
+
+bool zpyabi_has_finalizer(PyTypeObject *type) {
+  return zpy.PyType_GetSlot(type, SLOT_FINALIZE) != NULL;
 }
 
 Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i) {

@@ -51,6 +51,7 @@ typedef struct zgc_head {
 
 #define ZPYABI_NEXT_FLAGS ((uintptr_t)1)
 #define ZPYABI_PREV_FLAGS ((uintptr_t)3)
+#define ZPYABI_PREV_COLLECTING ((uintptr_t)2) /* clear but for the core of a collection */
 
 static inline zgc_head_t *zpyabi_head(PyObject *object) { return (zgc_head_t *)object - 1; }
 static inline PyObject *zpyabi_object(zgc_head_t *head) { return (PyObject *)(head + 1); }
@@ -175,6 +176,7 @@ typedef struct {
 } zpyabi_type_t;
 
 zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
+bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
 
 /* Offset of slot `i` of a heap type's own __slots__, -1 when it is not an object slot, 0 past the
  * last. */

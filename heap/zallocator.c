@@ -500,6 +500,27 @@ void zallocator_stats(zallocator_stats_t *stats) {
   stats->fallback_blocks = zload_relaxed(&fallback_blocks);
 }
 
+void zallocator_class_stats(zallocator_class_t classes[ZCLASS_COUNT]) {
+  memset(classes, 0, ZCLASS_COUNT * sizeof *classes);
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules;) {
+    const zpage_t *page = &zpage_table[i];
+    if (kind_of(page) == ZPAGE_NONE || page->inner != 0) {
+      i++;
+      continue;
+    }
+    size_t size = page->block_size;
+    if (size != 0 && size <= ZMEDIUM_MAX) {
+      zallocator_class_t *c =
+          &classes[size <= ZSMALL_MAX ? zsize_class_small(size) : zsize_class_medium(size)];
+      c->pages++;
+      c->capacity += page->capacity;
+      c->used += page->used;
+    }
+    i += zmax(page_granules(page), 1);
+  }
+}
+
 static bool page_is_valid(const zpage_t *page) {
   if (page->block_size == 0) return page->used == 1;
   size_t free = 0;

@@ -79,6 +79,13 @@ typedef struct {
  * are approximate. */
 void zallocator_stats(zallocator_stats_t *stats);
 
+typedef struct {
+  size_t pages, capacity, used; /* blocks there is room for, and those handed out */
+} zallocator_class_t;
+
+/* The same by size class; GC objects' own pages count with the others of the size. */
+void zallocator_class_stats(zallocator_class_t classes[ZCLASS_COUNT]);
+
 /* Checks every page against the equation in zpage.h; a message and false where one is broken.
  * Allocator's lock. */
 bool zallocator_verify(char *message, size_t size);

@@ -179,6 +179,7 @@ static void watch_for_interpreter(void) {
 /* -- fork ------------------------------------------------------------------------------------------------ */
 
 static void before_fork(void) {
+  zos_thread_fork_prepare();
   zmanaged_fork_prepare();
   zcollector_fork_prepare();
   zallocator_lock_for_fork();
@@ -193,6 +194,7 @@ static void after_fork_in_parent(void) {
 }
 
 static void after_fork_in_child(void) {
+  zos_thread_fork_child();
   zstatpage_reset_after_fork_in_child();
   zallocator_unlock_after_fork();
   zallocator_reset_after_fork_in_child();

@@ -50,12 +50,17 @@ static PyObject *gc_get_count(PyObject *self, PyObject *unused) {
   return zpy.Py_BuildValue("(iii)", c[0], c[1], c[2]);
 }
 
-static PyObject *stock_freeze;
+static PyObject *stock_freeze, *stock_debugmallocstats;
+
+/* Finalizers may hold our functions when the originals have been given back already. */
+static PyObject *call_stock(PyObject *function) {
+  return function == NULL ? zpy_new_none() : zpy.PyObject_CallObject(function, NULL);
+}
 
 static PyObject *gc_freeze(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (!zcollector_is_on()) return zpy.PyObject_CallObject(stock_freeze, NULL);
+  if (!zcollector_is_on()) return call_stock(stock_freeze);
   zcollector_before_freeze();
   PyObject *result = zpy.PyObject_CallObject(stock_freeze, NULL);
   zcollector_after_freeze();
@@ -71,6 +76,28 @@ static PyObject *sys_getallocatedblocks(PyObject *self, PyObject *unused) {
   return zpy.PyLong_FromUnsignedLongLong(heap.used_blocks);
 }
 
+/* pymalloc's table would not be there at all; this is ours, in the manner of it. */
+static PyObject *sys_debugmallocstats(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  static zallocator_class_t classes[ZCLASS_COUNT];
+  zallocator_stats_t heap;
+  zallocator_class_stats(classes);
+  zallocator_stats(&heap);
+  fprintf(stderr, "Small block threshold = %zu, in %u size classes.\n\n", ZSMALL_MAX,
+          ZSMALL_CLASSES);
+  fprintf(stderr, "class     size   pages   blocks in use  avail blocks\n");
+  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+    const zallocator_class_t *c = &classes[i];
+    if (c->pages == 0) continue;
+    fprintf(stderr, "%5u %8zu %7zu %15zu %13zu\n", i, zsize_class_block_size(i), c->pages, c->used,
+            c->capacity - c->used);
+  }
+  fprintf(stderr, "\n%zu blocks of %zu bytes in pages of %zu bytes\n", heap.used_blocks,
+          heap.used_bytes, heap.page_bytes);
+  return call_stock(stock_debugmallocstats);
+}
+
 static PyMethodDef functions[] = {
     {"collect", (PyCFunction)(void (*)(void))gc_collect, METH_VARARGS | METH_KEYWORDS, NULL},
     {"get_threshold", gc_get_threshold, METH_NOARGS, NULL},
@@ -78,11 +105,14 @@ static PyMethodDef functions[] = {
     {"get_count", gc_get_count, METH_NOARGS, NULL},
     {"freeze", gc_freeze, METH_NOARGS, NULL},
     {"getallocatedblocks", sys_getallocatedblocks, METH_NOARGS, NULL},
+    {"_debugmallocstats", sys_debugmallocstats, METH_NOARGS, NULL},
 };
 #define FUNCTIONS ZARRAY_LENGTH(functions)
 
 static const char *module_of(const PyMethodDef *function) {
-  return function->ml_meth == sys_getallocatedblocks ? "sys" : "gc";
+  bool is_sys = function->ml_meth == sys_getallocatedblocks ||
+                function->ml_meth == sys_debugmallocstats;
+  return is_sys ? "sys" : "gc";
 }
 
 /* What help() and inspect.signature show is what the originals say of themselves. A signature is
@@ -128,6 +158,7 @@ void zgc_facade_install(void) {
       zpy.Py_DecRef(module);
     }
     if (functions[i].ml_meth == gc_freeze) stock_freeze = originals[i];
+    if (functions[i].ml_meth == sys_debugmallocstats) stock_debugmallocstats = originals[i];
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   }
 }
@@ -143,5 +174,5 @@ void zgc_facade_remove(void) {
     if (module != NULL) zpy.Py_DecRef(module);
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   }
-  stock_freeze = NULL;
+  stock_freeze = stock_debugmallocstats = NULL;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -167,11 +168,14 @@ typedef struct {
   char name[16];
 } thread_start_t;
 
+static unsigned own_threads; /* those started here that have not ended; relaxed */
+
 static void *thread_main(void *raw) {
   thread_start_t start = *(thread_start_t *)raw;
   free(raw);
   pthread_setname_np(pthread_self(), start.name);
   start.run(start.argument);
+  zfetch_add_relaxed(&own_threads, (unsigned)-1);
   return NULL;
 }
 
@@ -191,10 +195,14 @@ int zos_thread_start(void (*run)(void *), void *argument, const char *name) {
   pthread_attr_setstacksize(&attributes, THREAD_STACK);
   pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited by the new thread */
   pthread_t thread;
+  zfetch_add_relaxed(&own_threads, 1);
   int error = pthread_create(&thread, &attributes, thread_main, start);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
-  if (error != 0) free(start);
+  if (error != 0) {
+    zfetch_add_relaxed(&own_threads, (unsigned)-1);
+    free(start);
+  }
   return -error;
 }
 
@@ -235,6 +243,48 @@ uint64_t zos_process_start_ticks(void) {
   char *at = strrchr(text, ')'); /* the name before it may hold anything */
   for (int field = 2; at != NULL && field < 22; field++) at = strchr(at + 1, ' ');
   return at == NULL ? 0 : strtoull(at, NULL, 10);
+}
+
+static bool fork_by_leader; /* of the process; between prepare and child */
+static pthread_key_t leader_key;
+static bool leader_key_made;
+
+/* Threads of this process that are not ours, 0 when unknown. */
+static unsigned foreign_threads(void) {
+  char text[512];
+  unsigned count = 0;
+  if (!read_text("/proc/self/stat", text, sizeof text)) return 0;
+  const char *at = strrchr(text, ')'); /* behind the name: state, 16 numbers, threads */
+  if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d"
+                           " %*d %u", &count) != 1) {
+    return 0;
+  }
+  unsigned own = zload_relaxed(&own_threads);
+  return count > own ? count - own : 0;
+}
+
+/* The leader is ending as a thread does. With the last thread the C library ends the process, and
+ * ours would be in the way of that. Other destructors run first: they come round several times. */
+static void leader_ends(void *rounds) {
+  if (zload_relaxed(&own_threads) == 0) return;
+  if ((uintptr_t)rounds + 1 < PTHREAD_DESTRUCTOR_ITERATIONS) {
+    pthread_setspecific(leader_key, (void *)((uintptr_t)rounds + 1));
+    return;
+  }
+  unsigned others;
+  for (uint64_t ns = 200000; (others = foreign_threads()) > 1; ns += ns < 20000000 ? ns / 2 : 0) {
+    zos_sleep_ns(ns);
+  }
+  if (others == 1) exit(0); /* as the C library does */
+}
+
+void zos_thread_fork_prepare(void) { fork_by_leader = syscall(SYS_gettid) == getpid(); }
+
+void zos_thread_fork_child(void) {
+  zstore_relaxed(&own_threads, 0);
+  if (fork_by_leader) return; /* or it has the key already, from a fork before */
+  if (!leader_key_made) leader_key_made = pthread_key_create(&leader_key, leader_ends) == 0;
+  if (leader_key_made) pthread_setspecific(leader_key, (void *)1);
 }
 
 size_t zos_rss_bytes(void) {

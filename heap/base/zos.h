@@ -61,6 +61,11 @@ int zos_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
  * program. `name` has at most 15 characters. 0 or -errno. */
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);
 
+/* Around a fork. A child of a fork in a thread other than the first ends when that thread returns, as
+ * it would without us: then its threads of ours do not count. GIL or not, any thread. */
+void zos_thread_fork_prepare(void);
+void zos_thread_fork_child(void);
+
 /* Where processors are short, the calling thread gives way to the program's. */
 void zos_thread_lower_priority(int nice);
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unittest
+import warnings
 import weakref
 
 from zgctest import ACTIVE, age, collect, main, run, wait_for, zgc
@@ -180,6 +181,50 @@ class Finalizers(BothPaths):
         drop(objects)
         gc.collect()
         self.assertEqual(sorted(EVENTS), list(range(300)))
+
+    def check_older_ones_run_first(self, drop):
+        """As in CPython's list. Sizes differ, so that addresses say nothing."""
+        def slotted(size):
+            def finalize(self):
+                EVENTS.append(self.name)
+            return type(f"Sized{size}", (), {
+                "__slots__": ["name", "other", *(f"field{i}" for i in range(size))],
+                "__del__": finalize})
+        classes = [slotted(size) for size in (0, 3, 9, 20, 40)]
+        objects, live = [], []
+        for pair in range(400):
+            older, younger = classes[pair % 5](), classes[pair * 3 // 5 % 5]()
+            older.name, younger.name = (pair, 0), (pair, 1)
+            older.other, younger.other = younger, older
+            live.append([pair])
+            objects.append(older)
+        del older, younger
+        drop(objects)
+        for pair in range(400):
+            self.assertLess(EVENTS.index((pair, 0)), EVENTS.index((pair, 1)))
+
+    def test_generator_closes_its_file(self):
+        """`finally` runs before the file's own finalizer, which would warn. Young collections
+        change CPython's order here, hence there are none."""
+        def reader():
+            with open(os.devnull) as file:
+                yield file
+        warned = []
+        objects = []
+        gc.disable()
+        for _ in range(100):
+            class Holder:               # a class is a ring
+                step = reader().__next__
+            Holder.step()
+            objects.append(Holder)
+        del Holder
+        gc.enable()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda *how: warned.append(how)
+            objects.clear()
+            gc.collect()
+        self.assertEqual(warned, [])
 
     def check_all_run_before_anything_is_torn_down(self, drop):
         """Every finalizer of a ring finds its neighbours whole."""

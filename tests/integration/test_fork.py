@@ -128,6 +128,22 @@ class Fork(unittest.TestCase):
             t.join()
         self.assertEqual(results, [0] * 9)
 
+    def test_in_a_thread_that_simply_returns(self):
+        """Nothing ends such a child but the end of its threads: ours must not count."""
+        def work():
+            pid = os.fork()
+            if pid == 0:
+                collect()                       # starts our threads
+                t = threading.Thread(target=lambda: (start_collection(), time.sleep(0.1)))
+                t.start()                       # outlives the first thread
+                return
+            status.append(status_of(pid))
+        status = []
+        t = threading.Thread(target=work)
+        t.start()
+        t.join(60)
+        self.assertEqual(status, [0])
+
     def test_while_other_threads_allocate_and_collect(self):
         stop = threading.Event()
 

@@ -661,6 +661,28 @@ class StayAsleep(unittest.TestCase):
         """
         self.assertEqual(run(code, preload=True).out, run(code, preload=False).out)
 
+    def test_debugmallocstats_shows_our_heap(self):
+        code = """
+            import sys
+            keep = [bytes(600) for _ in range(1234)]
+            sys._debugmallocstats()
+        """
+        err = run(code, preload=True).err
+        self.assertIn("Small block threshold", err)
+        self.assertIn("free PyFloatObjects" if sys.version_info < (3, 14) else "free", err)
+        row = next(r.split() for r in err.splitlines() if r.split()[1:2] == ["640"])
+        self.assertGreaterEqual(int(row[3]), 1234)
+
+    def test_functions_kept_to_the_very_end(self):
+        run("""
+            import gc, sys
+            class Last:
+                def __del__(self, freeze=gc.freeze, show=sys._debugmallocstats, collect=gc.collect):
+                    freeze(), show(), collect()
+            sys.last = Last()
+            sys.last.me = sys.last
+        """)
+
     def test_environment_is_left_alone(self):
         code = "import os; print(sorted(k for k in os.environ if k != 'ZGC_LOG'))"
         result = run(code, preload=True)
