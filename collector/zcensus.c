@@ -345,8 +345,13 @@ static bool see(live_t *live, const PyObject *object) {
   return true;
 }
 
-/* What a member of the lists refers to. Of untracked containers only exact tuples and dicts are
- * traversed: another type's may be untracked because it is not finished. */
+/* Types that CPython takes out of its lists when they hold nothing that could be part of a cycle.
+ * Others may be untracked because they are not finished, and are not looked into. */
+static bool may_be_untracked(const PyTypeObject *type) {
+  return type == zpy.PyTuple_Type || type == zpy.PyDict_Type || type == zpy.PyFrozenSet_Type;
+}
+
+/* What a member of the lists refers to. */
 static int meet(PyObject *object, void *arg) {
   live_t *live = arg;
   if (!zgranules_contains(object)) return 0;
@@ -355,7 +360,7 @@ static int meet(PyObject *object, void *arg) {
   if (has_head && zpyabi_is_tracked(object)) return 0; /* in a list */
   if (!see(live, object)) return 0;
   count_live(live, object);
-  if (type != zpy.PyTuple_Type && type != zpy.PyDict_Type) return 0;
+  if (!may_be_untracked(type)) return 0;
   if (live->depth < live->limit) {
     live->stack[live->depth++] = object;
   } else {

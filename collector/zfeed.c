@@ -13,16 +13,17 @@ static const zgc_head_t *last_aside;
 
 /* CPython has put survivors behind the objects that stand aside; those are young, but for survivors
  * of a batch just before. */
-void zfeed_note_survivors(void) {
+void zfeed_note_survivors(size_t most) {
   const zgc_head_t *list = generation(1);
-  for (zgc_head_t *at = zgc_head_prev(list); at != list && at != last_aside; at = zgc_head_prev(at)) {
+  zgc_head_t *at = zgc_head_prev(list);
+  for (; most > 0 && at != list && at != last_aside; most--, at = zgc_head_prev(at)) {
     if (!zold_map_is_old(zpyabi_object(at))) break;
     zcensus_add(zpyabi_object(at), -1);
   }
 }
 
-void zfeed_close(void) {
-  zfeed_note_survivors();
+void zfeed_close(size_t survivors_most) {
+  zfeed_note_survivors(survivors_most);
   zgc_list_splice(generation(1), generation(0));
 }
 

@@ -15,7 +15,7 @@
 /* Sets the young objects aside. */
 void zfeed_open(void);
 /* Puts them, and what of the batch survived, back into generation 0. Phase `stop`. */
-void zfeed_close(void);
+void zfeed_close(size_t survivors_most);
 
 /* Links whole components into generation 0, about `objects` of them, at least one component.
  * Objects that died meanwhile are skipped. Objects linked. */
@@ -24,8 +24,8 @@ size_t zfeed_components(zcomponents_t *components, size_t objects);
 /* Links every candidate of a pass made with the world stopped. Objects linked. */
 size_t zfeed_candidates(PyObject *const *candidates, size_t count);
 
-/* Takes those that survived, the last members of generation 1, out of the census of garbage. Phase
- * `stop`, before anything is added to that list; zfeed_close does it itself. */
-void zfeed_note_survivors(void);
+/* Takes those that survived, `most` at most, out of the census of garbage: the last members of
+ * generation 1. Phase `stop`, before anything is added to that list; zfeed_close does it itself. */
+void zfeed_note_survivors(size_t most);
 
 #endif

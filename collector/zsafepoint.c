@@ -243,6 +243,11 @@ static void adapt_batch_size(uint64_t took_ns) {
   if (batch_size > BATCH_MAX) batch_size = BATCH_MAX;
 }
 
+/* Of what was fed. */
+static size_t survivors(long collected) {
+  return now.batch > (size_t)collected ? now.batch - (size_t)collected : 0;
+}
+
 static void finish_census(void) {
   zcensus_finish();
   if (!zlog_is(ZLOG_INFO) || zdriver_collection.reclaimed == 0) return;
@@ -315,7 +320,7 @@ static void close_batch(PyObject *info) {
               (unsigned long long)zdriver_collection.sequence, zlog_ms(took), now.batch, collected);
   }
   adapt_batch_size(took);
-  zfeed_close();
+  zfeed_close(survivors(collected));
   zgc_state.generations[0].count = now.young_count;
   zstore_relaxed(&zdriver_collection.fed_last_ns, zos_now_ns());
   if (zdriver_phase() != ZPHASE_RECLAIMING) return; /* given up by a finalizer, or a forked child */
@@ -385,8 +390,9 @@ static void consult_director(void) {
 
 static void close_full(PyObject *info) {
   if (now.failed) return;
-  note_batch(zcallbacks_number(info, "collected"), zcallbacks_number(info, "uncollectable"));
-  zfeed_note_survivors();
+  long collected = zcallbacks_number(info, "collected");
+  note_batch(collected, zcallbacks_number(info, "uncollectable"));
+  zfeed_note_survivors(survivors(collected));
   finish_census();
   zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
   for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
