@@ -46,7 +46,7 @@ void zcensus_describe(char *text, size_t size);
 
 /* Counts everything that CPython's collector knows of (gc.freeze'd objects too), and what that holds
  * directly of the other objects in our heap: strings, numbers, bytes, untracked tuples and dicts. Takes
- * 0.1 to 0.3 s per million objects, the GIL held throughout. Calls visit(type, sum, arg) per type at
+ * about 0.2 s per million objects, the GIL held throughout. Calls visit(type, sum, arg) per type at
  * the end. False, and nothing is called, when memory is short. */
 bool zcensus_live(void (*visit)(PyTypeObject *type, const zcensus_sum_t *sum, void *arg), void *arg);
 

@@ -235,8 +235,9 @@ static PyMethodDef functions[] = {
     {"census", (PyCFunction)(void (*)(void))module_census, METH_VARARGS | METH_KEYWORDS,
      "census($module, /, of='live')\n--\n\n"
      "{type: (objects, bytes)}, most bytes first. of='live': what is alive now, counted with the\n"
-     "program stopped, 0.1 to 0.3 s per million objects; of='last': what the last full collection\n"
-     "reclaimed; of='total': what all of them reclaimed. Bytes are the objects' own blocks, headers,\n"
+     "program stopped, about 0.2 s per million objects; of='last': what the last full collection\n"
+     "reclaimed (without what died with it by reference count: strings, numbers, untracked dicts);\n"
+     "of='total': what all of them reclaimed. Bytes are the objects' own blocks, headers,\n"
      "items of lists, tables of dicts and sets and attribute values included. Types are named\n"
      "'module.Class', without builtins and __main__; those of one name are one. Live are the objects\n"
      "known to the gc module, gc.freeze'd ones too, and strings, numbers and the like in our heap that\n"
