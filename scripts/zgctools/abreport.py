@@ -144,6 +144,17 @@ def run_chart(row, names):
     return drawn
 
 
+MAIN = ('requests_per_second', 'wall', 'rss', 'pause_max')
+
+
+def main_charts(compared):
+    """For one picture: latency and pauses where they were measured, and a few metrics by run."""
+    rows, names = compared.rows(), side_names(compared)
+    whole = [latency_chart(rows, names), pause_chart(compared)]
+    return [chart for chart in whole if chart] + [
+        run_chart(row, names) for row in rows if row.metric.key in MAIN]
+
+
 def latency_chart(rows, names):
     shares = {'latency_p50': 2, 'latency_p75': 4, 'latency_p90': 10, 'latency_p99': 100,
               'latency_p999': 1000, 'latency_p9999': 10000}

@@ -42,6 +42,7 @@ def arguments(argv):
     parser.add_argument('--seed', type=int, default=0, help='decides which side begins')
     parser.add_argument('--json', metavar='FILE', help="'-' for standard output")
     parser.add_argument('--html', metavar='FILE', help='one self-contained page with plots')
+    parser.add_argument('--png', metavar='FILE', help='the main plots (needs matplotlib)')
     serving = parser.add_argument_group('servers')
     serving.add_argument('--serve', metavar='CMD', help='the server; ended with SIGTERM')
     serving.add_argument('--ready', metavar='URL', help='http://... or tcp://host:port, polled')
@@ -51,6 +52,9 @@ def arguments(argv):
     serving.add_argument('--stop-timeout', type=float, default=30, metavar='SECONDS')
     chosen = parser.parse_args(own)
     check(parser, chosen, command)
+    if chosen.png:
+        from . import pngplot
+        pngplot.load()              # before the runs, not after them
     return chosen, command
 
 
@@ -166,6 +170,9 @@ def main(argv):
         tool.write_text(chosen.json, abreport.as_json(compared, heading, shown))
     if chosen.html:
         tool.write_text(chosen.html, abreport.html(compared, heading, shown))
+    if chosen.png:
+        from . import pngplot       # the only place that wants matplotlib
+        pngplot.draw(abreport.main_charts(compared), chosen.png, heading)
     if chosen.json != '-' and chosen.html != '-':
         print(abreport.terminal(compared, 'zgc-ab: ' + shown))
     return tool.OK

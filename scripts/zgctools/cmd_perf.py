@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 import time
 
-from . import (flamegraph, gclog, interpreter, library, logstats, pauseview, perfrecord, perfscript,
-               probes, side, stacktree, tool, units)
+from . import (flamegraph, flamesvg, gclog, interpreter, library, logstats, pauseview, perfrecord,
+               perfscript, probes, side, stacktree, tool, units)
 from .texttable import Table
 from .tool import ToolError, note
 
@@ -29,8 +29,11 @@ def arguments(argv):
     parser.add_argument('action', choices=['record', 'flame', 'pauses'])
     parser.add_argument('recording', nargs='?', help='flame: a directory made by record')
     parser.add_argument('-o', '--output', metavar='PATH',
-                        help='record: directory (zgc-perf-<time>); flame: HTML file (flame.html)')
+                        help='record: directory (zgc-perf-<time>); flame: an HTML file, or a still '
+                             'picture where the name ends in .svg (flame.html)')
     parser.add_argument('--folded', metavar='FILE', help='flame: the stacks as lines of text')
+    parser.add_argument('--short', action='store_true',
+                        help='flame: without the functions of C and of the kernel')
     parser.add_argument('--freq', type=int, default=499, help='samples per second (499)')
     parser.add_argument('--call-graph', choices=['auto', 'fp', 'dwarf'], default='auto',
                         help='how stacks are walked; auto asks the interpreter')
@@ -118,14 +121,15 @@ def flame(chosen, command):
 
 
 def draw(chosen, recording, title, how):
-    tree = stacktree.StackTree(perfscript.read(recording.data))
+    tree = stacktree.StackTree(perfscript.read(recording.data), chosen.short)
     if not tree.samples:
         raise ToolError('no samples: the program used next to no CPU time (%d Hz)' % chosen.freq,
                         tool.MISSED)
     if not chosen.recording:
         perfrecord.clean_up(tree.pids)
     path = chosen.output or 'flame.html'
-    tool.write_text(path, flamegraph.html(tree, title, how))
+    drawn = flamesvg.svg if path.endswith('.svg') else flamegraph.html
+    tool.write_text(path, drawn(tree, title, how))
     if chosen.folded:
         tool.write_text(chosen.folded, '\n'.join(tree.folded()) + '\n')
     print(describe(tree, how))

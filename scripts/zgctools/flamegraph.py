@@ -30,17 +30,17 @@ SCRIPT = """
 const KIND = 0, NAME = 1, WEIGHT = 2, BELOW = 3, ROW = 17;
 const graph = document.getElementById('graph'), line = document.getElementById('line');
 const whole = DATA[WEIGHT];
-let focus = [DATA], pattern = null, pythonOnly = false;
+let focus = [DATA], pattern = null, short = false;
 function amount(w) { return CLOCK ? (w / 1e9).toFixed(3) + ' s' : w.toExponential(3) + ' cycles'; }
 function say(node) { return node[NAME] + ': ' + amount(node[WEIGHT]) + ', ' +
   (100 * node[WEIGHT] / whole).toFixed(2) + ' %'; }
-// C, library and kernel frames taken out: their callees move up to the Python function around them.
+// C and kernel frames taken out: their callees move up to the function around them.
 function below(node) {
-  if (!pythonOnly) return node[BELOW];
+  if (!short) return node[BELOW];
   const merged = new Map();
   (function gather(list) {
     for (const n of list) {
-      if ('gtp'.includes(n[KIND])) {
+      if ('gtpz'.includes(n[KIND])) {
         const key = n[KIND] + n[NAME], old = merged.get(key);
         if (old) { old[WEIGHT] += n[WEIGHT]; old[BELOW] = old[BELOW].concat(n[BELOW]); }
         else merged.set(key, [n[KIND], n[NAME], n[WEIGHT], n[BELOW].slice()]);
@@ -93,8 +93,8 @@ document.getElementById('search').oninput = event => {
   line.textContent = pattern ? 'matched: ' + amount(matched()) + ', ' +
     (100 * matched() / whole).toFixed(2) + ' %' : '';
 };
-document.getElementById('python').onchange = event => {
-  pythonOnly = event.target.checked; focus = [DATA]; draw();
+document.getElementById('short').onchange = event => {
+  short = event.target.checked; focus = [DATA]; draw();
 };
 document.getElementById('reset').onclick = () => { focus = [DATA]; draw(); };
 window.onresize = draw;
@@ -133,7 +133,7 @@ def html(tree, title, about):
             '<style>{style}</style></head><body><h1>{title}</h1><p>{about}<br>{sentence}</p>'
             '<div id="key">{key}</div><div id="bar"><input id="search" type="search" '
             'placeholder="search (regular expression)" aria-label="search">'
-            '<label><input id="python" type="checkbox" style="width:auto"> Python functions only'
+            '<label><input id="short" type="checkbox" style="width:auto"> without C and kernel functions'
             '</label><button id="reset">whole graph</button></div><div id="line"></div>'
             '<div id="graph"></div>'
             '<script>\nconst DATA = {data};\nconst CLOCK = {clock};\nconst COLOR = {color};\n'

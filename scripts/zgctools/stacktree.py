@@ -48,9 +48,14 @@ class Node:
 
 
 class StackTree:
-    """all -> group -> thread name -> functions, outermost first."""
+    """all -> group -> thread name -> functions, outermost first.
 
-    def __init__(self, samples):
+    `short` leaves out the functions of C and of the kernel: their time is the own time of the
+    function around them.
+    """
+
+    def __init__(self, samples, short=False):
+        self.short = short
         self.root = Node('all')
         self.samples = 0
         self.groups = {}
@@ -70,8 +75,9 @@ class StackTree:
         for function, place in sample.frames:
             # An inlined function belongs to the file of the one around it, which comes before it.
             kind = kind_before if place == 'inlined' and kind_before else kind_of(function, place)
-            path.append((shown(function, place), kind))
             kind_before = kind
+            if not (self.short and kind in 'ck'):
+                path.append((shown(function, place), kind))
         node = self.root
         node.weight += sample.weight
         for name, kind in path:

@@ -159,7 +159,8 @@ elif how == "exec":
         for how, count in (('alone', 1), ('fork', 2), ('kill', 2), ('spawn', 2), ('exec', 2)):
             with self.subTest(how):
                 rows = self.stock(1, PYTHON, path, how)['rows']
-                self.assertNear(rows['pause_total']['a'][0], 0.05 * count, 0.3)
+                # The sum may be longer where the machine is busy, but not by a pause too few.
+                self.assertGreater(rows['pause_total']['a'][0], 0.05 * count * 0.99)
 
     def test_the_program_is_left_as_it_was(self):
         """Same path, the sitecustomize it would have had, one callback more and nothing else."""
