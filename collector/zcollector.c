@@ -98,6 +98,7 @@ bool zcollector_start(const char **why) {
 }
 
 void zcollector_stop(void) {
+  zdriver_abandon("the program ends");
   zcollector_switch(false);
   PyObject *gc = zpy.PyImport_ImportModule("gc");
   if (gc != NULL) {

@@ -68,7 +68,7 @@ def rule_pause(stats):
                     % (units.duration(young), units.duration(mean)))
         return ('The longest pause, %s, is a young collection. A lower ZGC_YOUNG makes young '
                 'collections shorter and more frequent.' % units.duration(young))
-    listed = [(seconds, name, one.number) for one in concurrent for name, seconds, _ in one.phases
+    listed = [(seconds, name, one.number) for one in concurrent for name, seconds, *_ in one.phases
               if name.startswith('Pause')]
     if listed and full == max(listed)[0]:
         seconds, name, number = max(listed)

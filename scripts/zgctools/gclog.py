@@ -12,6 +12,7 @@ from . import logline
 from .histogram import Histogram
 from .tool import ToolError
 
+PROGRAM_ENDED = 'the program ends'      # a reason to abandon that is no fault
 FULL, STOPPED = 'Full Collection', 'Pause Full'
 
 
@@ -26,7 +27,7 @@ class Collection:
         self.found = self.reclaimed = None
         self.concurrent = None                      # seconds
         self.pauses = self.pause_max = self.pause_total = None
-        self.phases = []                            # (name, seconds, {extra})
+        self.phases = []                            # (name, seconds, {extra}, uptime of its end)
         self.types = []                             # (name, objects)
         self.complete = False
         self.abandoned = None                       # the reason, instead of an end
@@ -169,7 +170,7 @@ def take_start(process, line):
 def take_phase(process, line):
     found = logline.phase(line.body)
     if found and line.number is not None:
-        process.collection(line.number).phases.append(found)
+        process.collection(line.number).phases.append(found + (line.uptime,))
 
 
 def take_types(process, line):

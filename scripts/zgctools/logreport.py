@@ -2,7 +2,7 @@
 
 import json
 
-from . import advice, budget, logplots, units
+from . import advice, budget, gclog, logplots, units
 from .logplots import garbage
 from .page import Page
 from .texttable import Table
@@ -71,7 +71,8 @@ def damage(log):
     if headless:
         yield ('%d process%s no opening line: the beginning was rotated away'
                % (headless, ' has' if headless == 1 else 'es have'))
-    for reason, number in count(one.abandoned for one in log.abandoned):
+    for reason, number in count(one.abandoned for one in log.abandoned
+                                if one.abandoned != gclog.PROGRAM_ENDED):
         yield '%d collection%s abandoned: %s' % (
             number, ' was' if number == 1 else 's were', reason)
     if log.incomplete:
@@ -189,8 +190,8 @@ def as_json(stats, verdicts):
 
 def as_dict(one):
     said = dict(vars(one))
-    said['phases'] = [dict(extra, name=name, seconds=seconds) for name, seconds, extra in
-                      one.phases]
+    said['phases'] = [dict(extra, name=name, seconds=seconds, at=at)
+                      for name, seconds, extra, at in one.phases]
     said['types'] = dict(one.types)
     return said
 

@@ -61,7 +61,7 @@ class Stats:
     def by_phase(self):
         groups = {}
         for one in self.collections:
-            for name, seconds, _ in one.phases:
+            for name, seconds, *_ in one.phases:
                 groups.setdefault(name, []).append(seconds)
         # Passes in their order, pauses behind them.
         names = sorted(groups, key=lambda name: (name.startswith('Pause'), name))
@@ -72,12 +72,11 @@ class Stats:
         collections apart. A collection with the world stopped is one pause, whatever its parts."""
         for process in self.log.processes:
             for one in process.ordered():
-                when = one.ended if one.ended is not None else one.started
                 if one.kind == gclog.STOPPED:
                     if one.pause_max is not None:
-                        yield process, when, one.kind, one.pause_max
+                        yield process, one.ended, one.kind, one.pause_max
                     continue
-                for name, seconds, _ in one.phases:
+                for name, seconds, _, when in one.phases:
                     # A Pause Defer is a part of the young collection around it.
                     twice = name == 'Pause Defer' and process.young_pauses.count
                     if name.startswith('Pause') and not twice:
