@@ -1,59 +1,137 @@
-"""Every tool: help, any directory, installed under a prefix."""
+"""Every tool: help, any directory, installed by `cmake --install` under a prefix that then moves."""
 
+import glob
 import os
+import re
 import shutil
+import subprocess
 import unittest
 
-from toolcase import PYTHON, SCRIPTS, ToolCase
+from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires_lib
 
-TOOLS = ('zgc-ab', 'zgc-log', 'zgc-stat', 'zgc-perf')
+TOOLS = sorted(name for name in os.listdir(SCRIPTS)
+               if re.fullmatch(r'zgc-\w+', name) and name != 'zgc-chroots')  # that one is for us
 
 
 class Help(ToolCase):
     def test_help_has_an_example(self):
+        self.assertGreaterEqual(len(TOOLS), 6)
         for tool in TOOLS:
-            said = self.succeed(tool, '--help')
-            self.assertRegex(said, r'examples:\n  ' + tool)
+            with self.subTest(tool):
+                said = self.succeed(tool, '--help')
+                self.assertRegex(said, r'examples:\n  (\S+=\S+ )*' + tool)
+
+    def test_nonsense_is_refused_in_a_line(self):
+        for tool in TOOLS:
+            with self.subTest(tool):
+                said = self.refuse(tool, '--no-such-option')
+                self.assertIn('--no-such-option', said.splitlines()[-1])
 
 
+def cached(variable):
+    """A variable of the build that made LIB; None without one."""
+    try:
+        with open(os.path.join(os.path.dirname(LIB), 'CMakeCache.txt'), encoding='utf-8') as cache:
+            found = re.search(r'^%s:\w+=(.*)$' % variable, cache.read(), re.MULTILINE)
+    except (OSError, TypeError):
+        return None
+    return found and found.group(1)
+
+
+CMAKE = cached('CMAKE_COMMAND')
+
+
+@unittest.skipUnless(CMAKE, 'needs the build folder of the library')
+@requires_lib
 class Installed(ToolCase):
-    """bin/zgc-* with share/zgcpreload/zgctools and lib/libzgcpreload.so, and links to them."""
+    """bin/zgc-*, share/zgcpreload/zgctools, lib/libzgcpreload.so, libexec/zgcpreload/zgc-options."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        case = cls('test_every_tool_starts')
+        ToolCase.setUp(case)
+        cls.addClassCleanup(case.doCleanups)
+        first = case.path('first')
+        done = subprocess.run([CMAKE, '--install', os.path.dirname(LIB), '--prefix', first],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise AssertionError('cmake --install: ' + done.stdout)
+        # A package is built in one place and unpacked in another.
+        cls.prefix = case.path('elsewhere')
+        os.rename(first, cls.prefix)
+        cls.bin = os.path.join(cls.prefix, 'bin')
+        cls.links = case.path('links')
+        os.mkdir(cls.links)
+        for tool in TOOLS:
+            os.symlink(os.path.join(cls.bin, tool), os.path.join(cls.links, tool))
 
     def setUp(self):
         super().setUp()
-        for name in ('bin', 'lib', 'share', 'links'):
-            os.makedirs(self.path('prefix', name))
-        shutil.copytree(os.path.join(SCRIPTS, 'zgctools'),
-                        self.path('prefix', 'share', 'zgcpreload', 'zgctools'))
-        for tool in TOOLS:
-            shutil.copy(os.path.join(SCRIPTS, tool), self.path('prefix', 'bin', tool))
-            os.symlink(self.path('prefix', 'bin', tool), self.path('prefix', 'links', tool))
-        self.places = self.path('prefix', 'bin'), self.path('prefix', 'links')
+        self.alone = {'ZGC_LIB': ''}        # nothing but the prefix tells where the library is
 
     def test_every_tool_starts(self):
-        for place in self.places:
+        self.assertEqual(sorted(os.listdir(self.bin)), TOOLS)
+        for place in (self.bin, self.links):
             for tool in TOOLS:
-                self.assertRegex(self.succeed(tool, '--help', scripts=place), 'examples:')
+                with self.subTest(tool):
+                    self.assertIn('examples:', self.succeed(tool, '--help', scripts=place,
+                                                            env=self.alone))
 
-    def test_files_beside_the_tools_are_found(self):
-        said = self.succeed('zgc-ab', '-n', 1, '--a', 'stock', '--b', 'stock', '--', PYTHON, '-c',
-                            'import gc; gc.collect()', scripts=self.places[1])
+    def test_nothing_of_the_build_is_named(self):
+        for path in glob.glob(os.path.join(self.prefix, '**'), recursive=True):
+            if os.path.isfile(path) and not path.endswith('.so'):
+                with open(path, 'rb') as source:
+                    self.assertNotIn(os.path.dirname(LIB).encode(), source.read(), path)
+
+    def test_run(self):
+        said = self.succeed('zgc-run', '--trigger', 33, '--', PYTHON, '-c',
+                            'import zgc; s = zgc.status(); print(s["active"], s["options"])',
+                            scripts=self.links, env=self.alone)
+        self.assertRegex(said, r"^True .*33")
+        shown = self.succeed('zgc-run', '--show', '--', PYTHON, scripts=self.bin, env=self.alone)
+        self.assertIn(self.prefix, shown)
+
+    def test_ab(self):
+        said = self.succeed('zgc-ab', '-n', 1, '--warmup', 0, '--html', 'r.html', '--', PYTHON,
+                            '-c', 'import gc; gc.collect()', scripts=self.links, env=self.alone)
         self.assertRegex(said, r'longest GC pause +\S')
+        self.assertNotIn('NOT ACTIVE', said)
+        with open(self.path('r.html'), encoding='utf-8') as source:
+            self.assertSelfContained(source.read())
 
-    def test_the_library_of_the_prefix_is_found(self):
-        self.assertIn('not found; build it', self.refuse('zgc-ab', '--', 'true',
-                                                         scripts=self.places[0],
-                                                         env={'ZGC_LIB': ''}))
-        for folder in ('lib', 'lib/x86_64-linux-gnu'):
-            library = self.path('prefix', folder, 'libzgcpreload.so')
-            os.makedirs(os.path.dirname(library), exist_ok=True)
-            with open(library, 'wb'):
-                pass
-            said = self.refuse('zgc-ab', '-n', 1, '--', 'true', scripts=self.places[1],
-                               env={'ZGC_LIB': ''})
-            self.assertIn(library, said)
-            self.assertIn('cannot be preloaded', said)
-            os.unlink(library)
+    def test_log(self):
+        self.succeed('zgc-run', '--log', 'gc.log', '--', PYTHON, '-c', 'import gc; gc.collect()',
+                     scripts=self.bin, env=self.alone)
+        said = self.succeed('zgc-log', '--html', 'l.html', 'gc.log', scripts=self.links)
+        self.assertRegex(said, r'System.gc +1 ')
+
+    def test_stat(self):
+        self.assertIn('no process', self.refuse('zgc-stat', 4194999, scripts=self.links))
+        self.succeed('zgc-stat', '--list', scripts=self.links)
+
+    def test_perf(self):
+        done = self.run_tool('zgc-perf', 'pauses', '--source', 'log', '--', PYTHON, '-c',
+                             'import gc; gc.collect()', scripts=self.links, env=self.alone)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r'full +1 ')
+
+    def test_a_prefix_without_the_library(self):
+        copy = self.path('copy')
+        shutil.copytree(self.prefix, copy)
+        for path in glob.glob(os.path.join(copy, 'lib*', '**', 'libzgcpreload.so'), recursive=True):
+            os.unlink(path)
+        said = self.refuse('zgc-ab', '--', 'true', scripts=os.path.join(copy, 'bin'),
+                           env=self.alone)
+        self.assertIn('not found; build it', said)
+        broken = os.path.join(copy, 'lib', 'libzgcpreload.so')
+        os.makedirs(os.path.dirname(broken), exist_ok=True)
+        with open(broken, 'wb'):
+            pass
+        said = self.refuse('zgc-ab', '-n', 1, '--', 'true', scripts=os.path.join(copy, 'bin'),
+                           env=self.alone)
+        self.assertIn(broken, said)
+        self.assertIn('cannot be preloaded', said)
 
 
 if __name__ == '__main__':
