@@ -13,6 +13,7 @@
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
 #define COMMIT_RETRY 64 /* ... one commit of so many is tried */
+#define IDLE_KEPT (8 * ZM)     /* freed memory that is kept in any case: it will be wanted again soon */
 #define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX
 
@@ -121,6 +122,37 @@ static void take(size_t first, size_t count) {
   if (first + count > top) top = first + count;
 }
 
+/* Gives back one stretch of free dirty granules below `end`, at most `most` of them; their number.
+ * *end moves below what was looked at. */
+static size_t give_back_below(size_t *end, size_t most) {
+  size_t i = *end;
+  while (i > 0 && (test(used, i - 1) || !test(dirty, i - 1))) {
+    i -= i % 64 == 0 && (dirty[i / 64 - 1] & ~used[i / 64 - 1]) == 0 ? 64 : 1;
+  }
+  size_t last = i;
+  while (i > 0 && last - i < most && !test(used, i - 1) && test(dirty, i - 1)) i--;
+  *end = i;
+  size_t count = last - i;
+  if (count == 0 || zos_uncommit(zgranules_range.base + i * ZGRANULE_SIZE, count * ZGRANULE_SIZE) != 0) {
+    return 0;
+  }
+  fill(dirty, i, count, false);
+  fill(recent, i, count, false);
+  free_dirty_count -= count;
+  return count;
+}
+
+/* A run in memory that was never touched, while freed memory that it did not fit into lies idle:
+ * as much of that goes back, so that the process does not grow. From the top, which is reused last. */
+static void make_up_for(size_t fresh) {
+  size_t end = top;
+  while (fresh > 0 && free_dirty_count > IDLE_KEPT / ZGRANULE_SIZE && end > 0) {
+    size_t given = give_back_below(&end, zmin(fresh, UNCOMMIT_STEP / ZGRANULE_SIZE));
+    if (given == 0) break;
+    fresh -= given;
+  }
+}
+
 /* First granule of a free run at or above `from`, possibly reaching over `top`. */
 static size_t find_run(size_t from, size_t count) {
   size_t limit = zgranules_range.size / ZGRANULE_SIZE;
@@ -141,8 +173,10 @@ size_t zgranules_alloc(size_t count, bool *zeroed) {
   if (first != NONE && !commit_up_to(first + count)) first = NONE;
   if (first != NONE) {
     take(first, count);
-    *zeroed = count_set(dirty, first, count) == 0;
+    size_t were_dirty = count_set(dirty, first, count);
+    *zeroed = were_dirty == 0;
     fill(dirty, first, count, true);
+    make_up_for(count - were_dirty);
   }
   pthread_mutex_unlock(&lock);
   return first;
@@ -156,7 +190,9 @@ bool zgranules_extend(size_t first_free, size_t count) {
               commit_up_to(first_free + count);
   if (fits) {
     take(first_free, count);
+    size_t were_dirty = count_set(dirty, first_free, count);
     fill(dirty, first_free, count, true);
+    make_up_for(count - were_dirty);
   }
   pthread_mutex_unlock(&lock);
   return fits;

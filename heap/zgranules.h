@@ -5,7 +5,9 @@
  * That is what lets the collector thread read any address below `committed_end` at any time.
  *
  * Runs are taken at the lowest address that fits, so that a shrinking heap empties from the top. A
- * freed run keeps its memory until two calls of zgranules_uncommit_aged have passed.
+ * freed run keeps its memory until two calls of zgranules_uncommit_aged have passed, or until a run
+ * is taken that has to be of new memory: then as much idle memory goes back, so that what does not fit
+ * together does not add up.
  *
  * All functions may be called from any thread; one lock guards the bitmaps. It is held for short
  * scans only, never over a call out of this file except the system calls of zos. */

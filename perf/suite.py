@@ -174,7 +174,9 @@ def run(suite, args):
 
 
 def ratio(task, which):
-    """Median over the pairs: of time (0) or of peak RSS (1)."""
+    """Median over the pairs: of time (0) or of peak RSS (1); nan where pyperf did not tell."""
+    if not task["pairs"][0]["stock"][which]:
+        return float("nan")
     return statistics.median(p["preload"][which] / p["stock"][which] for p in task["pairs"])
 
 
@@ -190,7 +192,7 @@ def table(suite, args):
         print(f"{bar} {key:34} {bar} {ratio(task, 0):.3f} {bar} {min(each):.3f}..{max(each):.3f} "
               f"{bar} {ratio(task, 1):.3f} {bar}")
     times = [ratio(task, 0) for _, task in rows]
-    sizes = [ratio(task, 1) for _, task in rows]
+    sizes = [ratio(task, 1) for _, task in rows if task["pairs"][0]["stock"][1]]
     print(f"\npython {suite.version}, {len(rows)} benchmarks: geometric mean "
           f"{statistics.geometric_mean(times):.3f}, highest {max(times):.3f}, over 1.03: "
           f"{sum(t > 1.03 for t in times)}; peak RSS {statistics.geometric_mean(sizes):.3f}, "

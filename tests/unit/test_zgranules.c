@@ -148,6 +148,22 @@ static void test_large_runs_go_back_in_steps(void **state) {
   assert_int_equal(zgranules_uncommit_aged(), count * ZGRANULE_SIZE);
 }
 
+static void test_growth_into_new_memory_gives_idle_memory_back(void **state) {
+  (void)state;
+  size_t hole = 12 * ZM / ZGRANULE_SIZE;
+  assert_int_equal(take(hole), 0);
+  assert_int_equal(take(1), hole);
+  dirty(0, hole + 1);
+  zgranules_free(0, hole);
+  assert_int_equal(zgranules_idle_bytes(), 12 * ZM);
+  assert_int_equal(take(hole + 1), hole + 1); /* does not fit into the hole */
+  assert_in_range(zgranules_idle_bytes(), 1, 8 * ZM);
+  assert_true(ztest_all(at(hole - 1), 0, ZGRANULE_SIZE)); /* from the top */
+  assert_true(ztest_all(at(0), 0xA5, ZGRANULE_SIZE));
+  assert_true(ztest_all(at(hole), 0xA5, ZGRANULE_SIZE)); /* in use */
+  assert_false(take_is_zeroed(1, 0));
+}
+
 static void test_failing_uncommit_keeps_the_memory(void **state) {
   (void)state;
   take(2);
@@ -272,6 +288,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_memory_in_use_never_goes_back),
     STARTED(test_reuse_between_the_calls_starts_the_delay_anew),
     STARTED(test_large_runs_go_back_in_steps),
+    STARTED(test_growth_into_new_memory_gives_idle_memory_back),
     STARTED(test_failing_uncommit_keeps_the_memory),
     STARTED(test_failing_commit_changes_nothing),
     STARTED(test_readable_up_to_what_is_committed),
