@@ -49,7 +49,7 @@ bool zallocator_start(size_t range_size) {
   if (!zgranules_start(range_size)) return false;
   size_t granules = zgranules_range.size / ZGRANULE_SIZE;
   zpage_table = zos_table_map(granules * sizeof(zpage_t));
-  zold_map_bits = zos_table_map((zgranules_range.size >> ZOLD_UNIT_SHIFT) / 8);
+  zold_map_bits = zos_table_map((zgranules_range.size >> ZOLD_UNIT_SHIFT) / 8 + sizeof(uint64_t));
   return zpage_table != NULL && zold_map_bits != NULL;
 }
 
@@ -348,7 +348,9 @@ void zallocator_free(void *block) {
     return;
   }
   zpage_t *page = zpage_entry(block);
-  if (zunlikely(page->flags != 0 || page->used == 1)) {
+  uint32_t flags = page->flags;
+  if (zunlikely(page->used == 1 || (flags & ~(uint32_t)ZPAGE_FLAG_OLD) != 0 ||
+                (flags != 0 && zold_map_may_start_in(block)))) {
     free_slow(block);
     return;
   }

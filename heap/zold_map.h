@@ -14,8 +14,9 @@
 #define ZOLD_HEADER_MIN 16
 #define ZOLD_HEADER_MAX 32
 #define ZOLD_UNIT_SHIFT 4
+_Static_assert(ZOLD_HEADER_MAX == ZOLD_HEADER_MIN + 16, "neighbouring bits");
 
-extern uint64_t *zold_map_bits; /* covers the whole range; fixed at start-up */
+extern uint64_t *zold_map_bits; /* covers the range and a word more; fixed at start-up */
 extern size_t zold_map_count;   /* bits set; allocator's lock */
 
 /* Called for each old object of at least ZOLD_HOOK_SIZE bytes that is freed: a type may be dying. */
@@ -36,6 +37,15 @@ static inline bool zold_map_has(const void *object) {
 static inline bool zold_map_is_old(const void *address) {
   return zgranules_contains(address) && ((uintptr_t)address & (16 - 1)) == 0 &&
          zold_map_has(address);
+}
+
+/* An old object may start in this small block: its two possible places are looked at with one load
+ * (a bit of the next block may be taken for one of this). The block must lie in the range. */
+static inline bool zold_map_may_start_in(const void *block) {
+  size_t unit = zold_map_unit(block) + ZOLD_HEADER_MIN / 16;
+  uint16_t bits;
+  __builtin_memcpy(&bits, (const char *)zold_map_bits + unit / 8, sizeof bits);
+  return (bits >> (unit % 8) & 3) != 0;
 }
 
 /* True when the bit was not set before. Allocator's lock. */

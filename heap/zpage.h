@@ -27,7 +27,7 @@ typedef struct zblock {
 
 typedef enum { ZPAGE_NONE, ZPAGE_SMALL, ZPAGE_MEDIUM, ZPAGE_LARGE } zpage_kind_t;
 
-/* Any flag sends a free through the slow path. */
+/* Any flag but OLD sends a free through the slow path; OLD does if an old object is in the block. */
 enum {
   ZPAGE_FLAG_OLD = 1,     /* holds, or held, objects of the old set */
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
