@@ -150,12 +150,25 @@ typedef struct PyModuleDef {
   MAY(void, PyThreadState_LeaveTracing, (PyThreadState *))                                    \
   MAY(int, PyDict_DelItemString, (PyObject *, const char *))                                  \
   MAY(int, PyObject_IsInstance, (PyObject *, PyObject *))                                     \
-  MAY(int, PyObject_GC_IsFinalized, (PyObject *))
+  MAY(int, PyObject_GC_IsFinalized, (PyObject *))                                             \
+  /* allocation profile: proof and names of Python stacks */                                  \
+  MAY(PyInterpreterState *, PyThreadState_GetInterpreter, (PyThreadState *))                  \
+  MAY(PyObject *, PyThreadState_GetFrame, (PyThreadState *))                                  \
+  MAY(PyObject *, PyFrame_GetBack, (PyObject *))                                              \
+  MAY(PyObject *, PyFrame_GetCode, (PyObject *))                                              \
+  MAY(int, PyFrame_GetLasti, (PyObject *))                                                    \
+  MAY(int, PyFrame_GetLineNumber, (PyObject *))                                               \
+  MAY(int, PyCode_Addr2Line, (PyObject *, int))                                               \
+  NEED(int, PyUnicode_FSConverter, (PyObject *, void *))                                      \
+  NEED(PyObject *, PyUnicode_DecodeFSDefault, (const char *))                                 \
+  NEED(const char *, PyBytes_AsString, (PyObject *))                                          \
+  NEED(PyObject *, PyErr_SetFromErrnoWithFilename, (PyObject *, const char *))
 
 /* Data symbols: addresses of objects, or of pointers to them (exceptions). */
 #define ZPY_OBJECTS(NEED)      \
   NEED(_Py_NoneStruct)         \
   NEED(PyType_Type)            \
+  NEED(PyCode_Type)            \
   NEED(PyBaseObject_Type)      \
   NEED(PyList_Type)            \
   NEED(PyTuple_Type)           \
@@ -167,7 +180,8 @@ typedef struct PyModuleDef {
   NEED(PyExc_RuntimeError)     \
   NEED(PyExc_TypeError)        \
   NEED(PyExc_ValueError)       \
-  NEED(PyExc_MemoryError)
+  NEED(PyExc_MemoryError)      \
+  NEED(PyExc_OSError)
 
 typedef struct {
 #define X(result, name, arguments) result(*name) arguments;

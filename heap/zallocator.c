@@ -363,6 +363,7 @@ void zallocator_free(void *block) {
 /* -- sampled blocks -------------------------------------------------------------------------- */
 
 void *zallocator_alloc_sampled(size_t size, bool zeroed) {
+  if (zallocator_slow_hook != NULL) zallocator_slow_hook();
   if (size > ZMEDIUM_MAX && size > zos_memory_and_swap()) return NULL;
   void *block;
   if (is_locked) pthread_mutex_lock(&lock);
@@ -371,7 +372,7 @@ void *zallocator_alloc_sampled(size_t size, bool zeroed) {
   } else {
     block = large_alloc(size, zeroed);
     zeroed = false;
-    if (block != NULL) zallocator_watch_large(block);
+    if (block != NULL) zpage_entry(block)->flags |= ZPAGE_FLAG_SAMPLED;
   }
   if (is_locked) pthread_mutex_unlock(&lock);
   if (zeroed && block != NULL) memset(block, 0, size);
@@ -381,8 +382,6 @@ void *zallocator_alloc_sampled(size_t size, bool zeroed) {
 bool zallocator_is_sampled(const void *block) {
   return zgranules_contains(block) && zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED;
 }
-
-void zallocator_watch_large(void *block) { zpage_entry(block)->flags |= ZPAGE_FLAG_SAMPLED; }
 
 /* -- realloc ------------------------------------------------------------------------------- */
 
@@ -452,6 +451,25 @@ void *zallocator_realloc(void *block, size_t size) {
 
 void *zallocator_realloc_gc(void *block, size_t size) {
   return block == NULL ? zallocator_alloc_gc(size) : resize(block, size, GC);
+}
+
+void *zallocator_realloc_sampled(void *block, size_t size) {
+  zpage_t *page = zpage_find(block);
+  size_t have = block_bytes(page);
+  if (page->flags & ZPAGE_FLAG_SAMPLED && fits_in_place(have, size)) return block;
+  void *result = NULL;
+  if (page->block_size == 0) {
+    result = fits_in_place(have, size) ? block : realloc_large(block, size);
+    if (result != NULL) {
+      zpage_entry(result)->flags |= ZPAGE_FLAG_SAMPLED;
+      return result;
+    }
+  }
+  result = zallocator_alloc_sampled(size, false);
+  if (result == NULL) return zallocator_realloc(block, size);
+  memcpy(result, block, zmin(have, size));
+  zallocator_free(block);
+  return result;
 }
 
 /* -- the second GIL, fork, statistics ------------------------------------------------------- */

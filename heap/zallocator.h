@@ -40,10 +40,11 @@ void zallocator_free(void *block);
 /* As zallocator_alloc or _alloc_zeroed, but NULL also where the heap itself cannot give the block. */
 void *zallocator_alloc_sampled(size_t size, bool zeroed);
 bool zallocator_is_sampled(const void *block);
-/* The same for a block that exists; it must be larger than ZMEDIUM_MAX, that is, alone in its page. */
-void zallocator_watch_large(void *block);
-/* Called with each block that is freed in such a page, the allocator's lock not held. Not called by
- * zallocator_realloc when it moves a block's OS pages. Set before the first sampled block. */
+/* As zallocator_realloc of a block of ours; the result is such a block (unless it comes from the
+ * fallback), whatever `block` was. */
+void *zallocator_realloc_sampled(void *block, size_t size);
+/* Called with each block that is freed in such a page, the allocator's lock not held. Not called
+ * where a realloc moves a block's OS pages. Set before the first sampled block. */
 extern void (*zallocator_sampled_free_hook)(void *block);
 
 /* Bytes of the block that a request for `size` gets, and of a block that exists; 0: not ours. */

@@ -5,6 +5,7 @@
 #include <link.h>
 #include <string.h>
 
+#include "collector/zprofile.h"
 #include "collector/zpyapi.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -40,9 +41,9 @@ static void object_free(void *ctx, void *block) {
 
 /* The contexts are not used: they tell the two tables apart when we look for them. */
 static char contexts[3];
-static const PyMemAllocatorEx object_table = {&contexts[0], object_malloc, object_calloc,
+static PyMemAllocatorEx object_table = {&contexts[0], object_malloc, object_calloc,
                                               object_realloc, object_free};
-static const PyMemAllocatorEx mem_table = {&contexts[1], object_malloc, object_calloc,
+static PyMemAllocatorEx mem_table = {&contexts[1], object_malloc, object_calloc,
                                            object_realloc, object_free};
 
 static void set_table(int domain, const PyMemAllocatorEx *table) {
@@ -66,7 +67,18 @@ static void *raw_calloc(void *ctx, size_t count, size_t size) {
   return raw_before.calloc(ctx, count, size);
 }
 
+/* An allocation profile looks at each block on its way to the heap. */
+static void watch(PyMemAllocatorEx *table) {
+  table->malloc = zprofile_malloc;
+  table->calloc = zprofile_calloc;
+  table->realloc = zprofile_realloc;
+}
+
 static void bind_table(void) {
+  if (zprofile_is_on()) {
+    watch(&object_table);
+    watch(&mem_table);
+  }
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
   PyMemAllocatorEx raw = raw_before;
   raw.calloc = raw_calloc;
@@ -79,7 +91,7 @@ static void bind_table(void) {
 bool zbinding_is_replaced(void) {
   PyMemAllocatorEx object;
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
-  return object.malloc != object_malloc;
+  return object.malloc != object_table.malloc;
 }
 
 /* -- where the tables lie ------------------------------------------------------------------------- */
@@ -157,6 +169,8 @@ static void bind_symbols(void) {
   const PyMemAllocatorEx *object, *mem;
   if (zoption(binding) == ZBINDING_TABLE) {
     reason = "ZGC_BINDING=table";
+  } else if (zprofile_is_on()) {
+    reason = "the allocation profile counts in the allocator table";
   } else if (!zsymbols_are_first()) {
     reason = "the executable holds the interpreter (a static build), whose calls never look beyond it";
   } else if ((object = find_table(PYMEM_DOMAIN_OBJ, &object_table)) == NULL ||

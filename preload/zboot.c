@@ -21,6 +21,8 @@
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
+#include "collector/zprofile.h"
+#include "collector/zprofile_dump.h"
 #include "collector/zpyabi.h"
 #include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
@@ -33,6 +35,7 @@
 #include "preload/zgc_facade.h"
 #include "preload/zmanaged.h"
 #include "preload/zmodule.h"
+#include "preload/zprofiling.h"
 
 static zboot_state_t state = ZBOOT_ASLEEP;
 static char reason[200];
@@ -69,6 +72,7 @@ static void print_stats(void) {
 static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
+  zprofiling_end();
   if (state == ZBOOT_ACTIVE) {
     zcollector_refresh_stats();
     zlog_info("gc,exit", "collections %llu reclaimed %llu pauses %llu max %.3fms faults %llu",
@@ -160,6 +164,7 @@ static int late_start(void *unused) {
   state = ZBOOT_ACTIVE;
   if (zoption(statpage)) zstatpage_enable();
   zdriver_tick = tick;
+  zprofiling_begin();
   return 0;
 }
 
@@ -182,6 +187,7 @@ static void before_fork(void) {
   zos_thread_fork_prepare();
   zmanaged_fork_prepare();
   zcollector_fork_prepare();
+  zprofile_lock_for_fork();
   zallocator_lock_for_fork();
   zstatpage_lock_for_fork();
 }
@@ -189,6 +195,7 @@ static void before_fork(void) {
 static void after_fork_in_parent(void) {
   zstatpage_unlock_after_fork_in_parent();
   zallocator_unlock_after_fork();
+  zprofile_unlock_after_fork();
   zcollector_fork_parent();
   zmanaged_fork_parent();
 }
@@ -198,6 +205,8 @@ static void after_fork_in_child(void) {
   zstatpage_reset_after_fork_in_child();
   zallocator_unlock_after_fork();
   zallocator_reset_after_fork_in_child();
+  zprofile_unlock_after_fork();
+  zprofile_dump_after_fork_in_child();
   zcollector_fork_child();
   zmanaged_fork_child();
   zlog_after_fork_in_child();
@@ -256,6 +265,7 @@ static void start_in_python(void) {
     become_passive("no handlers for fork can be registered");
     return;
   }
+  if (zoption_text(profile)[0] != '\0') zprofile_start(zoption_text(profile));
   zbinding_bind();
   zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding %s heap range %luM", ZVERSION,
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),

@@ -11,6 +11,7 @@
 #include "preload/zboot.h"
 #include "preload/zcensus_dict.h"
 #include "preload/zmanaged.h"
+#include "preload/zprofiling.h"
 #include "preload/zprometheus.h"
 
 /* Sub-interpreters have CPython's own collector: ours knows the main interpreter's lists only. */
@@ -205,6 +206,11 @@ static PyObject *module_verify(PyObject *self, PyObject *unused) {
   return count < 0 ? NULL : zpy.PyLong_FromLong(count);
 }
 
+static PyObject *module_dump_profile(PyObject *self, PyObject *arguments, PyObject *keywords) {
+  if (!require_active()) return NULL;
+  return zprofiling_dump(self, arguments, keywords);
+}
+
 static PyMethodDef functions[] = {
     {"status", module_status, METH_NOARGS,
      "status($module, /)\n--\n\n"
@@ -242,6 +248,12 @@ static PyMethodDef functions[] = {
      "'module.Class', without builtins and __main__; those of one name are one. Live are the objects\n"
      "known to the gc module, gc.freeze'd ones too, and strings, numbers and the like in our heap that\n"
      "they refer to. ValueError for another word, RuntimeError when the library is not active."},
+    {"dump_profile", (PyCFunction)(void (*)(void))module_dump_profile, METH_VARARGS | METH_KEYWORDS,
+     "dump_profile($module, /, path=None)\n--\n\n"
+     "Write the allocation profile (option ZGC_PROFILE) to path, for pprof, and as collapsed stacks to\n"
+     "path + '.live.collapsed' and path + '.allocated.collapsed'; path is a str or path-like object, by\n"
+     "default that of ZGC_PROFILE. Files there are replaced. Returns the path. RuntimeError without a\n"
+     "profile, OSError when a file cannot be written."},
     {"verify", module_verify, METH_NOARGS,
      "verify($module, /)\n--\n\n"
      "Check the heap, and our collector against CPython's own, with the world stopped. Collects\n"

@@ -5,8 +5,9 @@ BUILD=$ROOT/build
 CMAKE_WANTED=3.20
 
 # What Debian calls the things we need, besides cmake and the test suite of the system's Python.
-PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev libcmocka-dev
-  libbenchmark-dev systemtap-sdt-dev python3 python3-prometheus-client)
+PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev zlib1g-dev
+  libcmocka-dev libbenchmark-dev systemtap-sdt-dev python3 python3-prometheus-client
+  python3-protobuf)
 # What the tests of the tools run; without one of them its tests are skipped.
 TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time)
 

@@ -43,6 +43,11 @@
     "threads that mark and move managed objects; 0 = automatic")                                   \
   X(statpage, "ZGC_STATPAGE", BOOL, 1, 0, 1,                                                       \
     "keep the statistics page that zgc-stat reads")                                                \
+  X(profile, "ZGC_PROFILE", TEXT, 0, 0, 0,                                                         \
+    "allocation profile: path[,rate], rate = mean bytes between samples (512k); %p becomes the "   \
+    "process id")                                                                                  \
+  X(profile_signal, "ZGC_PROFILE_SIGNAL", TEXT, 0, 0, 0,                                           \
+    "signal that writes the allocation profile: a name (default USR2), a number, or 0 for none")   \
   X(fault, "ZGC_FAULT", TEXT, 0, 0, 0,                                                             \
     "for tests: make our own calls fail, as in commit=3,thread=1+,table=2-4")
 

@@ -15,6 +15,7 @@
   X(REMAP, "remap")       /* mremap: moving pages of a large block */       \
   X(TABLE, "table")       /* mmap of a side table */                        \
   X(ADVISE, "advise")     /* madvise: keeping a table out of children */    \
+  X(PEEK, "peek")         /* process_vm_readv: looking at unproven memory */ \
   X(MOVE, "move")         /* memory to move a managed body to */            \
   X(THREAD, "thread")     /* pthread_create, and malloc for its argument */ \
   X(ATFORK, "atfork")     /* pthread_atfork */                              \
@@ -68,6 +69,10 @@ void zos_thread_fork_child(void);
 
 /* Where processors are short, the calling thread gives way to the program's. */
 void zos_thread_lower_priority(int nice);
+
+/* Copies memory of this process that may not be mapped; false then (or where the kernel refuses to
+ * look: a seccomp filter). */
+bool zos_peek(const void *from, void *to, size_t size);
 
 uint64_t zos_now_ns(void);        /* monotonic clock */
 void zos_sleep_ns(uint64_t ns);

@@ -645,14 +645,40 @@ static void test_sampled_pages_once_locked(void **state) {
   sampled_pages_fill_and_empty();
 }
 
-static void test_large_block_is_watched_later(void **state) {
+static void test_realloc_makes_and_keeps_blocks_sampled(void **state) {
+  (void)state;
+  zallocator_sampled_free_hook = tell;
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    for (size_t j = 0; j < ZARRAY_LENGTH(sizes); j++) {
+      bool was_sampled = (i + j) % 2 == 0;
+      void *block = was_sampled ? zallocator_alloc_sampled(sizes[i], false) : zallocator_alloc(sizes[i]);
+      size_t kept = zmin(sizes[i], sizes[j]);
+      if (!was_sampled && zallocator_size_for(sizes[j]) == zallocator_size_of(block)) {
+        zallocator_free(block); /* nothing changes: nobody asks for this */
+        continue;
+      }
+      paint(block, sizes[i], j);
+      void *moved = zallocator_realloc_sampled(block, sizes[j]);
+      assert_true(zallocator_is_sampled(moved));
+      assert_true(is_painted(moved, kept, j));
+      assert_true(zallocator_size_of(moved) >= sizes[j]);
+      told_count = 0;
+      zallocator_free(moved);
+      assert_int_equal(told_count, 1);
+      assert_ptr_equal(told, moved);
+    }
+  }
+  check();
+}
+
+static void test_large_block_is_watched_where_it_lies(void **state) {
   (void)state;
   zallocator_sampled_free_hook = tell;
   void *block = zallocator_alloc(LARGE);
-  assert_false(zallocator_is_sampled(block));
-  zallocator_watch_large(block);
-  assert_true(zallocator_is_sampled((char *)block + LARGE - 1));
-  zallocator_free(block);
+  void *grown = zallocator_realloc_sampled(block, 4 * LARGE);
+  assert_ptr_equal(grown, block);
+  assert_true(zallocator_is_sampled((char *)grown + 4 * LARGE - 1));
+  zallocator_free(grown);
   assert_int_equal(told_count, 1);
   block = zallocator_alloc(LARGE);
   assert_false(zallocator_is_sampled(block)); /* the flag went with the page */
@@ -696,7 +722,8 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_sampled_blocks_lie_apart_and_their_frees_are_told),
     STARTED(test_sampled_pages_fill_and_empty),
     STARTED(test_sampled_pages_once_locked),
-    STARTED(test_large_block_is_watched_later),
+    STARTED(test_realloc_makes_and_keeps_blocks_sampled),
+    STARTED(test_large_block_is_watched_where_it_lies),
     STARTED(test_verify_sees_a_misaligned_link),
     STARTED(test_verify_sees_a_link_out_of_the_page),
     STARTED(test_verify_sees_a_block_freed_twice),

@@ -1,0 +1,99 @@
+#define _GNU_SOURCE
+#define UNW_LOCAL_ONLY
+#include "heap/base/zbacktrace.h"
+
+#include <dlfcn.h>
+#include <libunwind.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct {
+  int (*backtrace)(void **, int);
+  int (*getcontext)(unw_context_t *);
+  int (*init_local)(unw_cursor_t *, unw_context_t *);
+  int (*step)(unw_cursor_t *);
+  int (*get_reg)(unw_cursor_t *, int, unw_word_t *);
+  int (*get_proc_info_by_ip)(unw_addr_space_t, unw_word_t, unw_proc_info_t *, void *);
+  unw_addr_space_t *local_space;
+} lib;
+
+static bool is_started;
+
+#define TEXT(name) #name
+#define SYMBOL_OF(name) TEXT(name) /* libunwind's headers give its functions names with prefixes */
+
+static bool find(void *library, const char *name, void *where) {
+  void *symbol = dlsym(library, name);
+  *(void **)where = symbol;
+  return symbol != NULL;
+}
+
+bool zbacktrace_start(void) {
+  if (is_started) return true;
+  void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) return false;
+  is_started = find(library, SYMBOL_OF(unw_backtrace), &lib.backtrace) &&
+               find(library, SYMBOL_OF(UNW_ARCH_OBJ(getcontext)), &lib.getcontext) &&
+               find(library, SYMBOL_OF(unw_init_local), &lib.init_local) &&
+               find(library, SYMBOL_OF(unw_step), &lib.step) &&
+               find(library, SYMBOL_OF(unw_get_reg), &lib.get_reg) &&
+               find(library, SYMBOL_OF(unw_get_proc_info_by_ip), &lib.get_proc_info_by_ip) &&
+               find(library, SYMBOL_OF(unw_local_addr_space), &lib.local_space);
+  return is_started;
+}
+
+/* How many leading entries are ours. */
+static unsigned own_frames(void **addresses, unsigned count, const void *from) {
+  if (from == NULL) return 0;
+  for (unsigned i = 0; i < count; i++) {
+    if (addresses[i] == from) return i;
+  }
+  return 0;
+}
+
+unsigned zbacktrace(void **addresses, unsigned max, const void *from) {
+  if (!is_started) return 0;
+  int count = lib.backtrace(addresses, (int)max);
+  if (count <= 0) return 0;
+  unsigned skipped = own_frames(addresses, (unsigned)count, from);
+  memmove(addresses, addresses + skipped, ((unsigned)count - skipped) * sizeof *addresses);
+  return (unsigned)count - skipped;
+}
+
+unsigned zbacktrace_with_stacks(void **addresses, uintptr_t *stacks, unsigned max, const void *from) {
+  unw_context_t context;
+  unw_cursor_t cursor;
+  if (!is_started || lib.getcontext(&context) != 0 || lib.init_local(&cursor, &context) != 0) return 0;
+  unsigned count = 0;
+  bool begun = from == NULL;
+  do {
+    unw_word_t address, stack;
+    if (lib.get_reg(&cursor, UNW_REG_IP, &address) != 0 || address == 0) break;
+    if (lib.get_reg(&cursor, UNW_REG_SP, &stack) != 0) break;
+    begun = begun || (const void *)address == from;
+    if (!begun) continue;
+    addresses[count] = (void *)address;
+    stacks[count++] = (uintptr_t)stack;
+  } while (count < max && lib.step(&cursor) > 0);
+  return count;
+}
+
+void zbacktrace_name(uintptr_t address, char *name, size_t size) {
+  Dl_info info;
+  if (dladdr((void *)address, &info) == 0) {
+    snprintf(name, size, "0x%lx", (unsigned long)address);
+    return;
+  }
+  if (info.dli_sname != NULL) {
+    snprintf(name, size, "%s", info.dli_sname);
+    return;
+  }
+  unw_proc_info_t function;
+  uintptr_t start = address;
+  if (is_started && lib.get_proc_info_by_ip(*lib.local_space, address, &function, NULL) == 0) {
+    start = (uintptr_t)function.start_ip;
+  }
+  const char *slash = strrchr(info.dli_fname, '/');
+  snprintf(name, size, "%s+0x%lx", slash == NULL ? info.dli_fname : slash + 1,
+           (unsigned long)(start - (uintptr_t)info.dli_fbase));
+}

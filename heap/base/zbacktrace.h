@@ -1,0 +1,32 @@
+/* Native stacks of the calling thread, by libunwind.
+ *
+ * libunwind is loaded when it is first asked for, and not linked: a program that wants no stacks does
+ * not pay for it, the library starts where it is missing, and Debian's static libunwind.a is not
+ * position independent. Its fast trace keeps unwinding rules in a cache of each thread and takes
+ * about 10 ns for a frame; a walk that also tells stack pointers takes a microsecond for each.
+ *
+ * Safe wherever dl_iterate_phdr is: on any thread, inside an allocation, not in signal handlers.
+ * Neither allocates from the program's heap. */
+#ifndef HEAP_BASE_ZBACKTRACE_H
+#define HEAP_BASE_ZBACKTRACE_H
+
+#include "heap/base/zbase.h"
+
+/* False where libunwind.so.8 cannot be loaded: then stacks are empty. Before other threads start, or
+ * under a lock of the caller's. */
+bool zbacktrace_start(void);
+
+/* Return addresses, innermost first, from `from` on: the address that a caller of ours returns to
+ * (the frames of our own below it are of no interest), or NULL for all. At most `max`, cut at the
+ * outer end. */
+unsigned zbacktrace(void **addresses, unsigned max, const void *from);
+
+/* The same, slowly, with each frame's stack pointer: what a frame keeps on the stack lies between
+ * its own and the next one's. */
+unsigned zbacktrace_with_stacks(void **addresses, uintptr_t *stacks, unsigned max, const void *from);
+
+/* Name of the function that holds `address`, from the symbols that the loader knows; else
+ * "object+0x123" with the function's start where unwinding information tells it; else the address. */
+void zbacktrace_name(uintptr_t address, char *name, size_t size);
+
+#endif
