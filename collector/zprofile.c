@@ -231,28 +231,33 @@ void *zprofile_calloc(void *ctx, size_t count, size_t size) {
   return zallocator_alloc_zeroed(total);
 }
 
-/* The block has samples, or gets its first one now. */
-static znoinline void *realloc_sampled(void *block, size_t size, size_t have, const void *caller) {
+/* The block has samples, which go where it goes. */
+static znoinline void *realloc_sampled(void *block, size_t size) {
   pthread_mutex_lock(&lock);
   sample_t *samples = take(block); /* or the free of the old place would count them as freed */
   pthread_mutex_unlock(&lock);
-  void *result = zallocator_realloc_sampled(block, size);
-  size_t got = result == NULL ? have : zallocator_size_of(result);
+  void *result = zallocator_realloc(block, size);
   void *lies_at = result == NULL ? block : result;
   pthread_mutex_lock(&lock);
   if (zallocator_is_sampled(lies_at)) {
-    put_back(samples, lies_at, got);
-  } else { /* in the fallback, where a free is not told: it is lost to us */
+    put_back(samples, lies_at, zallocator_size_of(lies_at));
+  } else { /* where a free is not told (a shortage of memory): it is lost to us */
     count_freed_all(samples, zos_now_ns());
   }
   pthread_mutex_unlock(&lock);
-  if (left >= 0) return result;
-  if (got > have && zallocator_is_sampled(lies_at)) {
-    record(lies_at, have, got, caller);
-  } else {
-    draw_again();
-  }
   return result;
+}
+
+/* Bytes [have, got) of the block, new to it, are a sample. */
+static znoinline void *sample_growth(void *block, size_t have, size_t got, const void *caller) {
+  if (!is_sample(got - have)) return block;
+  void *watched = zallocator_is_sampled(block) ? block : zallocator_watch(block);
+  if (watched == NULL) {
+    draw_again();
+    return block;
+  }
+  record(watched, have, got, caller);
+  return watched;
 }
 
 void *zprofile_realloc(void *ctx, void *block, size_t size) {
@@ -263,14 +268,13 @@ void *zprofile_realloc(void *ctx, void *block, size_t size) {
   }
   size_t have = zallocator_size_of(block);
   if (zunlikely(have == 0)) return zallocator_realloc(block, size); /* not in the heap */
-  size_t want = size < (size_t)1 << 46 ? zallocator_size_for(size) : 0;
-  bool is_due = false;
-  if (want > have) {
-    left -= (int64_t)(want - have);
-    is_due = zunlikely(left < 0) && is_sample(want - have);
-  }
-  if (!is_due && zlikely(!zallocator_is_sampled(block))) return zallocator_realloc(block, size);
-  return realloc_sampled(block, size, have, __builtin_return_address(0));
+  void *result = zunlikely(zallocator_is_sampled(block)) ? realloc_sampled(block, size)
+                                                          : zallocator_realloc(block, size);
+  size_t got = zallocator_size_of(result); /* 0 when there is none */
+  if (got <= have) return result;
+  left -= (int64_t)(got - have);
+  if (zlikely(left >= 0)) return result;
+  return sample_growth(result, have, got, __builtin_return_address(0));
 }
 
 /* From a free in a page for watched blocks. */

@@ -225,6 +225,7 @@ static void *large_move(zpage_t *page, size_t size) {
   if (bytes < MOVE_PAGES_MIN || moved_runs >= MOVED_RUNS_MAX) return NULL;
   char *to = large_alloc(size, false);
   if (to == NULL) return NULL;
+  zpage_entry(to)->flags |= page->flags & ZPAGE_FLAG_SAMPLED;
   int error = zos_move_pages(zpage_start(page), to, bytes);
   if (error != 0) {
     zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead",
@@ -426,7 +427,11 @@ static size_t with_slack(size_t have, size_t size) {
 
 static void *realloc_by_copy(void *block, size_t have, size_t size, bool is_gc) {
   size_t wanted = with_slack(have, size);
-  void *result = is_gc ? zallocator_alloc_gc(wanted) : zallocator_alloc(wanted);
+  void *result = NULL;
+  if (zunlikely(zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED)) {
+    result = zallocator_alloc_sampled(wanted, false);
+  }
+  if (result == NULL) result = is_gc ? zallocator_alloc_gc(wanted) : zallocator_alloc(wanted);
   if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
   zallocator_free(block);
@@ -453,21 +458,16 @@ void *zallocator_realloc_gc(void *block, size_t size) {
   return block == NULL ? zallocator_alloc_gc(size) : resize(block, size, GC);
 }
 
-void *zallocator_realloc_sampled(void *block, size_t size) {
+void *zallocator_watch(void *block) {
   zpage_t *page = zpage_find(block);
-  size_t have = block_bytes(page);
-  if (page->flags & ZPAGE_FLAG_SAMPLED && fits_in_place(have, size)) return block;
-  void *result = NULL;
+  size_t bytes = block_bytes(page);
   if (page->block_size == 0) {
-    result = fits_in_place(have, size) ? block : realloc_large(block, size);
-    if (result != NULL) {
-      zpage_entry(result)->flags |= ZPAGE_FLAG_SAMPLED;
-      return result;
-    }
+    page->flags |= ZPAGE_FLAG_SAMPLED;
+    return block;
   }
-  result = zallocator_alloc_sampled(size, false);
-  if (result == NULL) return zallocator_realloc(block, size);
-  memcpy(result, block, zmin(have, size));
+  void *result = zallocator_alloc_sampled(bytes, false);
+  if (result == NULL) return NULL;
+  memcpy(result, block, bytes);
   zallocator_free(block);
   return result;
 }

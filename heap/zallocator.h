@@ -40,9 +40,9 @@ void zallocator_free(void *block);
 /* As zallocator_alloc or _alloc_zeroed, but NULL also where the heap itself cannot give the block. */
 void *zallocator_alloc_sampled(size_t size, bool zeroed);
 bool zallocator_is_sampled(const void *block);
-/* As zallocator_realloc of a block of ours; the result is such a block (unless it comes from the
- * fallback), whatever `block` was. */
-void *zallocator_realloc_sampled(void *block, size_t size);
+/* Makes a block of ours, allocated before, such a block: its place from now on; NULL, and nothing has
+ * changed, where the heap has no other. A realloc keeps what a block is. */
+void *zallocator_watch(void *block);
 /* Called with each block that is freed in such a page, the allocator's lock not held. Not called
  * where a realloc moves a block's OS pages. Set before the first sampled block. */
 extern void (*zallocator_sampled_free_hook)(void *block);

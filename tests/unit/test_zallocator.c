@@ -645,22 +645,26 @@ static void test_sampled_pages_once_locked(void **state) {
   sampled_pages_fill_and_empty();
 }
 
-static void test_realloc_makes_and_keeps_blocks_sampled(void **state) {
+static void test_realloc_keeps_blocks_sampled(void **state) {
   (void)state;
   zallocator_sampled_free_hook = tell;
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
     for (size_t j = 0; j < ZARRAY_LENGTH(sizes); j++) {
-      bool was_sampled = (i + j) % 2 == 0;
-      void *block = was_sampled ? zallocator_alloc_sampled(sizes[i], false) : zallocator_alloc(sizes[i]);
-      size_t kept = zmin(sizes[i], sizes[j]);
-      if (!was_sampled && zallocator_size_for(sizes[j]) == zallocator_size_of(block)) {
-        zallocator_free(block); /* nothing changes: nobody asks for this */
-        continue;
-      }
+      void *block = zallocator_alloc(sizes[i]);
       paint(block, sizes[i], j);
-      void *moved = zallocator_realloc_sampled(block, sizes[j]);
+      if ((i + j) % 2 == 0) {
+        size_t had = zallocator_size_of(block);
+        block = zallocator_watch(block);
+        assert_int_equal(zallocator_size_of(block), had);
+      } else {
+        zallocator_free(block);
+        block = zallocator_alloc_sampled(sizes[i], false);
+        paint(block, sizes[i], j);
+      }
+      assert_true(zallocator_is_sampled(block));
+      void *moved = zallocator_realloc(block, sizes[j]);
       assert_true(zallocator_is_sampled(moved));
-      assert_true(is_painted(moved, kept, j));
+      assert_true(is_painted(moved, zmin(sizes[i], sizes[j]), j));
       assert_true(zallocator_size_of(moved) >= sizes[j]);
       told_count = 0;
       zallocator_free(moved);
@@ -671,11 +675,28 @@ static void test_realloc_makes_and_keeps_blocks_sampled(void **state) {
   check();
 }
 
+static void test_sampled_block_moves_its_pages(void **state) {
+  (void)state;
+  zallocator_sampled_free_hook = tell;
+  char *block = zallocator_alloc_sampled(8 * ZM, false);
+  void *in_the_way = zallocator_alloc(LARGE);
+  paint(block, 8 * ZM, 1);
+  char *moved = zallocator_realloc(block, 16 * ZM);
+  assert_ptr_not_equal(moved, block);
+  assert_true(zallocator_is_sampled(moved));
+  assert_true(is_painted(moved, 8 * ZM, 1));
+  assert_int_equal(told_count, 0);
+  zallocator_free(moved);
+  assert_int_equal(told_count, 1);
+  zallocator_free(in_the_way);
+}
+
 static void test_large_block_is_watched_where_it_lies(void **state) {
   (void)state;
   zallocator_sampled_free_hook = tell;
   void *block = zallocator_alloc(LARGE);
-  void *grown = zallocator_realloc_sampled(block, 4 * LARGE);
+  assert_ptr_equal(zallocator_watch(block), block);
+  void *grown = zallocator_realloc(block, 4 * LARGE);
   assert_ptr_equal(grown, block);
   assert_true(zallocator_is_sampled((char *)grown + 4 * LARGE - 1));
   zallocator_free(grown);
@@ -722,7 +743,8 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_sampled_blocks_lie_apart_and_their_frees_are_told),
     STARTED(test_sampled_pages_fill_and_empty),
     STARTED(test_sampled_pages_once_locked),
-    STARTED(test_realloc_makes_and_keeps_blocks_sampled),
+    STARTED(test_realloc_keeps_blocks_sampled),
+    STARTED(test_sampled_block_moves_its_pages),
     STARTED(test_large_block_is_watched_where_it_lies),
     STARTED(test_verify_sees_a_misaligned_link),
     STARTED(test_verify_sees_a_link_out_of_the_page),
