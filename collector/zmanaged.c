@@ -7,7 +7,9 @@
 
 zmanaged_state_t zm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 zmanaged_stats_t zmanaged_stat_values;
+zmanaged_generation_stats_t zmanaged_generation_values[2];
 zgive_way_t zmanaged_give_way;
+uint32_t zmanaged_hold;
 
 bool zmanaged_is_started(void) { return zm.started; }
 zmanaged_phase_t zmanaged_phase(void) { return (zmanaged_phase_t)zload_acquire(&zm.phase); }

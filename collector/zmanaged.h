@@ -104,6 +104,8 @@ static inline void zmanaged_poll(void) {
  * wanted (ZGC_STRESS); or at every chance, wanted or not (tests). Set while no collection runs. */
 typedef enum { ZGIVE_WAY_BY_TURNS, ZGIVE_WAY_AT_ONCE, ZGIVE_WAY_ALWAYS } zgive_way_t;
 extern zgive_way_t zmanaged_give_way;
+/* Tests: the collector waits before this phase, parking when asked to. 0: none. */
+extern uint32_t zmanaged_hold;
 
 /* Asks for a collection, ZGENERATION_OLD for a full one; a ticket for zmanaged_is_done. Any thread. */
 uint64_t zmanaged_request(zgeneration_t generation, const char *cause);
@@ -171,6 +173,27 @@ typedef struct {
 } zmanaged_stats_t;
 
 extern zmanaged_stats_t zmanaged_stat_values;
+
+/* Of each generation, over all time. The young one's include the collections that a full one begins with. */
+#define ZMANAGED_GENERATION_STATS(X) \
+  X(marks)                           \
+  X(marked_bodies)                   \
+  X(marked_bytes)                    \
+  X(concurrent_ns)                   \
+  X(moved_pages)                     \
+  X(freed_pages)                     \
+  X(promoted_pages)                  \
+  X(pauses)                          \
+  X(pause_max_ns)                    \
+  X(pause_total_ns)
+
+typedef struct {
+#define X(field) uint64_t field;
+  ZMANAGED_GENERATION_STATS(X)
+#undef X
+} zmanaged_generation_stats_t;
+
+extern zmanaged_generation_stats_t zmanaged_generation_values[2]; /* by zgeneration_t */
 void zmanaged_stats_read(zmanaged_stats_t *stats);
 
 /* Pauses by kind (MARK_START, MARK_END, RELOCATE_START) in log-linear buckets: 8 per power of 2. */

@@ -108,6 +108,10 @@ static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
   stats->pause_total_ns += ns;
   stats->pause_max_ns = zmax(stats->pause_max_ns, ns);
   stats->pause_max_cpu_ns = zmax(stats->pause_max_cpu_ns, cpu_ns);
+  zmanaged_generation_stats_t *generation = &zmanaged_generation_values[phase > ZMANAGED_YOUNG_FINISH];
+  generation->pauses++;
+  generation->pause_total_ns += ns;
+  generation->pause_max_ns = zmax(generation->pause_max_ns, ns);
   zlog_debug("gc,managed", "GC(m%u) %s Pause %s %.3fms", zbody_space.number,
              phase > ZMANAGED_YOUNG_FINISH ? "full" : "young", zmanaged_phase_name(phase), zlog_ms(ns));
 }

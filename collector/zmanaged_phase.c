@@ -239,7 +239,16 @@ static uint64_t count_collection(zgeneration_t generation) {
   stats->freed_pages += counts->pages_freed;
   stats->promoted_pages += counts->pages_promoted;
   stats->in_place_pages = zload_relaxed(&zrelocate_in_place_count);
-  return zos_now_ns() - zm.started_ns[generation];
+  uint64_t ns = zos_now_ns() - zm.started_ns[generation];
+  zmanaged_generation_stats_t *own = &zmanaged_generation_values[generation];
+  own->marks++;
+  own->marked_bodies += marked.bodies;
+  own->marked_bytes += marked.bytes;
+  own->concurrent_ns += ns;
+  own->moved_pages += counts->pages_selected;
+  own->freed_pages += counts->pages_freed;
+  own->promoted_pages += counts->pages_promoted;
+  return ns;
 }
 
 static size_t used_bytes(void) { return zload_relaxed(&zbody_space.used_units) << ZUNIT_SHIFT; }
@@ -418,6 +427,10 @@ static bool is_worth_verifying(zmanaged_phase_t after) {
 
 /* The time of a phase that is a pause includes the wait for a safepoint. */
 void zphases_run(zmanaged_phase_t phase) {
+  while (zunlikely(zload_relaxed(&zmanaged_hold) == (uint32_t)phase)) {
+    zpause_yield();
+    zos_sleep_ns(100000);
+  }
   uint64_t start = zos_now_ns();
   zprobe_phase_start(zmanaged_phase_name(phase));
   void (*pause)(void) = pause_of(phase);

@@ -245,6 +245,16 @@ static bool put(PyObject *dict, const char *key, PyObject *value) {
 
 static PyObject *number(uint64_t n) { return zpy.PyLong_FromUnsignedLongLong(n); }
 
+static PyObject *generation_stats(zgeneration_t generation) {
+  const zmanaged_generation_stats_t *stats = &zmanaged_generation_values[generation];
+  PyObject *dict = zpy.PyDict_New();
+  if (dict == NULL) return NULL;
+#define X(field) put(dict, #field, number(stats->field));
+  ZMANAGED_GENERATION_STATS(X)
+#undef X
+  return dict;
+}
+
 static PyObject *managed_stats(void) {
   zmanaged_stats_t stats;
   zmanaged_stats_read(&stats);
@@ -253,6 +263,8 @@ static PyObject *managed_stats(void) {
 #define X(field) put(dict, #field, number(stats.field));
   ZMANAGED_STATS(X)
 #undef X
+  put(dict, "young", generation_stats(ZGENERATION_YOUNG));
+  put(dict, "old", generation_stats(ZGENERATION_OLD));
   uint64_t pages[2] = {0, 0}, bytes[2] = {0, 0};
   for (size_t i = 0; i < zbody_space.highest; i++) {
     zbody_page_t *page = &zbody_space.pages[i];

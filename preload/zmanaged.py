@@ -2,7 +2,9 @@
 managed type is used; its names are looked up by the C sources."""
 
 import copyreg as _copyreg
+import operator as _operator
 import sys as _sys
+import types as _types
 from collections import abc as _abc
 
 _KINDS = ("reference", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64", "b8")
@@ -231,10 +233,13 @@ def _list_eq(self, other):
     return len(self) == len(other) and all(a is b or a == b for a, b in zip(self, other))
 
 
-def _list_lt(self, other):
-    if not isinstance(other, (List, list)):
-        return NotImplemented
-    return list(self) < list(other)
+def _list_order(compare):
+    def method(self, other):
+        if not isinstance(other, (List, list)):
+            return NotImplemented
+        return compare(list(self), list(other))
+    method.__name__ = method.__qualname__ = f"__{compare.__name__}__"
+    return method
 
 
 def _list_add(self, other):
@@ -242,6 +247,14 @@ def _list_add(self, other):
         return NotImplemented
     result = type(self)(self)
     result.extend(other)
+    return result
+
+
+def _list_radd(self, other):
+    if not isinstance(other, list):
+        return NotImplemented
+    result = type(self)(other)
+    result.extend(self)
     return result
 
 
@@ -400,6 +413,14 @@ def _dict_or(self, other):
     return result
 
 
+def _dict_ror(self, other):
+    if not isinstance(other, dict):
+        return NotImplemented
+    result = type(self)(other)
+    result.update(self)
+    return result
+
+
 def _dict_ior(self, other):
     self.update(other)
     return self
@@ -414,6 +435,7 @@ _row = {
     "__contains__": _SequenceMethods.contains,
     "index": _SequenceMethods.index,
     "count": _SequenceMethods.count,
+    "__class_getitem__": classmethod(_types.GenericAlias),
 }
 _NAMESPACES = {
     "Object": {"__repr__": _object_repr, "__reduce_ex__": _object_reduce,
@@ -423,7 +445,9 @@ _NAMESPACES = {
     "List": {**_row, "__init__": _list_init, "extend": _list_extend, "insert": _list_insert,
              "clear": _list_clear, "copy": _list_copy, "__copy__": _list_copy, "remove": _list_remove,
              "sort": _list_sort, "reverse": _SequenceMethods.reverse, "__eq__": _list_eq,
-             "__lt__": _list_lt, "__hash__": None, "__add__": _list_add, "__iadd__": _list_iadd,
+             **{f"__{order.__name__}__": _list_order(order)
+                for order in (_operator.lt, _operator.le, _operator.gt, _operator.ge)},
+             "__hash__": None, "__add__": _list_add, "__radd__": _list_radd, "__iadd__": _list_iadd,
              "__mul__": _list_mul, "__rmul__": _list_mul, "__imul__": _list_imul,
              "__reduce_ex__": _list_reduce, "__doc__": "A managed list."},
     "Dict": {"__init__": _dict_init, "update": _dict_update, "setdefault": _dict_setdefault,
@@ -432,7 +456,8 @@ _NAMESPACES = {
              "items": lambda self: _Items(self), "values": lambda self: _Values(self),
              "copy": _dict_copy, "__copy__": _dict_copy, "fromkeys": classmethod(_dict_fromkeys),
              "__repr__": _dict_repr, "__eq__": _dict_eq, "__hash__": None, "__or__": _dict_or,
-             "__ior__": _dict_ior, "__reduce_ex__": _dict_reduce,
+             "__ror__": _dict_ror, "__ior__": _dict_ior,
+             "__class_getitem__": classmethod(_types.GenericAlias), "__reduce_ex__": _dict_reduce,
              "__doc__": "A managed dict: ordered, keys by Python's hash and equality."},
 }
 

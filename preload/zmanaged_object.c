@@ -49,13 +49,28 @@ static inline PyObject *read_raw(const void *place, zfield_kind_t kind) {
   }
 }
 
-static inline PyObject *read_field(PyObject *self, uint16_t offset, zfield_kind_t kind) {
+static zcold znoinline PyObject *read_field_slow(PyObject *self, uint16_t offset, zfield_kind_t kind) {
   if (zunlikely(!zmanaged_enter())) return NULL;
   zaddress_t body = zmanaged_body(self);
   if (kind == ZFIELD_REFERENCE) {
     return zmanaged_value(zbarrier_load(zslot((uint64_t *)(body.value + offset))));
   }
   return read_raw((const void *)(body.value + offset), kind);
+}
+
+/* The same with everything out of the way that is seldom needed. Every exit is a jump, so nothing is saved
+ * on the stack, which was 20 of 53 instructions. */
+static inline PyObject *read_field(PyObject *self, uint16_t offset, zfield_kind_t kind) {
+  zcolored_t entry = {zload_acquire(&((zhandle_t *)self)->entry->word)};
+  bool ready = zload_relaxed(&zmanaged_poll_wanted) == 0 && zcolored_is_load_good(entry);
+  if (zunlikely(!ready)) return read_field_slow(self, offset, kind);
+  uintptr_t place = zcolored_strip(entry).value + offset;
+  if (kind != ZFIELD_REFERENCE) return read_raw((const void *)place, kind);
+  zcolored_t word = {zload_acquire((uint64_t *)place)};
+  if (zunlikely(!zcolored_is_load_good(word) || zmanaged_spare_handles == NULL)) {
+    return read_field_slow(self, offset, kind);
+  }
+  return zmanaged_value(word);
 }
 
 static bool range_error(const zfield_t *field) {

@@ -335,6 +335,17 @@ class Containers(unittest.TestCase):
         self.assertEqual(repr(zgc.List([1, "a"])), "List([1, 'a'])")
         with self.assertRaises(TypeError):
             hash(items)
+        self.assertTrue(zgc.List([1, 2]) < [1, 3] and zgc.List([1, 2]) <= zgc.List([1, 2]))
+        self.assertTrue([1, 3] > zgc.List([1, 2]) and zgc.List([2]) >= [1, 9])
+        self.assertEqual([1] + zgc.List([2]), zgc.List([1, 2]))
+        with self.assertRaises(TypeError):
+            items < (1,)
+
+    def test_containers_in_annotations(self):
+        class Holder(zgc.Object):
+            items: zgc.List[int]
+            names: zgc.Dict[str, Node]
+        self.assertEqual(Holder(zgc.List([1])).items[0], 1)
 
     def test_dict(self):
         d = zgc.Dict({"a": 1}, b=2)
@@ -342,6 +353,7 @@ class Containers(unittest.TestCase):
         self.assertEqual((list(d), list(d.values()), list(d.items())[0], list(reversed(d))),
                          (["a", "b", "c"], [1, 2, 3], ("a", 1), ["c", "b", "a"]))
         self.assertEqual(d.keys() & {"a", "z"}, {"a"})
+        self.assertEqual({"q": 0, "a": 9} | d, {"q": 0, "a": 1, "b": 2, "c": 3})
         self.assertEqual(zgc.Dict.fromkeys("xy", 0), {"x": 0, "y": 0})
         self.assertEqual(repr(d), "Dict({'a': 1, 'b': 2, 'c': 3})")
         with self.assertRaises(KeyError):
@@ -411,9 +423,92 @@ class Reports(unittest.TestCase):
         self.assertEqual(sum(n for rows in histogram.values() for _, n in rows), stats["pauses"])
         del keep
 
+    def test_stats_per_generation(self):
+        before = zgc.stats()["managed"]
+        keep = zgc.Array(Node(key=i) for i in range(5000))
+        zgc.collect("young")
+        young = zgc.stats()["managed"]
+        self.assertGreater(young["young"]["marks"], before["young"]["marks"])
+        self.assertEqual(young["old"]["marks"], before["old"]["marks"])
+        self.assertGreaterEqual(young["young"]["marked_bodies"], before["young"]["marked_bodies"] + 5000)
+        zgc.collect("full")
+        full = zgc.stats()["managed"]
+        self.assertGreaterEqual(full["young"]["marks"], young["young"]["marks"] + 2)
+        self.assertEqual(full["old"]["marks"], young["old"]["marks"] + 1)
+        self.assertGreaterEqual(full["old"]["marked_bodies"], young["old"]["marked_bodies"] + 5000)
+        self.assertEqual(full["young"]["pauses"] + full["old"]["pauses"], full["pauses"])
+        self.assertEqual(full["full_collections"], before["full_collections"] + 1)
+        self.assertEqual(len(keep), 5000)
+
     def test_bad_generation(self):
         with self.assertRaises(ValueError):
             zgc.collect("middle")
+
+
+class BesidesTheCollector(unittest.TestCase):
+    """What else of Python has to do with references."""
+
+    def test_getrefcount_counts_the_handle(self):
+        node = Node()
+        self.assertEqual(sys.getrefcount(node), 2)
+        keep = [node, node]
+        self.assertEqual(sys.getrefcount(node), 4)
+        holder = Node(left=node)             # a body's reference is no count
+        self.assertEqual(sys.getrefcount(node), 4)
+        del keep
+        self.assertIs(holder.left, node)
+
+    def test_frozen_objects(self):
+        node = Node(tag=[1])
+        node.tag.append(node)
+        gc.freeze()
+        try:
+            churn()
+            gc.collect()
+            self.assertIs(node.tag[1], node)
+        finally:
+            gc.unfreeze()
+        ref = weakref.ref(node)
+        del node
+        for _ in range(3):
+            zgc.collect("full")
+            gc.collect()
+        self.assertIsNone(ref())
+
+    def test_weak_reference_callbacks_and_resurrection(self):
+        called = []
+        node = Node(key=5)
+        holder = Node(left=node)
+        ref = weakref.ref(node, called.append)
+        del node
+        churn()
+        self.assertEqual(ref().key, 5)       # the body is reachable: a handle again
+        again = ref()
+        holder.left = None
+        churn()
+        self.assertEqual((ref().key, called), (5, []))
+        del again
+        for _ in range(2):
+            churn()
+        self.assertIsNone(ref())
+        self.assertEqual(called, [ref])
+
+    def test_reduce_of_subclasses(self):
+        class Local(Sub):
+            pass
+        Local.__qualname__ = "Local"
+        globals()["Local"] = Local
+        try:
+            one = Local(key=3, extra=4, note="n", tag=[1])
+            one.left = one
+            for again in (copy.deepcopy(one), *(pickle.loads(pickle.dumps(one, protocol))
+                                                for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1))):
+                self.assertIs(type(again), Local)
+                self.assertIs(again.left, again)
+                self.assertEqual((again.total(), again.note, again.tag), (7, "n", [1]))
+            self.assertIs(copy.copy(one).tag, one.tag)
+        finally:
+            del globals()["Local"]
 
 
 class Fork(unittest.TestCase):
