@@ -420,9 +420,10 @@ static void (*concurrent_of(zmanaged_phase_t phase))(void) {
   }
 }
 
-static bool is_worth_verifying(zmanaged_phase_t after) {
-  return after == ZMANAGED_SELECT || after == ZMANAGED_YOUNG_FINISH || after == ZMANAGED_OLD_SELECT ||
-         after == ZMANAGED_FINISH;
+/* Every phase but the one: while bodies are to be moved, a program that needs one waits for the collector
+ * and reaches no safepoint. */
+static bool is_verifiable(zmanaged_phase_t next) {
+  return next != ZMANAGED_RELOCATE && next != ZMANAGED_OLD_RELOCATE;
 }
 
 /* The time of a phase that is a pause includes the wait for a safepoint. */
@@ -440,7 +441,7 @@ void zphases_run(zmanaged_phase_t phase) {
     concurrent_of(phase)();
   }
   zprobe_phase_done(zmanaged_phase_name(phase), zos_now_ns() - start);
-  if (is_worth_verifying(zmanaged_phase())) zpause_verify();
+  if (is_verifiable(zmanaged_phase())) zpause_verify();
 }
 
 void zphases_help(unsigned worker) {

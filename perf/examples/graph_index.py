@@ -75,6 +75,10 @@ class Index:
     def drop(self, key):
         self.table[key] = None
 
+    def checksum(self):
+        """Of what was loaded; the same however the objects are made."""
+        return sum(self.query(key) for key in range(0, self.size, 7))
+
     def query(self, key):
         """The sum of scores two steps around a vertex."""
         vertex = self.table[key]
@@ -151,6 +155,7 @@ def main():
         for key in range(low, min(low + 100, args.vertices)):
             index.add(key)
         samples.end()
+    checksum = index.checksum()
     marks = [time.perf_counter() - samples.started]
     serve(index, args.seconds, samples)
     marks.append(time.perf_counter() - samples.started)
@@ -181,7 +186,8 @@ def main():
               f"longest pause {stats['pause_max_ns'] / 1e6:.3f} ms")
     if args.samples:
         with open(args.samples, "w") as file:
-            json.dump({"plain": args.plain, "vertices": args.vertices, "marks": marks, "rows": rows}, file)
+            json.dump({"plain": args.plain, "vertices": args.vertices, "checksum": checksum, "marks": marks,
+                       "rows": rows}, file)
 
 
 if __name__ == "__main__":
