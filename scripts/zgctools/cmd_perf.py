@@ -115,7 +115,8 @@ def flame(chosen, command):
         return draw(chosen, recording, title, how)
     with tempfile.TemporaryDirectory(prefix='zgc-perf-') as directory:
         recording, status, how = make_recording(chosen, command, directory)
-        title = ' '.join(command) if command else 'pid %d' % chosen.pid
+        title = ('pid %d' % chosen.pid if not command
+                 else ' '.join([os.path.basename(command[0])] + command[1:]))
         code = draw(chosen, recording, title, how)
     return exit_code(status) or code
 

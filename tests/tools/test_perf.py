@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import time
 import unittest
+from xml.etree import ElementTree
 
 import toolcase
 from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires, requires_lib
-from zgctools import flamegraph, interpreter, perfscript, probes, proctree, stacktree
+from zgctools import flamegraph, flamesvg, interpreter, perfscript, probes, proctree, stacktree
 from zgctools.perfrecord import choose_event, choose_method
 from zgctools.tool import ToolError
 
@@ -52,6 +53,28 @@ class Parsing(unittest.TestCase):
         text = flamegraph.html(stacktree.StackTree(samples), '<i>title', 'about & more')
         self.assertEqual(text.count('</script>'), 1)
         self.assertNotIn('<i>', text)
+
+    def test_a_still_picture(self):
+        """Well-formed, boxes as wide as their share, names escaped."""
+        samples = list(perfscript.parse(SCRIPT.replace(
+            'zpass_run', 'a<b>&c').splitlines(keepends=True)))
+        tree = stacktree.StackTree(samples)
+        picture = ElementTree.fromstring(flamesvg.svg(tree, '<i>title', 'about & more'))
+        name = '{http://www.w3.org/2000/svg}'
+        wide = {}
+        for box in picture.iter(name + 'g'):
+            title = box.find(name + 'title').text.partition(': ')[0]
+            wide[title] = float(box.find(name + 'rect').get('width'))
+        self.assertAlmostEqual(wide[stacktree.COLLECTOR] / wide['all'],
+                               tree.groups[stacktree.COLLECTOR] / tree.root.weight, places=2)
+        self.assertIn('a<b>&c', wide)
+
+    def test_without_c_and_kernel(self):
+        samples = list(perfscript.parse(SCRIPT.splitlines(keepends=True)))
+        lines = list(stacktree.StackTree(samples, short=True).folded())
+        # The time of what is left out belongs to the function around it.
+        self.assertIn('program threads;python3;leaf (x) (my app.py) 2004008', lines)
+        self.assertIn('collector threads;zgc-collector;zpass_run 1002004', lines)
 
     def test_method_follows_the_interpreter(self):
         def method(version, frame_pointers=False, wanted='auto'):
