@@ -33,6 +33,12 @@ typedef struct {
 enum { PYMEM_DOMAIN_RAW, PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ };
 
 typedef struct {
+  void *ctx;
+  void *(*alloc)(void *ctx, size_t size);
+  void (*free)(void *ctx, void *block, size_t size);
+} PyObjectArenaAllocator;
+
+typedef struct {
   const char *ml_name;
   PyCFunction ml_meth;
   int ml_flags;
@@ -143,6 +149,9 @@ typedef struct PyModuleDef {
   NEED(int, PyGC_Enable, (void))                                                              \
   NEED(int, PyGC_Disable, (void))                                                             \
   NEED(int, PyGC_IsEnabled, (void))                                                           \
+  MAY(void, PyMem_SetupDebugHooks, (void))                                                    \
+  MAY(void, PyObject_GetArenaAllocator, (PyObjectArenaAllocator *))                           \
+  MAY(void, PyObject_SetArenaAllocator, (PyObjectArenaAllocator *))                           \
   MAY(PyThreadState *, PyThreadState_GetUnchecked, (void))                                    \
   MAY(PyThreadState *, _PyThreadState_UncheckedGet, (void))                                   \
   MAY(PyThreadState *, PyThreadState_Get, (void))                                             \

@@ -5,6 +5,18 @@
 
 #include "heap/base/zbase.h"
 
+/* Another allocator in jemalloc's place, which also takes back what it has given out before. Set
+ * before the first block. */
+typedef struct {
+  void *ctx;
+  void *(*malloc)(void *ctx, size_t size);
+  void *(*calloc)(void *ctx, size_t count, size_t size);
+  void *(*realloc)(void *ctx, void *block, size_t size);
+  void (*free)(void *ctx, void *block);
+} zfallback_t;
+
+void zfallback_use(const zfallback_t *other);
+
 void *zfallback_alloc(size_t size);
 void *zfallback_alloc_zeroed(size_t count, size_t size);
 void *zfallback_realloc(void *block, size_t size);

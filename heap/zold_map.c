@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+size_t zold_map_block_header;
 uint64_t *zold_map_bits;
 size_t zold_map_count;
 void (*zold_map_free_hook)(void *object);
@@ -29,9 +30,10 @@ void zold_map_remove(void *object) {
 
 void zold_map_forget_block(zpage_t *page, void *block) {
   size_t size = page->block_size != 0 ? page->block_size : zpage_large_size(page);
+  char *behind = (char *)block + zold_map_block_header;
   for (size_t header = ZOLD_HEADER_MIN; header <= ZOLD_HEADER_MAX && header < size;
        header += ZOLD_HEADER_MAX - ZOLD_HEADER_MIN) {
-    char *object = (char *)block + header;
+    char *object = behind + header;
     if (!change(object, false)) continue;
     zold_map_count--;
     if (zunlikely(size >= ZOLD_HOOK_SIZE) && zold_map_free_hook != NULL) zold_map_free_hook(object);

@@ -5,7 +5,8 @@
  * an answer out of date costs time, never correctness (collector/zpass.h says why).
  *
  * An object starts ZOLD_HEADER_MIN or ZOLD_HEADER_MAX bytes into its block: behind a PyGC_Head, or
- * behind a PyGC_Head and two words of managed dict and weak references. */
+ * behind a PyGC_Head and two words of managed dict and weak references; zold_map_block_header bytes
+ * later where CPython's debug hooks keep words of their own in front. */
 #ifndef HEAP_ZOLD_MAP_H
 #define HEAP_ZOLD_MAP_H
 
@@ -16,6 +17,7 @@
 #define ZOLD_UNIT_SHIFT 4
 _Static_assert(ZOLD_HEADER_MAX == ZOLD_HEADER_MIN + 16, "neighbouring bits");
 
+extern size_t zold_map_block_header; /* a multiple of 16; set before the first object is old */
 extern uint64_t *zold_map_bits; /* covers the range and a word more; fixed at start-up */
 extern size_t zold_map_count;   /* bits set; allocator's lock */
 

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "collector/zprofile.h"
@@ -10,6 +11,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/zallocator.h"
+#include "preload/zdebug_hooks.h"
 #include "preload/zsymbols.h"
 
 static bool is_bound;
@@ -74,24 +76,70 @@ static void watch(PyMemAllocatorEx *table) {
   table->realloc = zprofile_realloc;
 }
 
+static void watch_raw(void) {
+  PyMemAllocatorEx raw = raw_before;
+  raw.calloc = raw_calloc;
+  set_table(PYMEM_DOMAIN_RAW, &raw);
+}
+
+/* pymalloc turns here with the request for which it was refused an arena. It becomes the first block
+ * of the heap, so that no object lies outside. */
+static pthread_t refused_thread;
+
+static void *raw_malloc_once(void *ctx, size_t size) {
+  if (!pthread_equal(refused_thread, pthread_self())) return raw_before.malloc(ctx, size);
+  watch_raw();
+  return zallocator_alloc(size);
+}
+
+static void serve_next_raw(void) {
+  refused_thread = pthread_self();
+  PyMemAllocatorEx raw = raw_before;
+  raw.calloc = raw_calloc;
+  raw.malloc = raw_malloc_once;
+  set_table(PYMEM_DOMAIN_RAW, &raw);
+}
+
+static bool is_below_hooks;
+
+bool zbinding_is_replaced(void) {
+  PyMemAllocatorEx object;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
+  return object.malloc != object_table.malloc;
+}
+
+static bool go_below_hooks(void) {
+  if (!zdebug_hooks_go_below(&object_table, &mem_table)) return false;
+  is_below_hooks = true;
+  reason = "CPython's debug hooks stand over the allocators (-X dev, or a debug build)";
+  return true;
+}
+
+/* pymalloc has something to do: the interpreter set up its own allocators after all, and a second time
+ * where it is initialised again. (Stacks of Python frames come from here too, in smaller pieces.) */
+#define ARENA_MIN (256 * ZK)
+
+static bool on_arena_request(size_t size) {
+  if (size < ARENA_MIN || !zbinding_is_replaced()) return false;
+  if (zdebug_hooks_are_over(&object_table) || !go_below_hooks()) return false;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
+  serve_next_raw();
+  return true;
+}
+
 static void bind_table(void) {
   if (zprofile_is_on()) {
     watch(&object_table);
     watch(&mem_table);
   }
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
-  PyMemAllocatorEx raw = raw_before;
-  raw.calloc = raw_calloc;
-  set_table(PYMEM_DOMAIN_RAW, &raw);
-  set_table(PYMEM_DOMAIN_MEM, &mem_table);
-  set_table(PYMEM_DOMAIN_OBJ, &object_table);
+  watch_raw();
+  if (!zdebug_hooks_are_set() || !go_below_hooks()) {
+    set_table(PYMEM_DOMAIN_MEM, &mem_table);
+    set_table(PYMEM_DOMAIN_OBJ, &object_table);
+    zdebug_hooks_watch_arenas(on_arena_request);
+  }
   is_bound = true;
-}
-
-bool zbinding_is_replaced(void) {
-  PyMemAllocatorEx object;
-  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
-  return object.malloc != object_table.malloc;
 }
 
 /* -- where the tables lie ------------------------------------------------------------------------- */
@@ -167,6 +215,7 @@ static const PyMemAllocatorEx *find_table(int domain, const PyMemAllocatorEx *ta
 
 static void bind_symbols(void) {
   const PyMemAllocatorEx *object, *mem;
+  if (is_below_hooks) return;
   if (zoption(binding) == ZBINDING_TABLE) {
     reason = "ZGC_BINDING=table";
   } else if (zprofile_is_on()) {

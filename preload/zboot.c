@@ -47,7 +47,7 @@ const char *zboot_reason(void) {
   if (state != ZBOOT_WAITING) return reason;
   return !zbinding_is_replaced()
              ? "the late start has not come yet"
-             : "the interpreter replaced our allocators (-X dev, or a debug build)";
+             : "the interpreter set allocators of its own over ours";
 }
 
 static void become_passive(const char *why) {
