@@ -107,6 +107,7 @@ void zcollector_stop(void) {
   }
   zpy.PyErr_Clear();
   zpromotion_stop();
+  ztype_registry_stop();
 }
 
 void zcollector_switch(bool on) {

@@ -14,6 +14,7 @@ static size_t foreign;
 static zgc_head_t *oldest(void) { return &zgc_state.generations[ZGC_GENERATIONS - 1].head; }
 
 bool zpromotion_start(void) {
+  if (zold_map_count > 0) zold_map_clear(); /* of an interpreter that has ended */
   marker = zpy.PyList_New(0);
   if (marker == NULL) {
     zpy.PyErr_Clear();

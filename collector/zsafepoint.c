@@ -513,7 +513,7 @@ bool zsafepoint_install(PyObject *gc_module) {
 }
 
 void zsafepoint_remove(PyObject *gc_module) {
-  is_on = is_warm = registry_started = false;
+  is_on = is_warm = registry_started = stats_are_due = false;
   promotions_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */

@@ -121,6 +121,13 @@ void ztype_forget(PyTypeObject *type) {
   zstore_relaxed(&entry->type, NULL);
 }
 
+void ztype_registry_stop(void) {
+  for (size_t i = 0; table != NULL && i <= table->mask; i++) {
+    const ztype_t *entry = table->slots[i];
+    if (entry != NULL && entry->type != NULL) ztype_forget(entry->type);
+  }
+}
+
 void ztype_each(void (*visit)(const ztype_t *, void *), void *arg) {
   for (size_t i = 0; table != NULL && i <= table->mask; i++) {
     const ztype_t *entry = table->slots[i];

@@ -60,6 +60,10 @@ bool ztype_verify(PyObject *instance, char *why, size_t size);
  * the sample program cannot run (then nothing is registered and all types are deferred). */
 bool ztype_registry_start(void);
 
+/* Forgets every type: the interpreter is being finalised, and classes will die unnoticed. GIL held; the
+ * next interpreter starts the registry again. */
+void ztype_registry_stop(void);
+
 /* The type object at this address is being freed. GIL held. */
 void ztype_forget(PyTypeObject *type);
 

@@ -100,6 +100,28 @@ static void serve_next_raw(void) {
   set_table(PYMEM_DOMAIN_RAW, &raw);
 }
 
+static void (*raw_hook)(void);
+
+static void *raw_malloc_watched(void *ctx, size_t size) {
+  raw_hook();
+  return raw_before.malloc(ctx, size);
+}
+
+/* Another thread may be on its way through the table without the GIL: the context stays the same, so
+ * it makes no difference to it which of the two functions it finds there. */
+void zbinding_watch_raw(void (*hook)(void)) {
+  PyMemAllocatorEx raw;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
+  if (raw.calloc != raw_calloc || raw.ctx != raw_before.ctx) return; /* somebody stands above us */
+  if (hook == NULL) {
+    watch_raw();
+    return;
+  }
+  raw_hook = hook;
+  raw.malloc = raw_malloc_watched;
+  set_table(PYMEM_DOMAIN_RAW, &raw);
+}
+
 static bool is_below_hooks;
 
 bool zbinding_is_replaced(void) {
@@ -137,8 +159,8 @@ static void bind_table(void) {
   if (!zdebug_hooks_are_set() || !go_below_hooks()) {
     set_table(PYMEM_DOMAIN_MEM, &mem_table);
     set_table(PYMEM_DOMAIN_OBJ, &object_table);
-    zdebug_hooks_watch_arenas(on_arena_request);
   }
+  zdebug_hooks_watch_arenas(on_arena_request);
   is_bound = true;
 }
 

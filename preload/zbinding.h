@@ -22,6 +22,10 @@ void zbinding_settle(void);
 const char *zbinding_name(void);   /* "symbols", "table", or "none" */
 const char *zbinding_reason(void); /* why it is not symbols; "" when it is */
 
+/* Calls `hook` at each allocation of the RAW domain, on any thread, without the GIL; NULL ends it. GIL
+ * held. Does nothing while somebody has wrapped that domain. */
+void zbinding_watch_raw(void (*hook)(void));
+
 /* Somebody else's functions stand in the OBJ domain. */
 bool zbinding_is_replaced(void);
 

@@ -44,6 +44,10 @@ static bool seen_uninitialised; /* since the last end: a new interpreter may com
 
 zboot_state_t zboot_state(void) { return state; }
 const char *zboot_reason(void) {
+  if (state == ZBOOT_ENDING) {
+    return "the interpreter was finalised; one that is initialised again has its own allocators (3.12 "
+           "and later reset them)";
+  }
   if (state != ZBOOT_WAITING) return reason;
   return !zbinding_is_replaced()
              ? "the late start has not come yet"
@@ -57,6 +61,11 @@ static void become_passive(const char *why) {
 }
 
 static void watch_for_interpreter(void);
+
+/* Between two interpreters there is none: the next one's configuration is read then, into RAW blocks. */
+static void look_whether_ended(void) {
+  if (!zpy.Py_IsInitialized()) zstore_relaxed(&seen_uninitialised, true);
+}
 
 /* -- end -------------------------------------------------------------------------------------------- */
 
@@ -85,6 +94,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     zstatpage_disable();
     state = ZBOOT_ENDING;
     seen_uninitialised = is_queued = false;
+    zbinding_watch_raw(look_whether_ended);
     zallocator_slow_hook = watch_for_interpreter;
   }
   return zpy_new_none();
@@ -174,7 +184,8 @@ static void watch_for_interpreter(void) {
   if (!up) seen_uninitialised = true;
   if (!up || is_queued) return;
   if (state == ZBOOT_ENDING) {
-    if (!seen_uninitialised) return;
+    if (!zload_relaxed(&seen_uninitialised)) return;
+    zbinding_watch_raw(NULL);
     state = ZBOOT_WAITING;
   }
   if (state != ZBOOT_WAITING) return;
