@@ -44,7 +44,7 @@ static inline bool zold_map_is_old(const void *address) {
 /* An old object may start in this small block: its two possible places are looked at with one load
  * (a bit of the next block may be taken for one of this). The block must lie in the range. */
 static inline bool zold_map_may_start_in(const void *block) {
-  size_t unit = zold_map_unit(block) + ZOLD_HEADER_MIN / 16;
+  size_t unit = zold_map_unit((const char *)block + zold_map_block_header) + ZOLD_HEADER_MIN / 16;
   uint16_t bits;
   __builtin_memcpy(&bits, (const char *)zold_map_bits + unit / 8, sizeof bits);
   return (bits >> (unit % 8) & 3) != 0;
