@@ -40,7 +40,7 @@ def kind_of(name, a, b, stock, preload):
 def of(suite, test, stock, preload):
     """The differences of one unit, the whole first."""
     found = []
-    cases = sorted({*stock['cases'], *preload['cases']})
+    cases = sorted({*stock['cases'], *preload['cases']} - {''})     # sub-tests without a name
     for name in [WHOLE, *cases]:
         if name == WHOLE:
             a, b = stock['outcome'], preload['outcome']

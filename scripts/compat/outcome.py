@@ -36,7 +36,9 @@ def junit_cases(*paths):
 def unittest_cases(output):
     """{test: outcome} of unittest's verbose output."""
     words = {'ok': 'passed', 'FAIL': 'failed', 'ERROR': 'failed', 'skipped': 'skipped'}
-    found = re.findall(r'^(\w+ \([\w.]+\)).*?\.\.\. (?:.*?)(ok|FAIL|ERROR|skipped)\b', output, re.M)
+    head = r'\w+ \([\w.]+\)'         # the first line of a docstring may stand on the next one
+    found = re.findall(rf'^({head})(?:\n(?!{head}).*?)?.*?\.\.\. (?:.*?)(ok|FAIL|ERROR|skipped)\b',
+                       output, re.M)
     return {name: words[word] for name, word in found}
 
 

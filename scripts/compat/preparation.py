@@ -3,7 +3,6 @@ a source distribution."""
 
 import glob
 import os
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -30,9 +29,9 @@ class Preparation:
 
     def __init__(self, name, suite, python, folder):
         self.name, self.suite, self.python = name, suite, python
-        self.venv = os.path.join(folder, 'venv', python.name, name)
+        self.venv = os.path.join(folder, 'venv', python.name)   # of all its suites
         self.sources = os.path.join(folder, 'source', suite.source)
-        self.stamp = os.path.join(self.venv, 'installed')
+        self.stamp = os.path.join(self.venv, 'installed-' + name)
 
     def interpreter(self):
         """The interpreter that has the packages."""
@@ -45,6 +44,8 @@ class Preparation:
 
     def is_possible(self):
         """A suite from PyPI gets its virtual environment; in a chroot there is none."""
+        if self.suite.minor not in (0, self.python.version[1]):
+            return False
         return self.uses_debian() or bool(self.suite.pypi) and not self.python.root
 
     def source(self):
@@ -86,8 +87,8 @@ class Preparation:
              '--disable-pip-version-check', *arguments], cwd='/', stderr=subprocess.DEVNULL)
 
     def install_venv(self):
-        shutil.rmtree(self.venv, ignore_errors=True)
-        run([self.python.path, '-m', 'venv', self.venv])
+        if not os.path.exists(os.path.join(self.venv, 'bin', 'python')):
+            run([self.python.path, '-m', 'venv', self.venv])
         self.pip('install', *self.suite.pypi.split())
         with open(self.stamp, 'w') as f:
             f.write(self.wanted())

@@ -33,6 +33,7 @@ class Suite(NamedTuple):
     pypi: str = ''          # requirements
     source: str = ''        # requirement, and the folders of it that are needed
     folders: str = 'tests pyproject.toml'
+    minor: int = 0          # only on this 3.minor: there is no package for others
 
 
 SUITES = {
@@ -115,15 +116,21 @@ SUITES = {
         'all', [*PYTEST, 'test'], 'orjson pytest', 10,
         pypi=f'orjson==3.13.0 numpy==2.5.5 {TEST_TOOLS} faker psutil pytz pendulum',
         source='orjson==3.13.0', folders='test'),
-    'lxml': Suite(
-        'all', ['test.py', '-v', '-v'], 'lxml', 15,
-        pypi='lxml==6.1.3 cssselect html5lib beautifulsoup4', source='lxml==6.1.3',
-        folders='src/lxml/tests src/lxml/html/tests doc test.py samples'),
     'uvloop': Suite(
         'all', [*PYTEST, '-o', 'addopts=', 'tests', '--ignore=tests/test_sourcecode.py'],
         'uvloop pytest', 20,
         pypi=f'uvloop==0.23.0 aiohttp==3.14.5 pyOpenSSL psutil {TEST_TOOLS}',
         source='uvloop==0.23.0', folders='tests'),
+    'protobuf': Suite(
+        'our program: messages, their parts, rings through them',
+        ['{apps}/protobuf_messages.py'], 'google.protobuf', 10, pypi='protobuf==7.36.2'),
+    'service': Suite(
+        'our program: FastAPI, pydantic, SQLAlchemy, orjson and uvloop under load',
+        ['{apps}/web_service.py'], 'fastapi sqlalchemy httpx orjson uvloop', 10,
+        pypi='fastapi==0.165.0 SQLAlchemy==2.1.9 orjson==3.13.0 uvloop==0.23.0 httpx'),
+    'torch': Suite(
+        'our program: a training loop, forked workers, rings of tensors',
+        ['{apps}/torch_training.py'], 'torch numpy', 20, pypi='torch==2.13.0 numpy', minor=11),
 }
 
 # Differences that are meant, by suite, part of the name, and why. Anything else is a fault.
