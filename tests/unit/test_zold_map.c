@@ -74,6 +74,17 @@ static void test_free_forgets_behind_either_header(void **state) {
   }
 }
 
+static void test_free_forgets_behind_a_block_header(void **state) {
+  (void)state;
+  zold_map_block_header = 16;
+  size_t sizes[] = {64, 400, 3000, ZMEDIUM_MAX + 1};
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    forget(sizes[i], 16 + ZOLD_HEADER_MIN);
+    forget(sizes[i], 16 + ZOLD_HEADER_MAX);
+  }
+  zold_map_block_header = 0;
+}
+
 static void test_free_leaves_the_neighbour_old(void **state) {
   (void)state;
   char *block = zallocator_alloc(32); /* ends where the larger header would */
@@ -119,6 +130,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_neighbours_do_not_matter),
     STARTED(test_is_old_of_any_address),
     STARTED(test_free_forgets_behind_either_header),
+    STARTED(test_free_forgets_behind_a_block_header),
     STARTED(test_free_leaves_the_neighbour_old),
     STARTED(test_hook_hears_of_large_enough_old_objects_only),
     STARTED(test_clear),
