@@ -229,8 +229,9 @@ static void after_fork_in_child(void) {
 static size_t range_size(void) {
   size_t wished = zoption(heap_max);
   if (wished != 0) return zalign_up(wished, 2 * ZM);
-  size_t memory = zos_memory_bytes();
-  return (size_t)1 << (zlog2(memory > 16 * ZG ? memory : 16 * ZG) + 2);
+  /* Side tables take about a hundredth of the range, and RLIMIT_DATA counts them in full. */
+  size_t memory = zmin(zmax(zos_memory_bytes(), 16 * ZG), zmax(zos_data_limit(), 4 * ZM));
+  return (size_t)1 << (zlog2(memory) + 2);
 }
 
 static void start_in_python(void) {

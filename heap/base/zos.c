@@ -346,6 +346,12 @@ size_t zos_memory_limit(void) {
   return known && limit < zos_memory_bytes() ? limit : 0;
 }
 
+size_t zos_data_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
+  return (size_t)limit.rlim_cur;
+}
+
 unsigned zos_cpu_count(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;

@@ -83,6 +83,7 @@ size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
 size_t zos_memory_bytes(void);    /* physical memory of the machine */
 size_t zos_memory_and_swap(void);  /* the kernel refuses single requests for more; so do we */
 size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0 */
+size_t zos_data_limit(void);      /* RLIMIT_DATA, SIZE_MAX where there is none */
 unsigned zos_cpu_count(void);     /* processors this process may use */
 
 /* Counts a call; true when it shall fail. For callers whose failure is no system call's. */

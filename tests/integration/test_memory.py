@@ -240,6 +240,22 @@ class Limits(unittest.TestCase):
             with self.subTest(limit):
                 self.assertEqual(run(code, limit).out, "ran\n")
 
+    @requires_active
+    def test_low_data_limit_from_the_start(self):
+        """RLIMIT_DATA counts our side tables whole: they leave the program what stock needs."""
+        code = """
+            import resource, sys, os
+            resource.setrlimit(resource.RLIMIT_DATA, (150 << 20, 150 << 20))
+            os.execv(sys.executable, [sys.executable, "-c", '''if 1:
+                import zgc
+                keep = [[i, (i,)] for i in range(300000)]
+                zgc.collect()
+                assert all(keep[i] == [i, (i,)] for i in range(300000))
+                print(zgc.status()["active"], zgc.status()["reason"], zgc.stats()["faults"])
+            '''])
+        """
+        self.assertEqual(run(code).out, "True None 0\n")
+
     def test_limit_set_at_run_time(self):
         code = """
             import resource, gc, zgctest
