@@ -1,0 +1,385 @@
+#!/usr/bin/env python3
+"""Servers and engines under load, with and without the library: one table.
+
+    python3 -m venv VENV && VENV/bin/pip install -r tests/servers/requirements.txt
+    VENV/bin/python tests/servers/run.py [--seconds N] [--only NAME ...] [--lib LIB]
+
+Runs with the Python that shall be tested. Celery needs redis-server. Each server is started as a user
+would, the second time through scripts/zgc-run, gets requests from four clients for N seconds, is told
+to reload in the middle where it can (SIGHUP), recycles its workers (max_requests and the like), and is
+ended with SIGTERM.
+
+    failed     requests without the right answer
+    workers    processes seen in all: recycling works
+    RSS        of all its processes, MB: in the middle, at the end
+    stop       seconds from SIGTERM to the end, and the exit status
+    left       processes that were still there
+    GC, faults from the logs: full collections, failures of the library
+
+Exit status 1 when the library's side has failed requests that stock has not, grows by over a tenth more
+than stock does, does not end cleanly, leaves processes behind or logs a failure.
+"""
+
+import argparse
+import glob
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BIN = os.path.dirname(sys.executable)
+KEYS = 4500         # of requests; the application's cache holds fewer
+CLIENTS = 4
+STOP_S = 60
+READY_S = 180
+GROWTH = 1.10
+FLOOR_MB = 4        # growth below this is noise
+
+
+def program(name):
+    path = os.path.join(BIN, name)
+    if not os.path.exists(path):
+        sys.exit(f"run.py: {path} is missing: pip install -r {HERE}/requirements.txt")
+    return path
+
+
+class Processes:
+    """A command and everything it starts, which share a session."""
+
+    def __init__(self, command, env, folder):
+        self.output = open(os.path.join(folder, "output"), "w+")
+        self.popen = subprocess.Popen(command, env=env, cwd=HERE, stdout=self.output,
+                                      stderr=subprocess.STDOUT, start_new_session=True)
+        self.seen = set()
+
+    def pids(self):
+        found = []
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path) as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.popen.pid and fields[0] != "Z":
+                found.append(int(path.split("/")[2]))
+        self.seen.update(found)
+        return found
+
+    def rss(self):
+        total = 0
+        for pid in self.pids():
+            try:
+                with open(f"/proc/{pid}/statm") as file:
+                    total += int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            except OSError:
+                pass
+        return total / 2**20
+
+    def stop(self):
+        """Seconds it took, exit status, processes left. Then those end, too."""
+        start = time.monotonic()
+        self.popen.terminate()
+        try:
+            status = self.popen.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            status = "none"
+        took = time.monotonic() - start
+        time.sleep(0.5)
+        left = self.pids()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return took, status, len(left)
+
+    def text(self):
+        self.output.seek(0)
+        return self.output.read()
+
+
+# -- the clients ------------------------------------------------------------------------------------------
+
+class HttpClient:
+    """One connection per request, so that every worker gets some."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def ask(self, key):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", f"/item/{key}")
+            answer = json.load(connection.getresponse())
+            return answer["key"] == key and answer["rows"] == 40
+        finally:
+            connection.close()
+
+    count = 1
+
+
+class CeleryClient:
+    count = 20      # tasks at a time
+
+    def __init__(self, redis_url):
+        os.environ["REDIS_URL"] = redis_url
+        sys.path.insert(0, HERE)
+        import application
+        self.application = application.make_celery()    # one each: their results are not for threads
+        self.application.set_current()
+
+    def ask(self, key):
+        tasks = [self.application.send_task("item" if i % 4 else "sort", (key,))
+                 for i in range(self.count)]
+        answers = [task.get(timeout=30) for task in tasks]
+        return all(a is True if i % 4 == 0 else json.loads(a)["key"] == key
+                   for i, a in enumerate(answers))
+
+
+class Load(threading.Thread):
+    def __init__(self, client, seed, until):
+        super().__init__(daemon=True)
+        self.client, self.rng, self.until = client, random.Random(seed), until
+        self.answers = self.failed = 0
+
+    def run(self):
+        while time.monotonic() < self.until:
+            try:
+                good = self.client.ask(self.rng.randrange(KEYS))
+            except Exception as error:      # a refused connection, a time-out, half an answer
+                good, self.problem = False, error
+            self.answers += self.client.count * good
+            self.failed += self.client.count * (not good)
+
+
+# -- the scenarios ----------------------------------------------------------------------------------------------
+
+class Scenario:
+    reloads = True
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.port = random.randrange(20000, 30000)
+
+    def environment(self):
+        return {}
+
+    def client(self):
+        return HttpClient(self.port)
+
+    def close(self):
+        pass
+
+
+class GunicornPreload(Scenario):
+    name = "gunicorn preload_app"
+
+    def command(self):
+        return [program("gunicorn"), "-w", "3", "--preload", "--max-requests", "1500",
+                "--max-requests-jitter", "300", "-b", f"127.0.0.1:{self.port}",
+                "--log-level", "warning", "application:wsgi"]
+
+
+class GunicornThreads(Scenario):
+    name = "gunicorn gthread"
+
+    def command(self):
+        return [program("gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4",
+                "-b", f"127.0.0.1:{self.port}", "--log-level", "warning", "application:wsgi"]
+
+
+class Uvicorn(Scenario):
+    name = "uvicorn --workers"
+
+    def command(self):
+        return [program("uvicorn"), "application:asgi", "--workers", "2", "--port", str(self.port),
+                "--limit-max-requests", "4000", "--log-level", "warning"]
+
+
+class Celery(Scenario):
+    name = "celery, redis"
+    reloads = False
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        server = shutil.which("redis-server") or sys.exit("run.py: redis-server is missing")
+        self.socket = os.path.join(folder, "redis")
+        self.redis = subprocess.Popen([server, "--port", "0", "--unixsocket", self.socket, "--save", "",
+                                       "--dir", folder], stdout=subprocess.DEVNULL)
+
+    def environment(self):
+        return {"REDIS_URL": f"redis+socket://{self.socket}"}
+
+    def command(self):
+        return [program("celery"), "-A", "application:celery", "worker", "-P", "prefork", "-c", "3",
+                "--max-tasks-per-child", "1500", "-l", "ERROR", "--without-mingle"]
+
+    def client(self):
+        return CeleryClient(self.environment()["REDIS_URL"])
+
+    def close(self):
+        self.redis.terminate()
+        self.redis.wait()
+
+
+SERVERS = {"gunicorn": GunicornPreload, "gthread": GunicornThreads, "uvicorn": Uvicorn,
+           "celery": Celery}
+
+
+# -- one run -----------------------------------------------------------------------------------------------------
+
+def environment(side, lib, folder, more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "ZGC_", "LD_PRELOAD"))}
+    env.update(more)
+    env["PATH"] = BIN + os.pathsep + env["PATH"]
+    return env
+
+
+def started(command, side, lib, folder):
+    if side == "stock":
+        return command
+    return [sys.executable, os.path.join(ROOT, "scripts", "zgc-run"), "--lib", lib,
+            "--log", os.path.join(folder, "gc.%p.log"), "--", *command]
+
+
+def logged(folder):
+    """(full collections, failures) of all processes."""
+    text = ""
+    for path in glob.glob(os.path.join(folder, "gc.*")):
+        with open(path) as file:
+            text += file.read()
+    return (len(re.findall(r"Pause Full|\] GC\(\d+\) Full Collection .* found", text)),
+            len(re.findall(r"\[gc,fault", text)))
+
+
+def wait_ready(client, processes):
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end and processes.popen.poll() is None:
+        try:
+            if client.ask(1):
+                return
+        except Exception:
+            time.sleep(0.2)
+    processes.stop()
+    sys.exit(f"run.py: the server does not answer\n{processes.text()}")
+
+
+def window(samples, begin, end):
+    """Median of a part of the run."""
+    return statistics.median(samples[int(len(samples) * begin):max(int(len(samples) * end), 1)])
+
+
+def serve(kind, side, arguments):
+    with tempfile.TemporaryDirectory(prefix="zgc-servers-") as folder:
+        scenario = kind(folder)
+        processes = Processes(started(scenario.command(), side, arguments.lib, folder),
+                              environment(side, arguments.lib, folder, scenario.environment()), folder)
+        client = scenario.client()
+        wait_ready(client, processes)
+        start = time.monotonic()
+        clients = [Load(scenario.client(), i, start + arguments.seconds) for i in range(CLIENTS)]
+        for one in clients:
+            one.start()
+        samples, told = [], not scenario.reloads
+        while time.monotonic() < start + arguments.seconds:
+            samples.append(processes.rss())
+            if not told and time.monotonic() > start + arguments.seconds * 0.3:
+                told = True
+                processes.popen.send_signal(signal.SIGHUP)
+            time.sleep(0.25)
+        for one in clients:
+            one.join(60)
+        stuck = sum(one.is_alive() for one in clients)
+        took, status, left = processes.stop()
+        scenario.close()
+        collections, faults = logged(folder)
+        row = {"name": kind.name, "side": side, "answers": sum(c.answers for c in clients),
+               "failed": sum(c.failed for c in clients) + stuck, "workers": len(processes.seen),
+               "middle": window(samples, 0.45, 0.65), "end": window(samples, 0.8, 1),
+               "stop": took, "status": status, "left": left, "GC": collections, "faults": faults}
+        if row["failed"] or left:
+            print(f"{kind.name}, {side}: {[str(getattr(c, 'problem', '')) for c in clients]}\n"
+                  f"{processes.text()[-3000:]}", file=sys.stderr)
+        return row
+
+
+def cluster(side, arguments):
+    """dask.distributed: the client is part of it, and it ends by itself."""
+    with tempfile.TemporaryDirectory(prefix="zgc-servers-") as folder:
+        command = [sys.executable, os.path.join(HERE, "cluster.py"), str(arguments.seconds)]
+        processes = Processes(started(command, side, arguments.lib, folder),
+                              environment(side, arguments.lib, folder, {}), folder)
+        samples = []
+        while processes.popen.poll() is None:
+            samples.append(processes.rss())
+            time.sleep(0.25)
+        took, status, left = processes.stop()
+        collections, faults = logged(folder)
+        answer = next((json.loads(line) for line in processes.text().splitlines()
+                       if line.startswith('{"answers"')), {"answers": 0, "wrong": 1})
+        if answer["wrong"] or left:
+            print(f"dask, {side}:\n{processes.text()[-3000:]}", file=sys.stderr)
+        return {"name": "dask.distributed", "side": side, "answers": answer["answers"],
+                "failed": answer["wrong"], "workers": len(processes.seen),
+                "middle": window(samples, 0.45, 0.65), "end": window(samples, 0.75, 0.9),
+                "stop": took, "status": status, "left": left, "GC": collections, "faults": faults}
+
+
+# -- the table ----------------------------------------------------------------------------------------------------
+
+HEAD = (f"{'server':22}{'side':9}{'answers':>9}{'failed':>8}{'workers':>9}{'RSS':>14}{'stop':>13}"
+        f"{'left':>6}{'GC':>6}{'faults':>8}")
+
+
+def line(row):
+    return (f"{row['name']:22}{row['side']:9}{row['answers']:9}{row['failed']:8}{row['workers']:9}"
+            f"{row['middle']:7.0f}{row['end']:7.0f}{row['stop']:7.1f} s {str(row['status']):>4}"
+            f"{row['left']:6}{row['GC']:6}{row['faults']:8}")
+
+
+def problems(stock, ours):
+    if ours["failed"] > stock["failed"]:
+        yield f"{ours['failed']} requests failed, with stock {stock['failed']}"
+    if ours["status"] != stock["status"]:
+        yield f"it ended with {ours['status']}, stock with {stock['status']}"
+    if ours["left"]:
+        yield f"{ours['left']} processes were left"
+    if ours["faults"]:
+        yield f"{ours['faults']} failures were logged"
+    growth = max(stock["end"] / stock["middle"], 1)
+    if ours["end"] > ours["middle"] * growth * GROWTH + FLOOR_MB:
+        yield f"it grew from {ours['middle']:.0f} to {ours['end']:.0f} MB"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60, help="of load, each side of each server")
+    parser.add_argument("--only", action="append", choices=[*SERVERS, "dask"])
+    parser.add_argument("--lib", default=os.environ.get("ZGC_LIB") or
+                        os.path.join(ROOT, "build", "libzgcpreload.so"))
+    arguments = parser.parse_args()
+    print(HEAD, flush=True)
+    bad = []
+    for name in arguments.only or [*SERVERS, "dask"]:
+        rows = []
+        for side in ("stock", "preload"):
+            rows.append(cluster(side, arguments) if name == "dask" else
+                        serve(SERVERS[name], side, arguments))
+            print(line(rows[-1]), flush=True)
+        bad += [f"{name}: {text}" for text in problems(*rows)]
+    for text in bad:
+        print(f"PROBLEM {text}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
