@@ -31,6 +31,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 KINDS = ("reserve", "commit", "uncommit", "remap", "table", "advise", "move", "thread", "atfork",
          "fallback")
 NEVER = 1 << 40
+TIMEOUT_S = 400     # generous: the machine may do other work
 SHORTAGE = 30        # allocations in a row that fail in heap+fallback
 UNCOMMIT_S = 1.8     # within which memory that is free goes back to the system
 
@@ -217,7 +218,7 @@ class Run:
         env.update(LD_PRELOAD=sweep.lib, ZGC_FAULT=fault, ZGC_UNCOMMIT_DELAY="0")
         command = [sweep.python, "-X", "faulthandler", "-c", program]
         try:
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
             self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
         except subprocess.TimeoutExpired as late:
             self.status, self.out, self.err = "no end", "", str(late.stderr)
