@@ -93,7 +93,7 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
   components->sizes = zos_scratch_map(sizes_bytes(count));
   uint32_t *work = zos_scratch_map(work_bytes(count));
   union_t u = {.pass = pass, .parent = work};
-  u.index_of = zos_scratch_map(pass->cell_count * sizeof(uint32_t));
+  u.index_of = zos_scratch_map(pass->cells.count * sizeof(uint32_t));
   bool made = components->objects != NULL && components->sizes != NULL && work != NULL &&
               u.index_of != NULL;
   if (made) {
@@ -105,7 +105,7 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
     }
     arrange(components, pass->candidates, work, work + count, work + 2 * count);
   }
-  zos_table_unmap(u.index_of, pass->cell_count * sizeof(uint32_t));
+  zos_table_unmap(u.index_of, pass->cells.count * sizeof(uint32_t));
   zos_table_unmap(work, work_bytes(count));
   if (!made) zcomponents_free(components);
   return made;

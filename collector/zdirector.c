@@ -13,6 +13,10 @@
 #define HEAP_GROWTH_MIN (64 * ZM)
 #define HEAP_PROMOTED_MIN 1000
 #define BACKOFF_MAX 4           /* for collections that find nothing */
+#define PACE_UNKNOWN 2          /* times the trigger, while little of the growth is garbage */
+#define PACE_ROOM_MIN 8         /* an eighth of the limit is always allowed */
+#define PACE_SLACK 2000         /* objects */
+#define PACE_HARD 2             /* times the pause target, beyond the limit */
 #define PRESSURE_PERCENT 85     /* of the memory limit */
 #define PRESSURE_PAUSE_NS 2000000000u
 
@@ -25,7 +29,7 @@ static struct {
 } base = {.backoff = 1};
 
 static struct {
-  uint64_t old, promoted, time_ns;
+  uint64_t old, promoted, growth, time_ns;
 } at_start; /* of the collection under way */
 
 static bool memory_is_short; /* written by zdirector_tick */
@@ -110,6 +114,7 @@ zcause_t zdirector_decide(void) {
 void zdirector_note_start(void) {
   at_start.old = zold_map_count;
   at_start.promoted = zstat_get(promoted);
+  at_start.growth = growth();
   at_start.time_ns = zos_now_ns();
 }
 
@@ -125,6 +130,17 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
   base.heap = zgranules_used_bytes();
   base.time_ns = zos_now_ns();
   base.took_ns = base.time_ns - at_start.time_ns;
+}
+
+/* From where it stood at the start, growth may go up to the trigger by the end: then no more garbage
+ * piles up than CPython lets pile up. Twice as far where the last collection found little, since a heap
+ * that is being loaded is no reason for haste. */
+unsigned zdirector_behind(unsigned progress) {
+  uint64_t limit = trigger() * (base.is_fruitful ? 1 : PACE_UNKNOWN), started = at_start.growth;
+  uint64_t room = started + limit / PACE_ROOM_MIN < limit ? limit - started : limit / PACE_ROOM_MIN;
+  uint64_t grown = growth();
+  if (grown < started + room * progress / 1000 + PACE_SLACK) return 0;
+  return grown > limit && base.is_fruitful ? PACE_HARD : 1;
 }
 
 unsigned zdirector_pressure(void) {

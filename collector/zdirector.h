@@ -18,8 +18,12 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed);
  * that only waits to be fed: how far promotion has outrun the collection under way. 0 unless the last
  * collection found much garbage. */
 unsigned zdirector_pressure(void);
-#define ZDIRECTOR_BEHIND 3
 #define ZDIRECTOR_STOP_WORLD 16
+
+/* The pacer (as in Go's and Shenandoah's): whether the old set has grown by more than the collection
+ * under way, `progress` thousandths done, allows; then safepoints lend it their time. 0: no, else by
+ * how many times the pause target they may be drawn out. */
+unsigned zdirector_behind(unsigned progress);
 
 /* ZGC_INTERVAL has passed since the last collection. Any thread. */
 bool zdirector_timer_is_due(void);

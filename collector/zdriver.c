@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,6 +17,8 @@
 #define PASSES_MAX 10
 #define STABLE_SHARE 32 /* the set is stable when a pass drops less than this share of it */
 #define WAKE_NS 3000000u /* a safepoint is asked for when none came for so long */
+#define REST_SHARE 250  /* of a collection's progress, in thousandths: what follows the first pass */
+#define DEFERRING_AT 360
 #define TICK_NS 500000000u
 
 zcollection_t zdriver_collection;
@@ -33,6 +36,7 @@ static bool deferred_failed;
 static bool fault; /* the last collection was abandoned for want of memory */
 
 static bool stop; /* set under `lock`, polled by the passes */
+static bool is_lent; /* written under `lock`: the collector thread helps with an exact pass */
 
 /* The collector thread's; see zdriver.h for what is lent when. */
 static zpass_t pass;
@@ -118,13 +122,14 @@ static bool serve_deferred(void) {
   return served;
 }
 
+static bool is_first_pass; /* the collector thread's; read by safepoints as a hint */
+
 static bool one_pass(unsigned k) {
+  zstore_relaxed(&is_first_pass, k == 1);
   uint64_t start = zos_now_ns();
   zprobe_phase_start("Concurrent Pass");
-  size_t in = pass.candidate_count;
-  if (!zpass_count(&pass)) return false;
-  if (k == 1) in = pass.members;
   if (!zpass_subtract(&pass)) return false;
+  size_t in = pass.members;
   uint64_t before_deferred = zos_now_ns();
   if (!serve_deferred()) return false;
   if (pass.deferred.queue.count > 0) {
@@ -145,7 +150,7 @@ static bool one_pass(unsigned k) {
 /* Repeats the pass over what it left until that hardly shrinks. The rest of the live objects that a
  * race put there is CPython's to drop: a further pass would cost more than feeding them does. */
 static bool concurrent_passes(void) {
-  if (!zpass_begin(&pass, &stop)) return false;
+  if (!zpass_begin(&pass, &stop, false)) return false;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
     size_t before = k == 1 ? SIZE_MAX : pass.candidate_count;
     if (!one_pass(k)) return false;
@@ -225,13 +230,24 @@ static void tick_when_due(uint64_t *last) {
   zdriver_tick();
 }
 
+/* Between two steps, and where the other lane has nothing to give, there is nothing to do for some
+ * microseconds. */
+static void help_exact_pass(void) {
+  while (zload_relaxed(&is_lent)) {
+    if (!zpass_help(UINT64_MAX)) sched_yield();
+  }
+}
+
 static void collector_thread(void *unused) {
   (void)unused;
   uint64_t last_tick = zos_now_ns();
   pthread_mutex_lock(&lock);
   for (;;) {
     if (phase == ZPHASE_RECLAIMING) wait_while_reclaiming_locked();
-    if (phase == ZPHASE_REQUESTED) {
+    if (is_lent) {
+      pthread_mutex_unlock(&lock);
+      help_exact_pass();
+    } else if (phase == ZPHASE_REQUESTED) {
       enter_locked(ZPHASE_CONCURRENT);
       pthread_mutex_unlock(&lock);
       collect();
@@ -281,6 +297,28 @@ bool zdriver_take_fault(void) {
   fault = false;
   pthread_mutex_unlock(&lock);
   return taken;
+}
+
+void zdriver_lend_thread(bool lend) {
+  if (lend && (zos_cpu_count() < 2 || !zdriver_ensure_thread())) return;
+  pthread_mutex_lock(&lock);
+  zstore_relaxed(&is_lent, lend);
+  if (lend) pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&lock);
+}
+
+unsigned zdriver_progress(void) {
+  switch (zdriver_phase()) {
+    case ZPHASE_CONCURRENT:
+      if (!zload_relaxed(&is_first_pass)) return 1000 - REST_SHARE;
+      return zpass_progress(&pass) * (1000 - REST_SHARE) / 1000;
+    case ZPHASE_DEFERRING:
+      return DEFERRING_AT;
+    case ZPHASE_RECLAIMING:
+      return 1000;
+    default:
+      return 0;
+  }
 }
 
 zdeferred_t *zdriver_deferred(void) { return &pass.deferred; }
@@ -343,7 +381,9 @@ void zdriver_unlock_after_fork_in_parent(void) { pthread_mutex_unlock(&lock); }
 void zdriver_reset_after_fork_in_child(void) {
   pthread_mutex_init(&lock, NULL);
   is_changed_made = false;
+  is_lent = false;
   make_condition();
+  zpass_reset_after_fork_in_child();
   /* Scratch tables were not inherited; there is nothing to unmap. */
   memset(&pass, 0, sizeof pass);
   memset(&garbage, 0, sizeof garbage);

@@ -34,6 +34,13 @@ bool zdriver_request(zcause_t cause);
  * phase IDLE. */
 void zdriver_begin_stopped(zcause_t cause);
 
+/* While lent, the collector thread helps with the pass of a thread that has stopped the world. GIL
+ * held, phase IDLE. Does nothing where the thread cannot run. */
+void zdriver_lend_thread(bool lend);
+
+/* How far the collection under way is, in thousandths: a racy estimate. */
+unsigned zdriver_progress(void);
+
 /* True once after a collection that was abandoned because memory for a side table was short. */
 bool zdriver_take_fault(void);
 

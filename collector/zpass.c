@@ -1,282 +1,624 @@
 #include "collector/zpass.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
+#include "collector/zuntrack.h"
 #include "collector/zwalker.h"
 #include "heap/base/zos.h"
 
 #define CELL_NONE 0u
 #define CELL_ZERO 1u /* a member all of whose references are accounted for */
-#define CELL_MARKED 0xFFFEu
-#define CELL_BIG 0xFFFFu
+#define CELL_MARKED 0xFEu
+#define CELL_BIG 0xFFu
 #define COUNT_MAX (CELL_MARKED - CELL_ZERO - 1)
 #define UNITS_PER_GRANULE (ZGRANULE_SIZE >> ZOLD_UNIT_SHIFT)
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
-#define POLL_EVERY 1024
+#define CHUNK_GRANULES 2
+#define CHUNK_CANDIDATES 1024
+#define POLL_EVERY 128 /* objects walked between two looks at clock and flags; power of two */
+#define POOL_SIZE 1024
+#define LARGE 1000     /* references, more than which a lane in a hurry leaves to the driver */
+#define OWNED_SHIFT (23 - ZGRANULE_SHIFT) /* lanes own 8 MiB in turns */
+#define GIVE_FROM 64 /* a lane with a larger stack gives some of it away */
 
-/* -- tables ----------------------------------------------------------------------------------------- */
+/* The helper's way in; see zpass.h. */
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static zpass_t *open_pass; /* whose step may be joined; guarded by `gate` */
 
-/* Granules and blocks of the page that starts at granule g, from one racy read of its block size. */
-static bool page_shape(size_t g, size_t limit, size_t *granules, size_t *blocks,
-                       uint64_t *reciprocal) {
-  const zpage_t *page = &zpage_table[g];
-  if (zload_relaxed(&page->inner) != 0 || !(zload_relaxed(&page->flags) & ZPAGE_FLAG_OLD)) {
-    return false;
-  }
-  size_t block_size = zload_relaxed(&page->block_size);
-  if (block_size != 0) {
-    *granules = zpage_granules_of(block_size);
-    *blocks = *granules * ZGRANULE_SIZE / block_size;
-    *reciprocal = zpage_reciprocal(block_size);
-  } else {
-    *granules = zpage_large_size(page) >> ZGRANULE_SHIFT;
-    *blocks = 1;
-    *reciprocal = 0;
-  }
-  return *granules > 0 && *granules <= limit - g;
-}
+/* What lanes give each other. Held for a copy of some kilobytes. */
+static pthread_mutex_t exchange_lock = PTHREAD_MUTEX_INITIALIZER;
+static PyObject *pool[POOL_SIZE]; /* guarded by `exchange_lock` */
+static size_t pool_count;         /* the same; read without it as a hint */
+static bool hungry;               /* a lane has nothing to do */
 
-bool zpass_begin(zpass_t *pass, const bool *stop) {
+/* -- begin, end ------------------------------------------------------------------------------------- */
+
+bool zpass_begin(zpass_t *pass, const bool *stop, bool exact) {
   memset(pass, 0, sizeof *pass);
   pass->stop = stop;
-  pass->granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
-  pass->pages = zos_scratch_map(pass->granules * sizeof(zcell_page_t) + 1);
-  if (pass->pages == NULL) return false;
-  size_t next = 1; /* cell 0 means "none" */
-  for (size_t g = 0; g < pass->granules;) {
-    size_t granules, blocks;
-    uint64_t reciprocal;
-    if (!page_shape(g, pass->granules, &granules, &blocks, &reciprocal)) {
-      g++;
-      continue;
-    }
-    for (size_t i = 0; i < granules; i++) {
-      pass->pages[g + i] = (zcell_page_t){(uint32_t)next, (uint32_t)i, reciprocal};
-    }
-    next += blocks + 1; /* rounding of the reciprocal may name one past the last */
-    g += granules;
+  pass->exact = exact;
+  if (!zcells_map(&pass->cells)) return false;
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    zlane_t *lane = &pass->lanes[i];
+    lane->minus = zos_scratch_map(pass->cells.count);
+    lane->inbox = zos_scratch_map(ZPASS_INBOX * sizeof(PyObject *));
+    if (lane->minus == NULL || lane->inbox == NULL) return false;
   }
-  pass->cell_count = next;
-  pass->cells = zos_scratch_map(next * sizeof(uint16_t));
-  return pass->cells != NULL;
+  pass->lanes[0].is_used = true;
+  return true;
+}
+
+static void lane_free(zlane_t *lane, size_t cells) {
+  zos_table_unmap(lane->inbox, ZPASS_INBOX * sizeof(PyObject *));
+  zos_table_unmap(lane->minus, cells);
+  zos_table_unmap(lane->stack, lane->size * sizeof(PyObject *));
+  zmap_free(&lane->big);
+  zwords_free(&lane->deferred);
+  zwords_free(&lane->untrackable);
+  zwords_free(&lane->large);
 }
 
 void zpass_end(zpass_t *pass) {
-  zos_table_unmap(pass->pages, pass->granules * sizeof(zcell_page_t) + 1);
-  zos_table_unmap(pass->cells, pass->cell_count * sizeof(uint16_t));
-  zos_table_unmap(pass->stack, pass->stack_size * sizeof(PyObject *));
+  for (int i = 0; i < ZPASS_LANES; i++) lane_free(&pass->lanes[i], pass->cells.count);
+  zcells_unmap(&pass->cells);
   zos_table_unmap(pass->candidates, pass->candidates_size * sizeof(PyObject *));
   zmap_free(&pass->big);
   zdeferred_free(&pass->deferred);
   memset(pass, 0, sizeof *pass);
 }
 
-/* -- members ------------------------------------------------------------------------------------------ */
+static void fail(zpass_t *pass) { zstore_relaxed(&pass->failed, true); }
 
-typedef void (*member_t)(zpass_t *pass, PyObject *object, size_t cell);
-
-/* Calls `visit` for each member, some objects behind the one whose memory is asked for. */
-static zalways_inline bool each_candidate(zpass_t *pass, member_t visit) {
-  size_t count = pass->candidate_count;
-  for (size_t i = 0; i < count; i++) {
-    if (i % POLL_EVERY == 0 && zload_relaxed(pass->stop)) return false;
-    if (i + AHEAD < count) __builtin_prefetch(pass->candidates[i + AHEAD]);
-    visit(pass, pass->candidates[i], zpass_cell(pass, pass->candidates[i]));
-  }
-  return !pass->failed;
+static uint8_t cell_get(const zpass_t *pass, size_t cell) {
+  return zload_relaxed(&pass->cells.values[cell]);
 }
 
-static zalways_inline bool each_old(zpass_t *pass, member_t visit) {
+static void cell_set(zpass_t *pass, size_t cell, unsigned value) {
+  zstore_relaxed(&pass->cells.values[cell], (uint8_t)value);
+}
+
+/* -- chunks of members --------------------------------------------------------------------------------- */
+
+typedef void (*member_t)(zpass_t *pass, zlane_t *lane, PyObject *object, size_t cell);
+
+static size_t chunks_of(const zpass_t *pass) {
+  return pass->candidates != NULL
+             ? (pass->candidate_count + CHUNK_CANDIDATES - 1) / CHUNK_CANDIDATES
+             : (pass->cells.granules + CHUNK_GRANULES - 1) / CHUNK_GRANULES;
+}
+
+static bool take_chunk(zpass_t *pass, size_t *chunk) {
+  if (zload_relaxed(&pass->next_chunk) >= chunks_of(pass)) return false;
+  *chunk = zfetch_add_relaxed(&pass->next_chunk, 1);
+  return *chunk < chunks_of(pass);
+}
+
+/* Calls `visit` for each member, some objects behind the one whose memory is asked for if it is
+ * `needed`. */
+static zalways_inline void visit_candidates(zpass_t *pass, zlane_t *lane, size_t chunk,
+                                            member_t visit, bool needed) {
+  size_t first = chunk * CHUNK_CANDIDATES;
+  size_t end = zmin(first + CHUNK_CANDIDATES, pass->candidate_count);
+  for (size_t i = first; i < end; i++) {
+    if (needed && i + AHEAD < pass->candidate_count) __builtin_prefetch(pass->candidates[i + AHEAD]);
+    visit(pass, lane, pass->candidates[i], zpass_cell(pass, pass->candidates[i]));
+  }
+}
+
+static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, size_t chunk, member_t visit,
+                                     bool needed) {
   PyObject *ahead[AHEAD];
   size_t queued = 0;
-  for (size_t g = 0; g < pass->granules; g++) {
-    if (pass->pages[g].first == 0) continue;
-    if (zload_relaxed(pass->stop)) return false;
+  size_t end = zmin((chunk + 1) * CHUNK_GRANULES, pass->cells.granules);
+  for (size_t g = chunk * CHUNK_GRANULES; g < end; g++) {
+    if (pass->cells.pages[g].first == 0) continue;
     size_t first_unit = g * UNITS_PER_GRANULE;
     for (size_t w = 0; w < UNITS_PER_GRANULE / 64; w++) {
       uint64_t bits = zload_relaxed(&zold_map_bits[first_unit / 64 + w]);
       for (; bits != 0; bits &= bits - 1) {
         size_t unit = first_unit + w * 64 + (size_t)__builtin_ctzll(bits);
         PyObject *object = (PyObject *)(zgranules_range.base + (unit << ZOLD_UNIT_SHIFT));
+        if (!needed) {
+          visit(pass, lane, object, zpass_cell(pass, object));
+          continue;
+        }
         __builtin_prefetch(object);
         PyObject *due = ahead[queued % AHEAD];
         ahead[queued % AHEAD] = object;
-        if (queued++ >= AHEAD) visit(pass, due, zpass_cell(pass, due));
+        if (queued++ >= AHEAD) visit(pass, lane, due, zpass_cell(pass, due));
       }
     }
   }
   for (size_t i = queued > AHEAD ? queued - AHEAD : 0; i < queued; i++) {
-    visit(pass, ahead[i % AHEAD], zpass_cell(pass, ahead[i % AHEAD]));
+    visit(pass, lane, ahead[i % AHEAD], zpass_cell(pass, ahead[i % AHEAD]));
   }
-  return !pass->failed;
 }
 
-static zalways_inline bool each_member(zpass_t *pass, member_t visit) {
-  return pass->candidates != NULL ? each_candidate(pass, visit) : each_old(pass, visit);
+static zalways_inline void visit_chunk(zpass_t *pass, zlane_t *lane, size_t chunk,
+                                       member_t visit, bool needed) {
+  if (pass->candidates != NULL) {
+    visit_candidates(pass, lane, chunk, visit, needed);
+  } else {
+    visit_old(pass, lane, chunk, visit, needed);
+  }
 }
 
-/* -- count -------------------------------------------------------------------------------------------- */
+static bool must_leave(const zpass_t *pass, uint64_t deadline) {
+  if (zload_relaxed(pass->stop) || zload_relaxed(&pass->failed)) return true;
+  return deadline != UINT64_MAX && zos_now_ns() >= deadline;
+}
+
+/* True when some were visited. */
+static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline,
+                                        member_t visit, bool needed) {
+  bool worked = false;
+  for (size_t chunk; !must_leave(pass, deadline) && take_chunk(pass, &chunk); worked = true) {
+    visit_chunk(pass, lane, chunk, visit, needed);
+  }
+  return worked;
+}
+
+/* -- subtract ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  zpass_t *pass;
+  zlane_t *lane;
+  bool is_shared; /* mark: the other lane works, too */
+} visitor_t;
+
+/* True when the object is too much for a short slice, and left to the driver. */
+static zalways_inline bool is_left_to_driver(zpass_t *pass, zlane_t *lane, PyObject *object) {
+  if (zlikely(!lane->is_hurried)) return false;
+  const ztype_t *type = ztype_find(zpyabi_type(object));
+  if (type == NULL || zwalker_length(object, type) <= LARGE) return false;
+  if (!zwords_push(&lane->large, object)) fail(pass);
+  return true;
+}
 
 static zcold void set_big(zpass_t *pass, size_t cell, int64_t count) {
+  pthread_mutex_lock(&exchange_lock);
   int64_t *place = zmap_insert(&pass->big, cell);
-  pass->big_count = NULL; /* places may have moved */
-  pass->big_cell = 0;
-  if (place == NULL) {
-    pass->failed = true;
-    return;
-  }
-  *place = count;
-  pass->cells[cell] = CELL_BIG;
+  if (place != NULL) *place = count;
+  pthread_mutex_unlock(&exchange_lock);
+  if (place == NULL) fail(pass);
+  cell_set(pass, cell, CELL_BIG);
 }
 
-static zalways_inline void count_member(zpass_t *pass, PyObject *object, size_t cell) {
-  int64_t count = zpyabi_refcount(object);
-  if (zpyabi_is_dead(object, count)) return;
-  pass->members++;
-  if (zunlikely(count > (int64_t)COUNT_MAX)) {
-    set_big(pass, cell, count);
-    return;
-  }
-  pass->cells[cell] = (uint16_t)(CELL_ZERO + (uint64_t)count);
-}
-
-bool zpass_count(zpass_t *pass) {
-  pass->members = 0;
-  return each_member(pass, count_member);
-}
-
-/* -- subtract ----------------------------------------------------------------------------------------- */
-
-static zcold void subtract_big(zpass_t *pass, size_t cell) {
-  if (pass->big_cell != cell) {
-    pass->big_count = zmap_find(&pass->big, cell);
-    pass->big_cell = cell;
-  }
-  if (pass->big_count != NULL && *pass->big_count > 0 && *pass->big_count != ZPYABI_IMMORTAL) {
-    --*pass->big_count;
+static zcold void carry(zpass_t *pass, zlane_t *lane, size_t cell) {
+  int64_t *count = zmap_insert(&lane->big, cell);
+  if (count == NULL) {
+    fail(pass);
+  } else {
+    ++*count;
   }
 }
 
 static zalways_inline void subtract_reference(void *context, void *reference) {
-  zpass_t *pass = context;
-  size_t cell = zpass_cell(pass, reference);
+  visitor_t *visitor = context;
+  size_t cell = zpass_cell(visitor->pass, reference);
   if (cell == 0) return;
-  uint16_t value = pass->cells[cell];
-  if (zlikely(value > CELL_ZERO && value < CELL_MARKED)) {
-    pass->cells[cell] = (uint16_t)(value - 1);
-  } else if (zunlikely(value == CELL_BIG)) {
-    subtract_big(pass, cell);
+  if (zunlikely(++visitor->lane->minus[cell] == 0)) carry(visitor->pass, visitor->lane, cell);
+}
+
+static zalways_inline void subtract_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
+  visitor_t visitor = {pass, lane, false};
+  if (zlikely(zwalker_try(object, subtract_reference, &visitor))) return;
+  if (!zwords_push(&lane->deferred, object)) fail(pass);
+}
+
+static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObject *object,
+                                           size_t cell) {
+  int64_t count = zpyabi_refcount(object);
+  if (zpyabi_is_dead(object, count)) return;
+  lane->members++;
+  if (zunlikely(count > (int64_t)COUNT_MAX)) {
+    set_big(pass, cell, count);
+  } else {
+    cell_set(pass, cell, CELL_ZERO + (unsigned)count);
+  }
+  if (!is_left_to_driver(pass, lane, object)) subtract_through(pass, lane, object);
+}
+
+static void subtract_deferred(zpass_t *pass) {
+  visitor_t visitor = {pass, &pass->lanes[0], false};
+  for (size_t i = 0; i < pass->deferred.queue.count; i++) {
+    size_t count;
+    void **references = zdeferred_references(&pass->deferred, pass->deferred.queue.words[i], &count);
+    for (size_t j = 0; j < count; j++) subtract_reference(&visitor, references[j]);
   }
 }
 
-static zalways_inline void subtract_member(zpass_t *pass, PyObject *object, size_t cell) {
-  if (pass->cells[cell] == CELL_NONE) return;
-  if (zlikely(zwalker_try(object, subtract_reference, pass))) return;
-  if (!zdeferred_add(&pass->deferred, object)) pass->failed = true;
+static zalways_inline unsigned minus_of(const zpass_t *pass, size_t cell) {
+  unsigned minus = pass->lanes[0].minus[cell];
+  return zunlikely(pass->lanes[1].is_used) ? minus + pass->lanes[1].minus[cell] : minus;
+}
+
+static zcold bool is_big_held(const zpass_t *pass, size_t cell) {
+  const int64_t *count = zmap_find(&pass->big, cell);
+  if (count == NULL || *count == ZPYABI_IMMORTAL) return true;
+  int64_t met = minus_of(pass, cell);
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    const int64_t *carries = zmap_find(&pass->lanes[i].big, cell);
+    if (carries != NULL) met += *carries * 256;
+  }
+  return *count > met;
+}
+
+static zalways_inline bool is_held_from_outside(const zpass_t *pass, size_t cell) {
+  uint8_t value = cell_get(pass, cell);
+  if (value == CELL_NONE || value == CELL_MARKED) return false;
+  if (zunlikely(value == CELL_BIG)) return is_big_held(pass, cell);
+  return value > CELL_ZERO + minus_of(pass, cell);
+}
+
+/* -- mark ------------------------------------------------------------------------------------------------ */
+
+static zalways_inline void mark_cell(zpass_t *pass, zlane_t *lane, size_t cell, void *object) {
+  cell_set(pass, cell, CELL_MARKED);
+  lane->marked++;
+  if (zunlikely(lane->top == lane->size)) {
+    fail(pass);
+    return;
+  }
+  lane->stack[lane->top++] = object;
+}
+
+static zalways_inline void mark_due(zpass_t *pass, zlane_t *lane, size_t cell, void *object) {
+  uint8_t value = cell_get(pass, cell);
+  if (value != CELL_NONE && value != CELL_MARKED) mark_cell(pass, lane, cell, object);
+}
+
+/* The cell is asked for here and looked at some references later (Cher, Hosking, Vitek, "Software
+ * prefetching for mark-sweep garbage collection", 2004). */
+static zalways_inline void mark_later(zpass_t *pass, zlane_t *lane, void *reference) {
+  size_t cell = zpass_cell(pass, reference);
+  if (cell == 0) return;
+  __builtin_prefetch(&pass->cells.values[cell]);
+  unsigned slot = lane->next_reference++ % ZPASS_REFERENCES;
+  size_t due = lane->references[slot].cell;
+  void *object = lane->references[slot].object;
+  lane->references[slot].cell = cell;
+  lane->references[slot].object = reference;
+  if (due != 0) mark_due(pass, lane, due, object);
+}
+
+/* To the other lane, or, when its inbox is full, to be marked here. */
+static void send(zpass_t *pass, zlane_t *lane) {
+  zlane_t *other = &pass->lanes[lane == &pass->lanes[0]];
+  size_t count = lane->out;
+  lane->out = 0;
+  pthread_mutex_lock(&exchange_lock);
+  size_t room = ZPASS_INBOX - other->in, sent = zmin(count, room);
+  memcpy(other->inbox + other->in, lane->outbox, sent * sizeof lane->outbox[0]);
+  zstore_relaxed(&other->in, other->in + sent);
+  pthread_mutex_unlock(&exchange_lock);
+  for (size_t i = sent; i < count; i++) mark_later(pass, lane, lane->outbox[i]);
+}
+
+static zalways_inline bool is_others(const zpass_t *pass, const zlane_t *lane,
+                                     const void *reference) {
+  size_t offset = (size_t)((const char *)reference - zgranules_range.base);
+  size_t owner = offset >> (ZGRANULE_SHIFT + OWNED_SHIFT) & 1;
+  return owner != (size_t)(lane - pass->lanes);
+}
+
+static zalways_inline void mark_reference(void *context, void *reference) {
+  visitor_t *visitor = context;
+  zpass_t *pass = visitor->pass;
+  zlane_t *lane = visitor->lane;
+  if (!visitor->is_shared || !is_others(pass, lane, reference)) {
+    mark_later(pass, lane, reference);
+    return;
+  }
+  if (!zgranules_contains(reference)) return;
+  lane->outbox[lane->out++] = reference;
+  if (zunlikely(lane->out == ZPASS_OUTBOX)) send(pass, lane);
+}
+
+static bool receive(zpass_t *pass, zlane_t *lane) {
+  PyObject *received[ZPASS_OUTBOX];
+  if (zload_relaxed(&lane->in) == 0) return false;
+  while (zload_relaxed(&lane->in) > 0) {
+    pthread_mutex_lock(&exchange_lock);
+    size_t count = zmin(lane->in, ZPASS_OUTBOX);
+    zstore_relaxed(&lane->in, lane->in - count);
+    memcpy(received, lane->inbox + lane->in, count * sizeof received[0]);
+    pthread_mutex_unlock(&exchange_lock);
+    for (size_t i = 0; i < count; i++) mark_later(pass, lane, received[i]);
+  }
+  return true;
+}
+
+static void flush_references(zpass_t *pass, zlane_t *lane) {
+  for (unsigned i = 0; i < ZPASS_REFERENCES; i++) {
+    unsigned slot = (lane->next_reference + i) % ZPASS_REFERENCES;
+    size_t due = lane->references[slot].cell;
+    lane->references[slot].cell = 0;
+    if (due != 0) mark_due(pass, lane, due, lane->references[slot].object);
+  }
+}
+
+static void mark_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
+  visitor_t visitor = {pass, lane, zload_relaxed(&pass->is_helper_in)};
+  if (is_left_to_driver(pass, lane, object)) return;
+  if (pass->exact && zuntrack_is_due(object) && !zwords_push(&lane->untrackable, object)) fail(pass);
+  if (zlikely(zwalker_try(object, mark_reference, &visitor))) return;
+  size_t count;
+  void **references = zdeferred_references(&pass->deferred, object, &count);
+  for (size_t i = 0; i < count; i++) mark_reference(&visitor, references[i]);
+}
+
+/* The bottom of the stack goes: what lies there was met first and leads furthest. */
+static void give_work(zlane_t *lane) {
+  pthread_mutex_lock(&exchange_lock);
+  size_t count = zmin(lane->top / 2, POOL_SIZE - pool_count);
+  memcpy(pool + pool_count, lane->stack, count * sizeof pool[0]);
+  lane->top -= count;
+  memcpy(lane->stack, lane->stack + lane->top, count * sizeof pool[0]);
+  zstore_relaxed(&pool_count, pool_count + count);
+  pthread_mutex_unlock(&exchange_lock);
+  zstore_relaxed(&hungry, false);
+}
+
+static bool take_work(zlane_t *lane) {
+  if (zload_relaxed(&pool_count) == 0) return false;
+  pthread_mutex_lock(&exchange_lock);
+  size_t count = zmin(pool_count, lane->size - lane->top);
+  memcpy(lane->stack + lane->top, pool + pool_count - count, count * sizeof pool[0]);
+  zstore_relaxed(&pool_count, pool_count - count);
+  lane->top += count;
+  pthread_mutex_unlock(&exchange_lock);
+  return count > 0;
+}
+
+/* Walks what is on the stack. Objects wait in a short queue while their memory is fetched. */
+static void drain(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
+  PyObject *near[AHEAD];
+  size_t in = 0, out = 0;
+  for (;;) {
+    if (lane->top == 0 && in == out) flush_references(pass, lane);
+    if (lane->top > 0 && in - out < AHEAD) {
+      near[in % AHEAD] = lane->stack[--lane->top];
+      __builtin_prefetch(near[in++ % AHEAD]);
+      if (in - out < AHEAD && lane->top > 0) continue;
+    }
+    if (in == out) return;
+    mark_through(pass, lane, near[out++ % AHEAD]);
+    if (out % POLL_EVERY != 0) continue;
+    if (zload_relaxed(&hungry) && lane->top >= GIVE_FROM) give_work(lane);
+    if (zload_relaxed(&hungry) && lane->out > 0) send(pass, lane);
+    receive(pass, lane);
+    if (must_leave(pass, deadline)) break;
+  }
+  for (; out < in; out++) { /* there is room: they stood there before */
+    if (lane->top < lane->size) lane->stack[lane->top++] = near[out % AHEAD];
+  }
+}
+
+static zalways_inline void mark_if_held(zpass_t *pass, zlane_t *lane, PyObject *object,
+                                        size_t cell) {
+  if (is_held_from_outside(pass, cell)) mark_cell(pass, lane, cell, object);
+}
+
+static bool mark_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
+  bool worked = false;
+  for (size_t chunk; !must_leave(pass, deadline); worked = true) {
+    if (lane->top > 0 || receive(pass, lane)) {
+      drain(pass, lane, deadline);
+    } else if (take_chunk(pass, &chunk)) {
+      visit_chunk(pass, lane, chunk, mark_if_held, false);
+    } else if (lane->out > 0) {
+      send(pass, lane);
+      drain(pass, lane, deadline);
+    } else if (!take_work(lane)) {
+      break;
+    }
+  }
+  return worked;
+}
+
+static bool make_stacks(zpass_t *pass) {
+  size_t size = pass->members + 64; /* objects that changed their cell by a race */
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    zlane_t *lane = &pass->lanes[i];
+    lane->top = lane->marked = 0;
+    if (lane->size >= size) continue;
+    zos_table_unmap(lane->stack, lane->size * sizeof(PyObject *));
+    lane->stack = zos_scratch_map(size * sizeof(PyObject *));
+    lane->size = lane->stack == NULL ? 0 : size;
+    if (lane->stack == NULL) return false;
+  }
+  return true;
+}
+
+/* -- sweep ------------------------------------------------------------------------------------------------ */
+
+static zalways_inline void sweep_member(zpass_t *pass, zlane_t *lane, PyObject *object,
+                                        size_t cell) {
+  uint8_t value = cell_get(pass, cell);
+  cell_set(pass, cell, CELL_NONE);
+  pass->lanes[0].minus[cell] = 0;
+  if (pass->lanes[1].is_used) pass->lanes[1].minus[cell] = 0;
+  if (value == CELL_NONE || value == CELL_MARKED || !zold_map_has(object)) return;
+  if (lane->top == lane->size) return; /* more than there were members: a race */
+  lane->stack[lane->top++] = object;
+}
+
+/* The mark stack is empty now and large enough: it becomes the list of candidates. */
+static void keep_candidates(zpass_t *pass) {
+  zlane_t *lane = &pass->lanes[0], *helper = &pass->lanes[1];
+  size_t count = zmin(helper->top, lane->size - lane->top);
+  memcpy(lane->stack + lane->top, helper->stack, count * sizeof(PyObject *));
+  PyObject **list = lane->stack;
+  size_t size = lane->size;
+  lane->stack = pass->candidates;
+  lane->size = pass->candidates_size;
+  pass->candidates = list;
+  pass->candidates_size = size;
+  pass->candidate_count = lane->top + count;
+  lane->top = helper->top = 0;
+}
+
+/* -- steps, and who works on them --------------------------------------------------------------------------- */
+
+static bool work(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
+  switch (pass->step) {
+    case ZPASS_STEP_SUBTRACT:
+      lane->is_used = true;
+      return visit_chunks(pass, lane, deadline, subtract_member, true);
+    case ZPASS_STEP_MARK:
+      return mark_chunks(pass, lane, deadline);
+    case ZPASS_STEP_SWEEP:
+      return visit_chunks(pass, lane, deadline, sweep_member, false);
+    case ZPASS_STEP_NONE:
+      break;
+  }
+  return false;
+}
+
+static void open_step(zpass_t *pass, zpass_step_t step) {
+  pthread_mutex_lock(&gate);
+  zstore_relaxed(&pass->next_chunk, 0);
+  pass->step = step;
+  zstore_relaxed(&pool_count, 0);
+  zstore_relaxed(&hungry, false);
+  open_pass = pass;
+  pthread_mutex_unlock(&gate);
+}
+
+/* What a helper that has left did not finish. */
+static void take_over(zpass_t *pass) {
+  zlane_t *lane = &pass->lanes[0], *left = &pass->lanes[1];
+  zwords_t *large = &left->large;
+  if (pass->step == ZPASS_STEP_SUBTRACT) {
+    while (large->count > 0) subtract_through(pass, lane, large->words[--large->count]);
+  }
+  if (pass->step != ZPASS_STEP_MARK) return;
+  while (large->count > 0 && lane->top < lane->size) {
+    lane->stack[lane->top++] = large->words[--large->count];
+  }
+  for (size_t i = 0; i < left->out; i++) mark_later(pass, lane, left->outbox[i]);
+  left->out = 0;
+  receive(pass, left);
+  flush_references(pass, left);
+  flush_references(pass, lane);
+  size_t count = zmin(left->top, lane->size - lane->top);
+  memcpy(lane->stack + lane->top, left->stack, count * sizeof(PyObject *));
+  lane->top += count;
+  left->top = 0;
+  take_work(lane);
+}
+
+/* The driver has nothing more to do. False when the helper still has. */
+static bool close_step(zpass_t *pass) {
+  if (pthread_mutex_trylock(&gate) != 0) {
+    zstore_relaxed(&hungry, true);
+    sched_yield();
+    return false;
+  }
+  take_over(pass);
+  bool done = pass->step != ZPASS_STEP_MARK || pass->lanes[0].top == 0 ||
+              must_leave(pass, UINT64_MAX);
+  if (done) open_pass = NULL;
+  pthread_mutex_unlock(&gate);
+  return done;
+}
+
+static bool run_step(zpass_t *pass, zpass_step_t step) {
+  open_step(pass, step);
+  do {
+    work(pass, &pass->lanes[0], UINT64_MAX);
+  } while (!close_step(pass));
+  zstore_relaxed(&pass->step, ZPASS_STEP_NONE);
+  return !must_leave(pass, UINT64_MAX);
+}
+
+bool zpass_help(uint64_t deadline) {
+  if (pthread_mutex_trylock(&gate) != 0) return false;
+  zpass_t *pass = open_pass;
+  bool worked = false;
+  if (pass != NULL) {
+    pass->lanes[1].is_hurried = deadline != UINT64_MAX;
+    zstore_relaxed(&pass->is_helper_in, true);
+    worked = work(pass, &pass->lanes[1], deadline);
+    zstore_relaxed(&pass->is_helper_in, false);
+    if (!worked) zstore_relaxed(&hungry, true);
+  }
+  pthread_mutex_unlock(&gate);
+  return worked;
 }
 
 bool zpass_subtract(zpass_t *pass) {
   zdeferred_reset(&pass->deferred);
-  return each_member(pass, subtract_member);
-}
-
-static void subtract_deferred(zpass_t *pass) {
-  for (size_t i = 0; i < pass->deferred.queue.count; i++) {
-    size_t count;
-    void **references = zdeferred_references(&pass->deferred, pass->deferred.queue.words[i], &count);
-    for (size_t j = 0; j < count; j++) subtract_reference(pass, references[j]);
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    zlane_t *lane = &pass->lanes[i];
+    zmap_free(&lane->big);
+    lane->deferred.count = lane->members = 0;
   }
-}
-
-/* -- mark --------------------------------------------------------------------------------------------- */
-
-/* A member is pushed at most once, so the stack never outgrows the number of members. */
-static zalways_inline void mark_cell(zpass_t *pass, size_t cell, void *object) {
-  pass->cells[cell] = CELL_MARKED;
-  if (zunlikely(pass->stack_top == pass->stack_size)) {
-    pass->failed = true;
-    return;
+  bool done = run_step(pass, ZPASS_STEP_SUBTRACT);
+  pass->members = 0;
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    const zwords_t *deferred = &pass->lanes[i].deferred;
+    for (size_t j = 0; j < deferred->count; j++) {
+      if (!zdeferred_add(&pass->deferred, deferred->words[j])) fail(pass);
+    }
+    pass->members += pass->lanes[i].members;
   }
-  __builtin_prefetch(object);
-  pass->stack[pass->stack_top++] = object;
-}
-
-static zalways_inline void mark_reference(void *context, void *reference) {
-  zpass_t *pass = context;
-  size_t cell = zpass_cell(pass, reference);
-  if (cell == 0) return;
-  uint16_t value = pass->cells[cell];
-  if (value == CELL_NONE || value == CELL_MARKED) return;
-  mark_cell(pass, cell, reference);
-}
-
-static void mark_through(zpass_t *pass, PyObject *object) {
-  if (zlikely(zwalker_try(object, mark_reference, pass))) return;
-  size_t count;
-  void **references = zdeferred_references(&pass->deferred, object, &count);
-  for (size_t i = 0; i < count; i++) mark_reference(pass, references[i]);
-}
-
-static void drain(zpass_t *pass) {
-  for (size_t n = 0; pass->stack_top > 0; n++) {
-    if (n % POLL_EVERY == 0 && zload_relaxed(pass->stop)) return;
-    mark_through(pass, pass->stack[--pass->stack_top]);
-  }
-}
-
-static bool is_held_from_outside(zpass_t *pass, size_t cell) {
-  uint16_t value = pass->cells[cell];
-  if (value == CELL_BIG) {
-    const int64_t *count = zmap_find(&pass->big, cell);
-    return count == NULL || *count > 0;
-  }
-  return value > CELL_ZERO && value != CELL_MARKED;
-}
-
-static zalways_inline void mark_if_held(zpass_t *pass, PyObject *object, size_t cell) {
-  if (!is_held_from_outside(pass, cell)) return;
-  mark_cell(pass, cell, object);
-  drain(pass);
+  return done && !pass->failed;
 }
 
 bool zpass_mark(zpass_t *pass) {
   subtract_deferred(pass);
-  size_t size = pass->members + 64; /* objects that changed their cell by a race */
-  if (pass->stack_size < size) {
-    zos_table_unmap(pass->stack, pass->stack_size * sizeof(PyObject *));
-    pass->stack = zos_scratch_map(size * sizeof(PyObject *));
-    pass->stack_size = pass->stack == NULL ? 0 : size;
-    if (pass->stack == NULL) return false;
-  }
-  pass->stack_top = 0;
-  return each_member(pass, mark_if_held) && !zload_relaxed(pass->stop);
-}
-
-/* -- sweep -------------------------------------------------------------------------------------------- */
-
-/* The list of candidates is compacted in place: the write index never passes the read index. */
-static zalways_inline void sweep_member(zpass_t *pass, PyObject *object, size_t cell) {
-  uint16_t value = pass->cells[cell];
-  pass->cells[cell] = CELL_NONE;
-  if (value == CELL_NONE || value == CELL_MARKED) return;
-  if (!zold_map_has(object) || zpyabi_is_dead(object, zpyabi_refcount(object))) return;
-  if (pass->stack_top == pass->stack_size) return; /* more than there were members: a race */
-  pass->stack[pass->stack_top++] = object;
+  return make_stacks(pass) && run_step(pass, ZPASS_STEP_MARK);
 }
 
 bool zpass_sweep(zpass_t *pass) {
-  pass->stack_top = 0;
-  bool complete = each_member(pass, sweep_member);
-  if (!complete) return false;
-  /* The mark stack is empty now and large enough: it becomes the list of candidates. */
-  PyObject **list = pass->stack;
-  size_t size = pass->stack_size;
-  pass->stack = pass->candidates;
-  pass->stack_size = pass->candidates_size;
-  pass->candidates = list;
-  pass->candidates_size = size;
-  pass->candidate_count = pass->stack_top;
+  for (int i = 0; i < ZPASS_LANES; i++) pass->lanes[i].top = 0;
+  if (!run_step(pass, ZPASS_STEP_SWEEP)) return false;
+  keep_candidates(pass);
+  pass->lanes[1].is_used = false;
   zmap_free(&pass->big);
-  pass->big_cell = 0;
   return true;
+}
+
+/* -- asked from outside -------------------------------------------------------------------------------------- */
+
+/* Shares of a pass's time, in thousandths, as measured on random links. */
+#define SUBTRACT_SHARE 480
+#define MARK_SHARE 450
+
+unsigned zpass_progress(const zpass_t *pass) {
+  size_t chunks = chunks_of(pass), at = zmin(zload_relaxed(&pass->next_chunk), chunks);
+  unsigned done = chunks == 0 ? 1000 : (unsigned)(at * 1000 / chunks);
+  switch (zload_relaxed(&pass->step)) {
+    case ZPASS_STEP_NONE:
+      return 0;
+    case ZPASS_STEP_SUBTRACT:
+      return done * SUBTRACT_SHARE / 1000;
+    case ZPASS_STEP_MARK: {
+      size_t marked = zload_relaxed(&pass->lanes[0].marked) + zload_relaxed(&pass->lanes[1].marked);
+      size_t members = zload_relaxed(&pass->members);
+      size_t share = members == 0 ? 1000 : zmin(marked * 1000 / members, 1000);
+      return SUBTRACT_SHARE + (unsigned)share * MARK_SHARE / 1000;
+    }
+    case ZPASS_STEP_SWEEP:
+      break;
+  }
+  return SUBTRACT_SHARE + MARK_SHARE + done * (1000 - SUBTRACT_SHARE - MARK_SHARE) / 1000;
+}
+
+void zpass_each_untrackable(const zpass_t *pass, void (*visit)(PyObject *)) {
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    const zwords_t *words = &pass->lanes[i].untrackable;
+    for (size_t j = 0; j < words->count; j++) visit(words->words[j]);
+  }
+}
+
+void zpass_reset_after_fork_in_child(void) {
+  pthread_mutex_init(&gate, NULL);
+  pthread_mutex_init(&exchange_lock, NULL);
+  open_pass = NULL;
+  pool_count = 0;
 }

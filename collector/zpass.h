@@ -1,5 +1,5 @@
 /* Passes: trial deletion over a set of old objects, by a thread without the GIL, while the program
- * runs (or by several while it is stopped).
+ * runs, or while it is stopped.
  *
  * What a pass does. For each member of the set: refcount, minus references from other members. A
  * member with a rest is held from outside; what is reachable from those is alive; the others are the
@@ -14,50 +14,92 @@
  *   - live objects drop out soon. A reference moved behind the pass's back can leave its target
  *     unaccounted for, once. In the next pass, over the candidates only, its holder is outside.
  *
- * Side tables. Counts live in 16-bit cells, one per block of each page that holds old objects, found
- * through a table made at the start of the collection; PyGC_Head is never written. A cell is
- *     0 not a member | 1 + references not accounted for | 0xFFFE marked | 0xFFFF see `big`
- * The page table is a snapshot, so that a page cut anew meanwhile cannot lead outside the cells.
+ * Side tables (zcells.h); PyGC_Head is never written. Per block
+ *     value   0 not a member | 1 + refcount | 0xFE marked | 0xFF refcount in `big`
+ *     minus   references met, by each lane for itself, modulo 256; the carries are in lane->big
+ * A value is set when its object is visited and the references are counted then and before: one visit
+ * for both. `minus` of what is not a member may hold anything.
  *
- * Threads: a zpass_t belongs to the thread that drives the collection, except `deferred` while it is
- * lent to a safepoint (zdeferred.h). */
+ * Two lanes. A pass is driven by one thread, on lane 0. A second one may join any step on lane 1, for
+ * as long as it likes (zpass_help): a safepoint that has to hold the program up anyway, or the
+ * collector thread while gc.collect has stopped the world. Members are handed out in chunks by an
+ * atomic counter. No two lanes write the same word in a way that can lose anything:
+ *   - subtract: a value is written by the lane whose chunk its object is in, and each lane has its
+ *     own `minus` (a lost decrement would hide garbage, and an atomic one costs more than a table);
+ *     they are added up in the next step;
+ *   - mark: a value goes to "marked" once and for all. Two lanes may both do it and both walk the
+ *     object, which is only work done twice. A lane pushes an object once, so no stack outgrows the
+ *     members;
+ *     While both work, each marks only in its own half of the heap (in turns of 8 MiB) and sends the
+ *     other what it meets there, because a line of cells written by two processors goes back and
+ *     forth between them: without this, two lanes are no faster than one. This is about speed only;
+ *   - sweep: values and both `minus` are cleared by the lane whose chunk the object is in.
+ * The gate (a mutex) is held by the helper while it works: the driver opens and closes a step under
+ * it, so what one wrote in a step the other sees in the next, and tables go only when no one is in.
+ * A lane that runs dry asks for work (`hungry`); the other gives some of its stack to a pool. */
 #ifndef COLLECTOR_ZPASS_H
 #define COLLECTOR_ZPASS_H
 
+#include "collector/zcells.h"
 #include "collector/zdeferred.h"
 #include "collector/zmap.h"
 #include "collector/zpyabi.h"
 
-typedef struct {
-  uint32_t first;      /* first cell of the page, 0: none */
-  uint32_t back;       /* granules back to the page's first one */
-  uint64_t reciprocal; /* as in zpage_t */
-} zcell_page_t;
+#define ZPASS_LANES 2
+#define ZPASS_REFERENCES 16 /* power of two */
+#define ZPASS_OUTBOX 256
+#define ZPASS_INBOX 16384
+
+typedef enum {
+  ZPASS_STEP_NONE,
+  ZPASS_STEP_SUBTRACT,
+  ZPASS_STEP_MARK,
+  ZPASS_STEP_SWEEP
+} zpass_step_t;
+
+/* What one worker of a pass owns; no line of it is the other's. */
+typedef struct __attribute__((aligned(2 * ZCACHE_LINE))) {
+  PyObject **stack; /* of marked objects to walk; in the sweep, the candidates found */
+  size_t top, size;
+  struct {
+    size_t cell;
+    void *object;
+  } references[ZPASS_REFERENCES]; /* met, and their cells asked for */
+  unsigned next_reference;
+  uint8_t *minus;   /* by cell */
+  zmap_t big;       /* cell -> 256s of references that `minus` has no room for */
+  bool is_used;     /* `minus` is */
+  PyObject *outbox[ZPASS_OUTBOX]; /* references met to what the other lane owns */
+  size_t out;
+  PyObject **inbox; /* from the other lane, ZPASS_INBOX; guarded by the exchange lock */
+  size_t in;        /* the same; read without it as a hint */
+  zwords_t deferred, untrackable;
+  zwords_t large; /* left to the driver: the helper's time is short */
+  bool is_hurried; /* works against a deadline */
+  size_t members, marked;
+} zlane_t;
 
 typedef struct {
-  zcell_page_t *pages; /* one per granule */
-  size_t granules;
-  uint16_t *cells;
-  size_t cell_count;
-  zmap_t big;          /* cell -> count, where it does not fit */
-  uint64_t big_cell;   /* the one used last: a popular class gets a reference per instance */
-  int64_t *big_count;
+  zcells_t cells;
+  zmap_t big;            /* cell -> refcount, where it does not fit; only read once all is counted */
   PyObject **candidates; /* NULL: members are all old objects (the first pass) */
-  size_t candidate_count, members;
-  PyObject **stack;
-  size_t stack_top, stack_size;
-  size_t candidates_size;
+  size_t candidate_count, candidates_size, members;
+  zlane_t lanes[ZPASS_LANES];
+  zpass_step_t step;     /* written under the gate */
+  size_t next_chunk __attribute__((aligned(2 * ZCACHE_LINE))); /* atomic */
   zdeferred_t deferred;
-  const bool *stop; /* polled: abandon soon when it becomes true */
-  bool failed;      /* memory for a table was short */
+  bool exact;            /* the world is stopped: what need not be tracked is noted, too */
+  const bool *stop;      /* polled: abandon soon when it becomes true */
+  bool failed;           /* atomic; memory for a table was short */
+  bool is_helper_in;     /* written under the gate; read as a hint */
 } zpass_t;
 
 /* Snapshots the page table and maps the cells. False when memory is short. */
-bool zpass_begin(zpass_t *pass, const bool *stop);
+bool zpass_begin(zpass_t *pass, const bool *stop, bool exact);
 
-/* The steps of one pass, in this order. Each returns false when it was told to stop or failed.
- * After zpass_subtract, the driver has pass->deferred served before zpass_mark. */
-bool zpass_count(zpass_t *pass);
+/* The steps of one pass, in this order, by the thread that drives it. Each returns false when it was
+ * told to stop or failed. After zpass_subtract, the driver has pass->deferred served before
+ * zpass_mark. */
 bool zpass_subtract(zpass_t *pass);
 bool zpass_mark(zpass_t *pass);
 bool zpass_sweep(zpass_t *pass); /* leaves the members not reached in `candidates` */
@@ -65,15 +107,21 @@ bool zpass_sweep(zpass_t *pass); /* leaves the members not reached in `candidate
 /* Gives all tables back, also those of the candidates. */
 void zpass_end(zpass_t *pass);
 
-/* Cell of an address, or 0. */
+/* Works on the step under way, if there is one, until `deadline` (zos_now_ns; UINT64_MAX: none) or
+ * until nothing is left to take. One thread at a time, not the driving one. True when it did some. */
+bool zpass_help(uint64_t deadline);
+
+/* How much of the pass is done, in thousandths; a racy estimate. */
+unsigned zpass_progress(const zpass_t *pass);
+
+/* Calls visit(object) for the survivors an exact pass found that need not be tracked any more. */
+void zpass_each_untrackable(const zpass_t *pass, void (*visit)(PyObject *));
+
+/* In a forked child: no one else is here. */
+void zpass_reset_after_fork_in_child(void);
+
 static inline size_t zpass_cell(const zpass_t *pass, const void *address) {
-  size_t offset = (size_t)((const char *)address - zgranules_range.base);
-  size_t granule = offset >> ZGRANULE_SHIFT;
-  if (granule >= pass->granules) return 0;
-  const zcell_page_t *page = &pass->pages[granule];
-  if (page->first == 0) return 0;
-  size_t in_page = offset - ((granule - page->back) << ZGRANULE_SHIFT);
-  return page->first + (size_t)((in_page * page->reciprocal) >> ZPAGE_RECIPROCAL_SHIFT);
+  return zcells_index(&pass->cells, address);
 }
 
 #endif

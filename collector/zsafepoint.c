@@ -11,7 +11,6 @@
 #include "collector/zfeed.h"
 #include "collector/zpromotion.h"
 #include "collector/ztype_registry.h"
-#include "collector/zuntrack.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -26,9 +25,9 @@
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
-#define BATCH_BEHIND 4          /* times larger when garbage outruns us */
 #define BATCH_MAX 200000
 #define YOUNGEST_KEPT 32        /* survivors that stay in generation 0 */
+#define PACE_WAIT_NS 50000u
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
@@ -62,6 +61,8 @@ static struct {
   zgc_generation_stats_t young_stats; /* at start */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
   uint64_t start_ns;
+  uint64_t paced_ns;     /* of it, lent to the collection under way */
+  uint64_t start_cpu_ns; /* for the log: time of this thread, whatever else the machine did */
 } now;
 
 static bool fed_last_time;
@@ -152,15 +153,10 @@ static int reported_generation(long generation) {
   return now.plan == PLAN_BATCH || now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
-/* Escalation: larger batches when garbage is made faster than it is fed. */
-static size_t batch_factor(void) {
-  return zdirector_pressure() < ZDIRECTOR_BEHIND ? 1 : BATCH_BEHIND;
-}
-
 static void open_batch(void) {
   now.young_count = zgc_state.generations[0].count;
   zfeed_open();
-  now.batch = zfeed_components(zdriver_garbage(), batch_size * batch_factor());
+  now.batch = zfeed_components(zdriver_garbage(), batch_size);
 }
 
 /* Only between start and stop of a collection of nothing, in which nothing of Python runs. */
@@ -175,23 +171,33 @@ static void take_over(void) {
 
 static bool never_stop;
 
+/* Logs how long a step took; the steps of a stopped collection are one pause. */
+static bool log_step(const char *name, bool done, uint64_t *since) {
+  uint64_t at = zos_now_ns();
+  zlog_debug("gc,phases", "GC(%llu) Pause Full: %s %.3fms",
+             (unsigned long long)zdriver_collection.sequence, name, zlog_ms(at - *since));
+  *since = at;
+  return done;
+}
+
 /* With the world stopped nothing races, so one pass is exact. */
 static bool exact_candidates(zpass_t *pass) {
+  uint64_t since = zos_now_ns();
   zpromotion_slice(UINT64_MAX);
-  bool done;
-  return zpass_begin(pass, &never_stop) && zpass_count(pass) && zpass_subtract(pass) &&
-         zdeferred_serve(&pass->deferred, UINT64_MAX, &done) && zpass_mark(pass) &&
-         zpass_sweep(pass);
+  log_step("enumerate", true, &since);
+  bool all;
+  return zpass_begin(pass, &never_stop, true) &&
+         log_step("subtract", zpass_subtract(pass), &since) &&
+         log_step("defer", zdeferred_serve(&pass->deferred, UINT64_MAX, &all), &since) &&
+         log_step("mark", zpass_mark(pass), &since) &&
+         log_step("sweep", zpass_sweep(pass), &since);
 }
 
 /* As CPython's full collection does; twice over tuples would find more, and so would its next. */
-static void untrack_survivors(void) {
-  zgc_head_t *end = list_of(2), *next;
-  for (zgc_head_t *at = zgc_head_next(end); at != end; at = next) {
-    next = zgc_head_next(at);
-    PyObject *object = zpyabi_object(at);
-    if (zuntrack_try(object) && zgranules_contains(object)) zold_map_remove(object);
-  }
+static void untrack(PyObject *object) {
+  if (!zpyabi_is_tracked(object)) return; /* both lanes met it */
+  zpy.PyObject_GC_UnTrack(object);
+  zold_map_remove(object);
 }
 
 /* ZGC_VERIFY: with the world stopped, what the walkers find must be what tp_traverse finds. */
@@ -211,11 +217,13 @@ static void open_full(void) {
   if (zoption(verify)) verify_walkers();
   zpass_t pass;
   zdirector_note_start();
+  zdriver_lend_thread(true);
   now.failed = !exact_candidates(&pass) || zpromotion_foreign() > 0;
+  zdriver_lend_thread(false);
   if (!now.failed) {
     zdriver_collection.found = pass.candidate_count;
     now.batch = zfeed_candidates(pass.candidates, pass.candidate_count);
-    untrack_survivors();
+    zpass_each_untrackable(&pass, untrack);
   }
   zpass_end(&pass);
 }
@@ -363,7 +371,8 @@ static void note_young(uint64_t took, long collected) {
   young_since_log.total_ns += took;
   young_since_log.reclaimed += (uint64_t)collected;
   if (took > young_since_log.max_ns) young_since_log.max_ns = took;
-  zlog_debug("gc,young", "Pause Young %.3fms reclaimed %ld", zlog_ms(took), collected);
+  zlog_debug("gc,young", "Pause Young %.3fms reclaimed %ld cpu %.3fms paced %.3fms", zlog_ms(took),
+             collected, zlog_ms(zos_thread_cpu_ns() - now.start_cpu_ns), zlog_ms(now.paced_ns));
 }
 
 static void log_young(uint64_t at) {
@@ -417,20 +426,25 @@ static void work_slices(uint64_t since) {
   if (now.plan != PLAN_BATCH && caller == CALLER_CPYTHON) consult_director();
 }
 
-/* Escalation: while promotion outruns the collection under way, the program is held up at its
- * safepoints, by as much as keeps each pause within the target. */
-static void stall(void) {
-  if (zdirector_pressure() < ZDIRECTOR_BEHIND || zdriver_phase() == ZPHASE_IDLE) return;
-  uint64_t start = zos_now_ns(), until = now.start_ns + budget_ns();
-  if (until <= start) return;
+/* While promotion is ahead of the collection under way, the program lends it this thread, up to the
+ * pause target; where there is nothing to help with, it waits. */
+static void keep_pace(void) {
+  zphase_t phase = zdriver_phase();
+  if (phase != ZPHASE_CONCURRENT && phase != ZPHASE_REQUESTED) return;
+  unsigned behind = zdirector_behind(zdriver_progress());
+  if (behind == 0) return;
+  uint64_t start = zos_now_ns(), until = now.start_ns + behind * budget_ns();
   if (zstat_get(stalls) == 0) {
-    zlog_info("gc,director", "escalation: garbage outruns the collection, safepoints are drawn out");
+    zlog_info("gc,director", "escalation: garbage is made faster than found, safepoints help");
   }
-  zos_sleep_ns(until - start);
-  uint64_t took = zos_now_ns() - start;
+  for (uint64_t at = start; at < until; at = zos_now_ns()) {
+    if (!zpass_help(until)) zos_sleep_ns(zmin(until - at, PACE_WAIT_NS));
+    if (!zdirector_behind(zdriver_progress())) break;
+  }
+  now.paced_ns = zos_now_ns() - start;
   zstat_add(stalls, 1);
-  zstat_add(stall_ns, took);
-  zprobe_safepoint_stall(took);
+  zstat_add(stall_ns, now.paced_ns);
+  zprobe_safepoint_stall(now.paced_ns);
 }
 
 static void on_stop(PyObject *info, long generation) {
@@ -458,7 +472,7 @@ static void on_stop(PyObject *info, long generation) {
   }
   fed_last_time = now.plan == PLAN_BATCH;
   work_slices(since);
-  if (caller == CALLER_CPYTHON) stall();
+  if (caller == CALLER_CPYTHON) keep_pace();
   if (now.plan != PLAN_BATCH) {
     note_young(zos_now_ns() - now.start_ns, zcallbacks_number(info, "collected"));
   }
@@ -485,6 +499,7 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
     }
     now.start_ns = zos_now_ns();
     if (now.plan != PLAN_FORWARD && now.plan != PLAN_FREE_LISTS) zpause_begin(pause_kind());
+    if (zlog_is(ZLOG_DEBUG)) now.start_cpu_ns = zos_thread_cpu_ns();
     on_start();
   } else {
     plan_t plan = now.plan;

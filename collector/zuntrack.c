@@ -1,9 +1,11 @@
 #include "collector/zuntrack.h"
 
 #include "collector/zwalker.h"
+#include "heap/zold_map.h"
 
 /* _PyObject_GC_MAY_BE_TRACKED; static types are the objects whose type asks them (tp_is_gc). */
 static bool may_be_tracked(PyObject *object) {
+  if (zgranules_contains(object) && zold_map_has(object)) return true; /* most: not even looked at */
   PyTypeObject *type = zpyabi_type(object);
   unsigned long flags = zpyabi_read_type(type).flags;
   if (!(flags & ZPYABI_FLAG_HAVE_GC)) return false;
@@ -19,7 +21,7 @@ static void look(void *context, void *reference) {
   if (!*may_be) *may_be = may_be_tracked(reference);
 }
 
-bool zuntrack_try(PyObject *object) {
+bool zuntrack_is_due(PyObject *object) {
   PyTypeObject *type = zpyabi_type(object);
   bool may_be = false, walked = false;
   if (!zpyabi_is_tracked(object)) return false;
@@ -29,7 +31,5 @@ bool zuntrack_try(PyObject *object) {
   } else if (type == zpy.PyTuple_Type) {
     walked = zwalker_tuple(object, look, &may_be);
   }
-  if (!walked || may_be) return false;
-  zpy.PyObject_GC_UnTrack(object);
-  return true;
+  return walked && !may_be;
 }

@@ -1,12 +1,13 @@
 /* Untracking: a tuple or dict that cannot be part of a cycle leaves the collector's lists, as in
  * CPython's own collections (Objects/tupleobject.c and, until 3.13, dictobject.c, MaybeUntrack).
- * What is fed to CPython is untracked there; this is for what our passes found alive. GIL held. */
+ * What is fed to CPython is untracked there; this is for what our passes found alive. */
 #ifndef COLLECTOR_ZUNTRACK_H
 #define COLLECTOR_ZUNTRACK_H
 
 #include "collector/zpyabi.h"
 
-/* Untracks the object if it is a plain tuple or dict that holds nothing that could be tracked. */
-bool zuntrack_try(PyObject *object);
+/* Whether the object is a tracked plain tuple or dict that holds nothing that could be tracked. Reads
+ * types: by a thread that has the GIL, or by one that helps it while it waits. */
+bool zuntrack_is_due(PyObject *object);
 
 #endif

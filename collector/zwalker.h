@@ -252,6 +252,25 @@ static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
   return false;
 }
 
+/* About how many references a walk will meet, from one racy read. */
+static zalways_inline size_t zwalker_length(const void *object, const ztype_t *type) {
+  switch ((ztype_kind_t)type->kind) {
+    case ZTYPE_LIST:
+    case ZTYPE_TUPLE:
+    case ZTYPE_DEQUE:
+      return (size_t)zpyabi_word(object, ZPYABI_VAR_SIZE);
+    case ZTYPE_DICT:
+    case ZTYPE_ODICT:
+      return (size_t)zpyabi_word(object, ZPYABI_DICT_USED);
+    case ZTYPE_SET:
+      return (size_t)zpyabi_word(object, ZPYABI_SET_MASK);
+    case ZTYPE_DEFERRED:
+    case ZTYPE_PLAIN:
+      break;
+  }
+  return type->field_count;
+}
+
 /* The same by the object's own type. An object whose type is not registered was given that type
  * (__class__) after its promotion, or is no object any more: it is left to a safepoint to tell. */
 static zalways_inline bool zwalker_try(const PyObject *object, zwalker_visit_t visit,
