@@ -5,12 +5,36 @@
 #include "collector/zwalker.h"
 #include "heap/base/zos.h"
 
+/* A candidate's number is its rank: how many candidates' cells come before its own. The cells mark them
+ * (the passes are done with those), and a count per line of cells makes the rank a matter of one line:
+ * a sixteenth of a byte per cell, where a number per cell would take four. */
 typedef struct {
   zpass_t *pass;
-  uint32_t *index_of; /* by cell: 1 + candidate, 0 for none */
+  uint32_t *ranks; /* of the first cell of each line */
   uint32_t *parent;
   uint32_t current;
 } union_t;
+
+#define CANDIDATE 1u /* in its cell */
+
+/* Cells with a candidate among the first `count` of a line. */
+static uint32_t candidates_in(const uint8_t *line, size_t count) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i < count; i++) sum += line[i];
+  return sum;
+}
+
+static zalways_inline uint32_t rank_of(const union_t *u, size_t cell) {
+  size_t line = cell / ZCACHE_LINE, before = cell % ZCACHE_LINE;
+  const uint8_t *cells = &u->pass->cells.values[line * ZCACHE_LINE];
+  uint32_t sum = 0;
+  for (size_t word = 0; word < before / 8; word++) { /* eight cells at a time, each 0 or 1 */
+    uint64_t eight;
+    memcpy(&eight, cells + word * 8, 8);
+    sum += (uint32_t)(eight * 0x0101010101010101u >> 56);
+  }
+  return u->ranks[line] + sum + candidates_in(cells + before / 8 * 8, before % 8);
+}
 
 static uint32_t root_of(uint32_t *parent, uint32_t i) {
   while (parent[i] != i) {
@@ -24,9 +48,8 @@ static void join(void *context, void *reference) {
   union_t *u = context;
   size_t cell = zpass_cell(u->pass, reference);
   if (cell == 0) return;
-  uint32_t index = u->index_of[cell];
-  if (index == 0) return;
-  uint32_t a = root_of(u->parent, u->current), b = root_of(u->parent, index - 1);
+  if (u->pass->cells.values[cell] != CANDIDATE) return;
+  uint32_t a = root_of(u->parent, u->current), b = root_of(u->parent, rank_of(u, cell));
   if (a < b) {
     u->parent[b] = a;
   } else {
@@ -41,11 +64,26 @@ static void join_references(union_t *u, PyObject *object) {
   for (size_t i = 0; i < count; i++) join(u, references[i]);
 }
 
-static void index_candidates(union_t *u) {
-  for (size_t i = 0; i < u->pass->candidate_count; i++) {
-    u->index_of[zpass_cell(u->pass, u->pass->candidates[i])] = (uint32_t)i + 1;
-    u->parent[i] = (uint32_t)i;
+static size_t lines_of(const zpass_t *pass) { return pass->cells.count / ZCACHE_LINE + 1; }
+
+/* Leaves the candidates in `ranked`, by rank; returns how many: one that is there twice counts once. */
+static size_t rank_candidates(union_t *u, PyObject **ranked) {
+  zpass_t *pass = u->pass;
+  memset(pass->cells.values, 0, pass->cells.count);
+  for (size_t i = 0; i < pass->candidate_count; i++) {
+    pass->cells.values[zpass_cell(pass, pass->candidates[i])] = CANDIDATE;
   }
+  uint32_t rank = 0;
+  for (size_t line = 0; line < lines_of(pass); line++) {
+    size_t first = line * ZCACHE_LINE;
+    u->ranks[line] = rank;
+    rank += candidates_in(pass->cells.values + first, zmin(ZCACHE_LINE, pass->cells.count - first));
+  }
+  for (size_t i = 0; i < pass->candidate_count; i++) {
+    ranked[rank_of(u, zpass_cell(pass, pass->candidates[i]))] = pass->candidates[i];
+  }
+  for (uint32_t i = 0; i < rank; i++) u->parent[i] = i;
+  return rank;
 }
 
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
@@ -88,31 +126,33 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
   memset(components, 0, sizeof *components);
   size_t count = pass->candidate_count;
   if (count >= UINT32_MAX) return false;
-  components->object_count = count;
+  components->room = count;
   components->objects = zos_scratch_map(objects_bytes(count));
   components->sizes = zos_scratch_map(sizes_bytes(count));
   uint32_t *work = zos_scratch_map(work_bytes(count));
+  PyObject **ranked = zos_scratch_map(objects_bytes(count));
   union_t u = {.pass = pass, .parent = work};
-  u.index_of = zos_scratch_map(pass->cells.count * sizeof(uint32_t));
+  u.ranks = zos_scratch_map(lines_of(pass) * sizeof(uint32_t));
   bool made = components->objects != NULL && components->sizes != NULL && work != NULL &&
-              u.index_of != NULL;
+              ranked != NULL && u.ranks != NULL;
   if (made) {
-    index_candidates(&u);
-    for (size_t i = 0; i < count; i++) {
-      if (i + AHEAD < count) __builtin_prefetch(pass->candidates[i + AHEAD]);
+    components->object_count = rank_candidates(&u, ranked);
+    for (size_t i = 0; i < components->object_count; i++) {
+      if (i + AHEAD < components->object_count) __builtin_prefetch(ranked[i + AHEAD]);
       u.current = (uint32_t)i;
-      join_references(&u, pass->candidates[i]);
+      join_references(&u, ranked[i]);
     }
-    arrange(components, pass->candidates, work, work + count, work + 2 * count);
+    arrange(components, ranked, work, work + count, work + 2 * count);
   }
-  zos_table_unmap(u.index_of, pass->cells.count * sizeof(uint32_t));
+  zos_table_unmap(u.ranks, lines_of(pass) * sizeof(uint32_t));
+  zos_table_unmap(ranked, objects_bytes(count));
   zos_table_unmap(work, work_bytes(count));
   if (!made) zcomponents_free(components);
   return made;
 }
 
 void zcomponents_free(zcomponents_t *components) {
-  size_t count = components->object_count;
+  size_t count = components->room;
   zos_table_unmap(components->objects, objects_bytes(count));
   zos_table_unmap(components->sizes, sizes_bytes(count));
   memset(components, 0, sizeof *components);

@@ -12,11 +12,12 @@ typedef struct {
   PyObject **objects;  /* members of one component stand together */
   uint32_t *sizes;     /* of the components, in the same order: small ones first */
   size_t object_count, component_count;
+  size_t room; /* objects that the tables were made for */
   size_t next_object, next_component; /* what has been fed */
   size_t largest;
 } zcomponents_t;
 
-/* From the candidates of a finished pass, which keeps its tables. False when memory is short. */
+/* From the candidates of a finished pass, whose cells are used up. False when memory is short. */
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass);
 void zcomponents_free(zcomponents_t *components);
 

@@ -163,6 +163,7 @@ static bool concurrent_passes(void) {
 static bool concurrent_components(void) {
   uint64_t start = zos_now_ns();
   zprobe_phase_start("Concurrent Components");
+  zpass_trim(&pass);
   if (!zcomponents_make(&garbage, &pass)) return false;
   uint64_t took = zos_now_ns() - start;
   zprobe_phase_done("Concurrent Components", took);

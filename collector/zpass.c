@@ -21,6 +21,7 @@
 #define POOL_SIZE 1024
 #define LARGE 1000     /* references, more than which a lane in a hurry leaves to the driver */
 #define OWNED_SHIFT (23 - ZGRANULE_SHIFT) /* lanes own 8 MiB in turns */
+#define RECEIVE_ROUNDS 4 /* outboxes taken from the inbox at a time */
 #define GIVE_FROM 64 /* a lane with a larger stack gives some of it away */
 
 /* The helper's way in; see zpass.h. */
@@ -52,12 +53,21 @@ bool zpass_begin(zpass_t *pass, const bool *stop, bool exact) {
 
 static void lane_free(zlane_t *lane, size_t cells) {
   zos_table_unmap(lane->inbox, ZPASS_INBOX * sizeof(PyObject *));
+  lane->inbox = NULL;
   zos_table_unmap(lane->minus, cells);
+  lane->minus = NULL;
   zos_table_unmap(lane->stack, lane->size * sizeof(PyObject *));
+  lane->stack = NULL;
+  lane->size = 0;
   zmap_free(&lane->big);
   zwords_free(&lane->deferred);
   zwords_free(&lane->untrackable);
   zwords_free(&lane->large);
+}
+
+void zpass_trim(zpass_t *pass) {
+  for (int i = 0; i < ZPASS_LANES; i++) lane_free(&pass->lanes[i], pass->cells.count);
+  zmap_free(&pass->big);
 }
 
 void zpass_end(zpass_t *pass) {
@@ -317,16 +327,17 @@ static zalways_inline void mark_reference(void *context, void *reference) {
   if (zunlikely(lane->out == ZPASS_OUTBOX)) send(pass, lane);
 }
 
+/* A part of the inbox: what is in it may be more than a slice has time for. */
 static bool receive(zpass_t *pass, zlane_t *lane) {
   PyObject *received[ZPASS_OUTBOX];
   if (zload_relaxed(&lane->in) == 0) return false;
-  while (zload_relaxed(&lane->in) > 0) {
+  for (int i = 0; i < RECEIVE_ROUNDS && zload_relaxed(&lane->in) > 0; i++) {
     pthread_mutex_lock(&exchange_lock);
     size_t count = zmin(lane->in, ZPASS_OUTBOX);
     zstore_relaxed(&lane->in, lane->in - count);
     memcpy(received, lane->inbox + lane->in, count * sizeof received[0]);
     pthread_mutex_unlock(&exchange_lock);
-    for (size_t i = 0; i < count; i++) mark_later(pass, lane, received[i]);
+    for (size_t j = 0; j < count; j++) mark_later(pass, lane, received[j]);
   }
   return true;
 }
@@ -438,12 +449,22 @@ static bool make_stacks(zpass_t *pass) {
 static zalways_inline void sweep_member(zpass_t *pass, zlane_t *lane, PyObject *object,
                                         size_t cell) {
   uint8_t value = cell_get(pass, cell);
-  cell_set(pass, cell, CELL_NONE);
-  pass->lanes[0].minus[cell] = 0;
-  if (pass->lanes[1].is_used) pass->lanes[1].minus[cell] = 0;
+  if (pass->candidates != NULL) { /* else all are cleared at the end */
+    cell_set(pass, cell, CELL_NONE);
+    pass->lanes[0].minus[cell] = 0;
+    if (pass->lanes[1].is_used) pass->lanes[1].minus[cell] = 0;
+  }
   if (value == CELL_NONE || value == CELL_MARKED || !zold_map_has(object)) return;
   if (lane->top == lane->size) return; /* more than there were members: a race */
   lane->stack[lane->top++] = object;
+}
+
+/* Also of what has died meanwhile, which the sweep did not meet. */
+static void clear_cells(zpass_t *pass) {
+  memset(pass->cells.values, CELL_NONE, pass->cells.count);
+  for (int i = 0; i < ZPASS_LANES; i++) {
+    if (pass->lanes[i].is_used) memset(pass->lanes[i].minus, 0, pass->cells.count);
+  }
 }
 
 /* The mark stack is empty now and large enough: it becomes the list of candidates. */
@@ -501,7 +522,8 @@ static void take_over(zpass_t *pass) {
   }
   for (size_t i = 0; i < left->out; i++) mark_later(pass, lane, left->outbox[i]);
   left->out = 0;
-  receive(pass, left);
+  while (receive(pass, left)) {
+  }
   flush_references(pass, left);
   flush_references(pass, lane);
   size_t count = zmin(left->top, lane->size - lane->top);
@@ -575,8 +597,10 @@ bool zpass_mark(zpass_t *pass) {
 }
 
 bool zpass_sweep(zpass_t *pass) {
+  bool is_first = pass->candidates == NULL;
   for (int i = 0; i < ZPASS_LANES; i++) pass->lanes[i].top = 0;
   if (!run_step(pass, ZPASS_STEP_SWEEP)) return false;
+  if (is_first) clear_cells(pass);
   keep_candidates(pass);
   pass->lanes[1].is_used = false;
   zmap_free(&pass->big);

@@ -33,7 +33,8 @@
  *     While both work, each marks only in its own half of the heap (in turns of 8 MiB) and sends the
  *     other what it meets there, because a line of cells written by two processors goes back and
  *     forth between them: without this, two lanes are no faster than one. This is about speed only;
- *   - sweep: values and both `minus` are cleared by the lane whose chunk the object is in.
+ *   - sweep: values and both `minus` are cleared by the lane whose chunk the object is in, or, after
+ *     the first pass, all at once.
  * The gate (a mutex) is held by the helper while it works: the driver opens and closes a step under
  * it, so what one wrote in a step the other sees in the next, and tables go only when no one is in.
  * A lane that runs dry asks for work (`hungry`); the other gives some of its stack to a pool. */
@@ -103,6 +104,9 @@ bool zpass_begin(zpass_t *pass, const bool *stop, bool exact);
 bool zpass_subtract(zpass_t *pass);
 bool zpass_mark(zpass_t *pass);
 bool zpass_sweep(zpass_t *pass); /* leaves the members not reached in `candidates` */
+
+/* Gives back what only further passes need; cells and candidates stay. */
+void zpass_trim(zpass_t *pass);
 
 /* Gives all tables back, also those of the candidates. */
 void zpass_end(zpass_t *pass);
