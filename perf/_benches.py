@@ -2,7 +2,9 @@
 
 A target belongs to one metric: the preloaded value at most so much (at_most), at most so many
 times the stock value of the same round (ratio), or at most so much more than it (more_by).
-`options` are ZGC_ variables of the preloaded side; `scaled_by` names the sizes a workload takes.
+`options` are ZGC_ variables of the preloaded side ({folder} in one is a directory that goes with the
+run); `scaled_by` names the sizes a workload takes. Where `base` is given, the other side is not
+stock: it is preloaded too, with these options.
 """
 
 from typing import NamedTuple, Optional
@@ -38,6 +40,7 @@ class Bench(NamedTuple):
     arguments: tuple = ()
     options: dict = {}
     scaled_by: tuple = ("objects", "seconds")
+    base: Optional[dict] = None
 
 
 def at_most(limit):
@@ -64,6 +67,10 @@ def steps(*targeted, **targets):
 
 LIVE = steps(gc_pause_max_ms=at_most(1.0))
 GARBAGE = steps(gc_pause_max_ms=at_most(2.0), uncollected_max=ratio(1.25))
+
+# All repetitions count: the fastest one of each row would be one without a sample.
+PROFILE = ((Row("all_cpu_s", ratio(1.03)), Row("blocks_ns"), Row("builds_ns")),
+           (), {"ZGC_PROFILE": "{folder}/heap.pb.gz"}, ())
 
 MANAGED_PAUSES = (Row("managed_pause_p99_ms", at_most(0.2)), Row("managed_pause_max_ms", at_most(1.0)),
                   Row("managed_pauses"), Row("managed_young"), Row("managed_full"), Row("managed_handles"),
@@ -107,6 +114,9 @@ BENCHES = {bench.name: bench for bench in (
                   for how in ("at_once", "batch", "random"))
           + tuple(Row(f"{what}_batch_ns", ratio(1.0)) for what in ("list", "dict", "instance")),
           scaled_by=()),
+    Bench("profile", "alloc_micro", "the allocation profile, on and off", *PROFILE, {}),
+    Bench("profile-table", "alloc_micro", "... off with the same binding, where libpython is shared",
+          *PROFILE, {"ZGC_BINDING": "table"}),
     Bench("startup", "startup", "python -c pass",
           (Row("startup_ms", more_by(3.0)), Row("startup_rss_mb", more_by(2.0))),
           scaled_by=()),

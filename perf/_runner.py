@@ -57,6 +57,7 @@ def how_it_ended(returncode):
 def run(python, workload, arguments=(), library=None, options=None, timeout=900, on_progress=None):
     """Run perf/workloads/<workload>.py and return its result, or raise RunFailed."""
     with tempfile.TemporaryDirectory(prefix="zgc-bench-") as folder:
+        options = {name: value.format(folder=folder) for name, value in (options or {}).items()}
         output = Path(folder) / "result.json"
         command = [str(python), str(WORKLOADS / f"{workload}.py"), *arguments,
                    "--json", str(output), "--progress"]

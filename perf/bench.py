@@ -6,7 +6,8 @@
   perf/bench.py run all --objects 500k --rounds 1 --markdown
 
 Each round runs stock first and the preload next. The ratio is the median over the rounds of
-preload / stock, so that a change of the machine's mood falls on both. A run that crashes is shown
+preload / stock, so that a change of the machine's mood falls on both. (The profile's benchmarks have
+the preload on both sides: "stock" is the one without a profile.) A run that crashes is shown
 with the end of its error output and makes the exit status 1. With --strict a missed target does so
 too.
 """
@@ -94,13 +95,13 @@ def run_rounds(bench, options):
             arguments += ["--" + size, getattr(options, size)]
     for round_number in range(1, options.rounds + 1):
         for side in SIDES:
-            preloaded = side == "preload"
+            preloaded = side == "preload" or bench.base is not None
             started = time.monotonic()
             label = f"{bench.name} round {round_number}/{options.rounds} {side}"
             try:
                 result = run(options.python, bench.workload, arguments,
                              library=options.lib if preloaded else None,
-                             options=bench.options if preloaded else None,
+                             options=bench.options if side == "preload" else bench.base,
                              timeout=options.timeout)
             except RunFailed as failure:
                 outcome.fail(side, round_number, failure)

@@ -112,6 +112,7 @@ class AllocMicro(Workload):
 
     def measure(self):
         blocks, builds = {}, {}
+        started = time.process_time()
         for size, expression in BLOCKS.items():
             blocks[f"block_{size}_at_once_ns"] = self.time_at_once(expression)
             blocks[f"block_{size}_batch_ns"] = self.time_in_batch(expression)
@@ -121,6 +122,7 @@ class AllocMicro(Workload):
             builds[f"{name}_batch_ns"] = self.time_in_batch(expression)
         self.meter.metrics.update(
             blocks, **builds,
+            all_cpu_s=time.process_time() - started,
             blocks_ns=statistics.geometric_mean(blocks.values()),
             builds_ns=statistics.geometric_mean(builds.values()))
 

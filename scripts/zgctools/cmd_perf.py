@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 
-from . import (flamegraph, flamesvg, gclog, interpreter, library, logstats, pauseview, perfrecord,
+from . import (collapsed, flamegraph, flamesvg, gclog, interpreter, library, logstats, pauseview, perfrecord,
                perfscript, probes, side, stacktree, tool, units)
 from .texttable import Table
 from .tool import ToolError, note
@@ -17,6 +17,7 @@ EXAMPLES = [
     'zgc-perf record -o app.perf -- python3 app.py        only record',
     'zgc-perf flame app.perf -o flame.html                draw a recording',
     'zgc-perf flame --pid 4242 --seconds 10               a running process',
+    'zgc-perf flame heap.pb.gz.live.collapsed             an allocation profile (ZGC_PROFILE)',
     'zgc-perf pauses -- python3 app.py                    every pause, by probes or from the log',
 ]
 SUMMARY = ('See where a program under the preload spends its time (perf) and how long it stands '
@@ -27,7 +28,8 @@ def arguments(argv):
     own, command = tool.split_command(argv)
     parser = tool.parser('zgc-perf', SUMMARY, EXAMPLES)
     parser.add_argument('action', choices=['record', 'flame', 'pauses'])
-    parser.add_argument('recording', nargs='?', help='flame: a directory made by record')
+    parser.add_argument('recording', nargs='?', help='flame: a directory made by record, or stacks of an allocation '
+                             'profile (*.collapsed)')
     parser.add_argument('-o', '--output', metavar='PATH',
                         help='record: directory (zgc-perf-<time>); flame: an HTML file, or a still '
                              'picture where the name ends in .svg (flame.html)')
@@ -109,6 +111,8 @@ def record(chosen, command):
 
 
 def flame(chosen, command):
+    if chosen.recording and chosen.recording.endswith(collapsed.SUFFIX):
+        return draw_profile(chosen)
     if chosen.recording:
         recording = perfrecord.Recording(chosen.recording)
         title, status, how = os.path.basename(chosen.recording.rstrip('/')), 0, chosen.recording
@@ -128,6 +132,18 @@ def draw(chosen, recording, title, how):
                         tool.MISSED)
     if not chosen.recording:
         perfrecord.clean_up(tree.pids)
+    return write(chosen, tree, title, how)
+
+
+def draw_profile(chosen):
+    tree = collapsed.read(chosen.recording, chosen.short)
+    if not tree.root.weight:
+        raise ToolError('no samples in %s: the program allocated less than the sampling rate'
+                        % chosen.recording, tool.MISSED)
+    return write(chosen, tree, os.path.basename(chosen.recording), 'allocation profile')
+
+
+def write(chosen, tree, title, how):
     path = chosen.output or 'flame.html'
     drawn = flamesvg.svg if path.endswith('.svg') else flamegraph.html
     tool.write_text(path, drawn(tree, title, how))
@@ -141,7 +157,7 @@ def draw(chosen, recording, title, how):
 def describe(tree, how):
     """CPU time per group of threads and the functions at the top of the stacks."""
     parts = ['recorded: ' + how, flamegraph.sentence(tree)]
-    for group in (stacktree.PROGRAM, stacktree.COLLECTOR):
+    for group in tree.self_weights:
         top = tree.top(group, 8)
         if top:
             table = Table(group + ', innermost functions', '>own', '>share')

@@ -31,7 +31,10 @@ const KIND = 0, NAME = 1, WEIGHT = 2, BELOW = 3, ROW = 17;
 const graph = document.getElementById('graph'), line = document.getElementById('line');
 const whole = DATA[WEIGHT];
 let focus = [DATA], pattern = null, short = false;
-function amount(w) { return CLOCK ? (w / 1e9).toFixed(3) + ' s' : w.toExponential(3) + ' cycles'; }
+function amount(w) {
+  return UNIT === 'ns' ? (w / 1e9).toFixed(3) + ' s'
+    : UNIT === 'bytes' ? (w / 1048576).toFixed(2) + ' M' : w.toExponential(3) + ' cycles';
+}
 function say(node) { return node[NAME] + ': ' + amount(node[WEIGHT]) + ', ' +
   (100 * node[WEIGHT] / whole).toFixed(2) + ' %'; }
 // C and kernel frames taken out: their callees move up to the function around them.
@@ -110,11 +113,15 @@ def packed(node, least):
 
 
 def amount(tree, weight):
-    return units.duration(weight / 1e9) if tree.clock else '%.3g cycles' % weight
+    if tree.unit == 'bytes':
+        return units.size(weight)
+    return units.duration(weight / 1e9) if tree.unit == 'ns' else '%.3g cycles' % weight
 
 
 def sentence(tree):
     whole = tree.root.weight
+    if tree.unit == 'bytes':
+        return '%s in %d stacks' % (amount(tree, whole), tree.samples)
     parts = ['%d samples' % tree.samples]
     for group in (stacktree.PROGRAM, stacktree.COLLECTOR):
         weight = tree.groups.get(group, 0)
@@ -126,7 +133,7 @@ def sentence(tree):
 def html(tree, title, about):
     data = json.dumps(packed(tree.root, tree.root.weight * SMALLEST), separators=(',', ':'))
     key = ''.join('<span style="background:%s">%s</span>' % (color, name)
-                  for _, color, name in COLORS)
+                  for kind, color, name in COLORS if kind in tree.kinds)
     # A function name must not end the script element.
     data = data.replace('</', '<\\/')
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -136,9 +143,9 @@ def html(tree, title, about):
             '<label><input id="short" type="checkbox" style="width:auto"> without C and kernel functions'
             '</label><button id="reset">whole graph</button></div><div id="line"></div>'
             '<div id="graph"></div>'
-            '<script>\nconst DATA = {data};\nconst CLOCK = {clock};\nconst COLOR = {color};\n'
+            '<script>\nconst DATA = {data};\nconst UNIT = {unit};\nconst COLOR = {color};\n'
             '{script}</script></body></html>\n').format(
                 title=escape(title), style=STYLE, about=escape(about),
                 sentence=escape(sentence(tree)), key=key, data=data,
-                clock=json.dumps(tree.clock), script=SCRIPT,
+                unit=json.dumps(tree.unit), script=SCRIPT,
                 color=json.dumps({kind: color for kind, color, _ in COLORS}))

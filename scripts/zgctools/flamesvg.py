@@ -20,12 +20,12 @@ def svg(tree, title, about):
             '<text x="%d" y="20" font-size="15">%s</text>\n'
             '<text x="%d" y="37" fill="#555">%s</text>\n%s\n%s\n</svg>\n'
             % (WIDE, high, WIDE, LEFT, escape(title), LEFT, escape('%s; %s' % (sentence(tree), about)),
-               key(), '\n'.join(boxes)))
+               key(tree), '\n'.join(boxes)))
 
 
-def key():
+def key(tree):
     parts, x = [], LEFT
-    for _, color, name in COLORS:
+    for _, color, name in (one for one in COLORS if one[0] in tree.kinds):
         parts.append('<rect x="%d" y="44" width="10" height="10" fill="%s"/><text x="%d" y="53">%s'
                      '</text>' % (x, color, x + 14, name))
         x += 26 + int(LETTER * len(name))

@@ -54,12 +54,13 @@ class StackTree:
     function around them.
     """
 
-    def __init__(self, samples, short=False):
+    def __init__(self, samples, short=False, groups=(PROGRAM, COLLECTOR)):
         self.short = short
         self.root = Node('all')
         self.samples = 0
         self.groups = {}
-        self.self_weights = {PROGRAM: {}, COLLECTOR: {}}
+        self.kinds = set()
+        self.self_weights = {group: {} for group in groups}
         self.pids = set()
         self.events = set()
         for sample in samples:
@@ -78,20 +79,25 @@ class StackTree:
             kind_before = kind
             if not (self.short and kind in 'ck'):
                 path.append((shown(function, place), kind))
+        self.put(group, path, sample.weight)
+
+    def put(self, group, path, weight):
+        """path: [(name, kind)], outermost first."""
         node = self.root
-        node.weight += sample.weight
+        node.weight += weight
         for name, kind in path:
+            self.kinds.add(kind)
             node = node.child(name, kind)
-            node.weight += sample.weight
-        node.own += sample.weight
-        self.groups[group] = self.groups.get(group, 0) + sample.weight
+            node.weight += weight
+        node.own += weight
+        self.groups[group] = self.groups.get(group, 0) + weight
         own = self.self_weights[group]
-        own[path[-1][0]] = own.get(path[-1][0], 0) + sample.weight
+        own[node.name] = own.get(node.name, 0) + weight
 
     @property
-    def clock(self):
-        """Whether weights are nanoseconds of CPU time."""
-        return all('clock' in event for event in self.events)
+    def unit(self):
+        """What weights are: 'ns' of CPU time, 'cycles', or 'bytes'."""
+        return 'ns' if all('clock' in event for event in self.events) else 'cycles'
 
     def top(self, group, most=10):
         """[(function, weight)] by own weight."""

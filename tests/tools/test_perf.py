@@ -13,7 +13,7 @@ import toolcase
 from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires, requires_lib
 from zgctools import flamegraph, flamesvg, interpreter, perfscript, probes, proctree, stacktree
 from zgctools.perfrecord import choose_event, choose_method
-from zgctools.tool import ToolError
+from zgctools.tool import MISSED, ToolError
 
 # perf ends a head line with a blank; $ stands for it.
 SCRIPT = '''python3  1087/1091   2350.208443:    2004008 cpu-clock: $
@@ -85,6 +85,45 @@ class Parsing(unittest.TestCase):
         self.assertEqual(method((3, 12), True), ('fp', ['PYTHONPERFSUPPORT=1'], False))
         self.assertEqual(method((3, 13)), ('dwarf', ['PYTHON_PERF_JIT_SUPPORT=1'], True))
         self.assertEqual(method((3, 13), True, 'dwarf')[0], 'dwarf')
+
+
+COLLAPSED = '''_start;main;<module> (app.py:3);make (app.py:2);PyList_New 3000
+_start;main;<module> (app.py:3);make (app.py:2) 1000
+_start;main;load (a <b>.py:9);PyObject_Malloc 500
+[no stack] 500
+'''
+
+
+class AllocationProfile(ToolCase):
+    def flame(self, name, *arguments):
+        said = self.succeed('zgc-perf', 'flame', '-o', name, '--folded', 'f.txt', *arguments,
+                            self.write('heap.live.collapsed', COLLAPSED))
+        with open(self.path(name), encoding='utf-8') as source:
+            drawn = source.read()
+        with open(self.path('f.txt'), encoding='utf-8') as source:
+            return said, drawn, set(source.read().splitlines())
+
+    def test_all_functions(self):
+        said, drawn, folded = self.flame('f.html')
+        self.assertSelfContained(drawn)
+        self.assertEqual(folded, set(COLLAPSED.splitlines()))
+        self.assertIn('4.88 K in 4 stacks', said)
+        self.assertRegex(said, r'PyList_New +2.93 K +60.0 %')
+        self.assertIn('UNIT = "bytes"', drawn)
+
+    def test_python_functions(self):
+        _, drawn, folded = self.flame('f.svg', '--short')
+        self.assertEqual(folded, {'<module> (app.py:3);make (app.py:2) 4000', 'load (a <b>.py:9) 500'})
+        text = ''.join(ElementTree.fromstring(drawn).itertext())
+        self.assertIn('make (app.py:2): 3.91 K, 80.0 %', text)
+        self.assertNotIn('kernel', text)
+
+    def test_no_stacks(self):
+        self.assertIn('not a collapsed stack', self.refuse(
+            'zgc-perf', 'flame', self.write('x.collapsed', 'main;make twelve')))
+        self.assertIn('no samples', self.refuse(
+            'zgc-perf', 'flame', self.write('x.collapsed', ''), code=MISSED))
+        self.assertIn('cannot read', self.refuse('zgc-perf', 'flame', 'none.collapsed'))
 
 
 def sampling():
