@@ -33,6 +33,14 @@ static zpage_t *locked_current[ZCLASS_ALL];
 /* The pages with ZPAGE_FLAG_SAMPLED, which only slow paths touch. */
 static zallocator_t sampled;
 
+void zallocator_lock(void) {
+  if (zunlikely(is_locked)) pthread_mutex_lock(&lock);
+}
+
+void zallocator_unlock(void) {
+  if (zunlikely(is_locked)) pthread_mutex_unlock(&lock);
+}
+
 static zpage_t **current_of(unsigned size_class, uint32_t page_flags) {
   if (page_flags & ZPAGE_FLAG_SAMPLED) return &sampled.current[size_class];
   return is_locked ? &locked_current[size_class] : &zallocator.current[size_class];
@@ -263,7 +271,7 @@ static znoinline void *alloc_slow(size_t size, request_t request) {
   /* Our mappings are not accounted, so nobody else would refuse what cannot be had. */
   if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
   void *block;
-  if (is_locked) pthread_mutex_lock(&lock);
+  zallocator_lock();
   if (size <= ZMEDIUM_MAX) {
     bool gc = request == GC && size <= ZSMALL_MAX;
     block = alloc_from_class(class_of(size) + (gc ? ZCLASS_GC : 0), 0);
@@ -271,7 +279,7 @@ static znoinline void *alloc_slow(size_t size, request_t request) {
     block = large_alloc(size, zeroed);
     zeroed = zeroed && block == NULL;
   }
-  if (is_locked) pthread_mutex_unlock(&lock);
+  zallocator_unlock();
   if (zunlikely(block == NULL)) {
     if (zfetch_add_relaxed(&fallback_blocks, 1) == 0) {
       zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from jemalloc",
@@ -313,9 +321,9 @@ static void free_in_page(zpage_t *page, void *block) {
 static znoinline void free_slow(void *block) {
   zpage_t *page = zpage_find(block);
   if (zunlikely(page->flags & ZPAGE_FLAG_SAMPLED)) zallocator_sampled_free_hook(block);
-  if (is_locked) pthread_mutex_lock(&lock);
+  zallocator_lock();
   free_in_page(page, block);
-  if (is_locked) pthread_mutex_unlock(&lock);
+  zallocator_unlock();
 }
 
 /* -- fast paths ---------------------------------------------------------------------------- */
@@ -367,7 +375,7 @@ void *zallocator_alloc_sampled(size_t size, bool zeroed) {
   if (zallocator_slow_hook != NULL) zallocator_slow_hook();
   if (size > ZMEDIUM_MAX && size > zos_memory_and_swap()) return NULL;
   void *block;
-  if (is_locked) pthread_mutex_lock(&lock);
+  zallocator_lock();
   if (size <= ZMEDIUM_MAX) {
     block = alloc_from_class(class_of(size), ZPAGE_FLAG_SAMPLED);
   } else {
@@ -375,7 +383,7 @@ void *zallocator_alloc_sampled(size_t size, bool zeroed) {
     zeroed = false;
     if (block != NULL) zpage_entry(block)->flags |= ZPAGE_FLAG_SAMPLED;
   }
-  if (is_locked) pthread_mutex_unlock(&lock);
+  zallocator_unlock();
   if (zeroed && block != NULL) memset(block, 0, size);
   return block;
 }
@@ -404,14 +412,14 @@ static bool fits_in_place(size_t have, size_t size) { return size <= have && siz
 
 static void *realloc_large(void *block, size_t size) {
   void *result = NULL;
-  if (is_locked) pthread_mutex_lock(&lock);
+  zallocator_lock();
   zpage_t *page = zpage_find(block);
   /* An old object never moves (GC objects of this size are resized by copy): see zold_map.h. */
   if (page->block_size == 0 && size > ZMEDIUM_MAX && size <= zos_memory_and_swap()) {
     result = large_resize_in_place(page, size);
     if (result == NULL && !(page->flags & ZPAGE_FLAG_OLD)) result = large_move(page, size);
   }
-  if (is_locked) pthread_mutex_unlock(&lock);
+  zallocator_unlock();
   return result;
 }
 
@@ -462,7 +470,9 @@ void *zallocator_watch(void *block) {
   zpage_t *page = zpage_find(block);
   size_t bytes = block_bytes(page);
   if (page->block_size == 0) {
+    zallocator_lock();
     page->flags |= ZPAGE_FLAG_SAMPLED;
+    zallocator_unlock();
     return block;
   }
   void *result = zallocator_alloc_sampled(bytes, false);

@@ -54,6 +54,10 @@ size_t zallocator_size_of(const void *block);
 /* Called under the GIL before a second one exists; there is no way back. */
 void zallocator_lock_forever(void);
 bool zallocator_is_locked(void);
+/* The allocator's lock, for those who change page flags: nothing is done while one GIL is all there
+ * is. The caller holds a GIL and does not allocate between the two. */
+void zallocator_lock(void);
+void zallocator_unlock(void);
 
 void zallocator_lock_for_fork(void);
 void zallocator_unlock_after_fork(void);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "heap/zallocator.h"
+
 size_t zold_map_block_header;
 uint64_t *zold_map_bits;
 size_t zold_map_count;
@@ -18,14 +20,20 @@ static bool change(const void *object, bool value) {
 }
 
 bool zold_map_add(void *object) {
-  if (!change(object, true)) return false;
-  zold_map_count++;
-  zpage_find(object)->flags |= ZPAGE_FLAG_OLD;
-  return true;
+  zallocator_lock();
+  bool is_new = change(object, true);
+  if (is_new) {
+    zold_map_count++;
+    zpage_find(object)->flags |= ZPAGE_FLAG_OLD;
+  }
+  zallocator_unlock();
+  return is_new;
 }
 
 void zold_map_remove(void *object) {
+  zallocator_lock();
   if (change(object, false)) zold_map_count--;
+  zallocator_unlock();
 }
 
 void zold_map_forget_block(zpage_t *page, void *block) {
@@ -40,7 +48,7 @@ void zold_map_forget_block(zpage_t *page, void *block) {
   }
 }
 
-void zold_map_clear(void) {
+static void clear(void) {
   size_t bytes = zgranules_range.committed_end >> ZOLD_UNIT_SHIFT >> 3;
   memset(zold_map_bits, 0, zalign_up(bytes, sizeof(uint64_t)));
   zold_map_count = 0;
@@ -49,4 +57,10 @@ void zold_map_clear(void) {
   for (size_t i = 0; i < granules; i++) {
     if (zpage_table[i].flags & ZPAGE_FLAG_OLD) zpage_table[i].flags &= ~(uint32_t)ZPAGE_FLAG_OLD;
   }
+}
+
+void zold_map_clear(void) {
+  zallocator_lock();
+  clear();
+  zallocator_unlock();
 }

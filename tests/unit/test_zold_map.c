@@ -1,5 +1,7 @@
 #include "heap/zold_map.h"
 
+#include <pthread.h>
+
 #include "heap/zallocator.h"
 #include "tests/support/ztest.h"
 
@@ -124,6 +126,38 @@ static void test_clear(void **state) {
   assert_true(zold_map_add(objects[0]));
 }
 
+/* An interpreter: some of its objects become old, and all die, in pages it shares with the others. */
+static void *live_and_die(void *unused) {
+  (void)unused;
+  char *blocks[1200]; /* more than a page holds: pages become full, and no longer */
+  for (int round = 0; round < 1500; round++) {
+    for (int i = 0; i < 1200; i++) {
+      blocks[i] = zallocator_alloc(64);
+      if (i % 3 != 0) zold_map_add(blocks[i] + ZOLD_HEADER_MIN);
+    }
+    for (int i = 1; i < 1200; i += 6) zold_map_remove(blocks[i] + ZOLD_HEADER_MIN);
+    for (int i = 0; i < 1200; i++) zallocator_free(blocks[i]);
+  }
+  return NULL;
+}
+
+/* The last one: there is no way back from the lock. */
+static void test_two_interpreters_share_words_and_flags(void **state) {
+  (void)state;
+  zallocator_lock_forever();
+  pthread_t threads[2];
+  for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, live_and_die, NULL), 0);
+  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  assert_int_equal(zold_map_count, 0);
+  size_t words = (zgranules_range.committed_end >> ZOLD_UNIT_SHIFT) / 64;
+  for (size_t i = 0; i < words; i++) assert_int_equal(zold_map_bits[i], 0);
+  char why[200];
+  if (!zallocator_verify(why, sizeof why)) fail_msg("%s", why);
+  zallocator_stats_t stats;
+  zallocator_stats(&stats);
+  assert_int_equal(stats.used_blocks, 0);
+}
+
 #define STARTED(test) cmocka_unit_test_setup(test, start)
 static const struct CMUnitTest tests[] = {
     STARTED(test_added_once),
@@ -134,5 +168,6 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_free_leaves_the_neighbour_old),
     STARTED(test_hook_hears_of_large_enough_old_objects_only),
     STARTED(test_clear),
+    STARTED(test_two_interpreters_share_words_and_flags),
 };
 ZTEST_MAIN(tests, NULL)
