@@ -1,7 +1,7 @@
 """Other people's tools on top of the library: tracers, profilers, debuggers, checkers, allocators.
 
 py-spy and memray are not in Debian: they are looked for in ZGC_TOOLS, the bin folder of a virtual
-environment (scripts/zgc-world makes one), and else left out. The rest is left out where it is missing.
+environment (tests/servers/requirements.txt lists some), and else left out. The rest is left out where it is missing.
 """
 
 import glob
