@@ -591,7 +591,7 @@ cases(attribute,
       buffered_reader=lambda p: with_attribute(io.BufferedReader(io.BytesIO()), p),
       ctypes_structure=Structure,
       array_subclass=lambda p: with_attribute(subclass(array.array)("b"), p),
-      ast_node=lambda p: with_attribute(ast.Name(), p),
+      ast_node=lambda p: with_attribute(ast.Name("x"), p),
       thread_local=lambda p: with_attribute(threading.local(), p),
       pickler_subclass=lambda p: with_attribute(subclass(pickle.Pickler)(io.BytesIO()), p))
 cases(first, ctypes_objects=lambda p: (ctypes.py_object * 3)(p, p, p))

@@ -254,7 +254,7 @@ class Bench(Case):
         self.assert_refused(run(BENCH, "run", "nope"), 1, "no benchmark named nope", "live-3m")
 
     def test_missing_library(self):
-        result = run(BENCH, "run", "young", "--lib", "/nowhere/lib.so")
+        result = run(BENCH, "run", "young", "--python", sys.executable, "--lib", "/nowhere/lib.so")
         self.assert_refused(result, 1, "no library at /nowhere/lib.so")
 
     def test_missing_python(self):
