@@ -1,0 +1,270 @@
+/* Passes and components over made-up objects, against an oracle that walks the same graph plainly, with
+ * one lane and with a helper on the second. No interpreter: what the collector asks of it is answered
+ * here. */
+#include "collector/zpass.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "collector/zcomponents.h"
+#include "collector/zuntrack.h"
+#include "collector/zwalker.h"
+#include "heap/base/zos.h"
+#include "heap/zallocator.h"
+#include "tests/support/ztest.h"
+
+#define FIELDS 6
+#define OBJECTS 60000
+#define POPULAR 3 /* objects that many refer to: their counts do not fit a cell */
+#define NONE UINT32_MAX
+
+typedef struct {
+  zgc_head_t head;
+  PyObject object;
+  void *field[FIELDS];
+  uint32_t number;
+} node_t;
+
+/* -- the interpreter's part ------------------------------------------------------------------------- */
+
+static const zpyabi_layout_t layout = {.minor = 11};
+const zpyabi_layout_t *zpyabi_layout = &layout;
+const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
+zwalker_shared_values_t zwalker_shared_values;
+
+static ztype_t plain = {.kind = ZTYPE_PLAIN, .field_count = FIELDS};
+static int plain_type;
+
+ztype_t *ztype_find(PyTypeObject *type) { return (void *)type == &plain_type ? &plain : NULL; }
+ztype_t *ztype_of(PyObject *instance) { return ztype_find(zpyabi_type(instance)); }
+bool zuntrack_is_due(PyObject *object) { return object == NULL; }
+zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
+  (void)type;
+  return (zpyabi_type_t){0};
+}
+
+/* -- the graph and the oracle -------------------------------------------------------------------------- */
+
+static node_t *nodes[OBJECTS];
+static uint32_t edges[OBJECTS][FIELDS];
+static bool is_alive[OBJECTS];
+static uint32_t component_of[OBJECTS]; /* among the garbage */
+
+static int start(void **state) {
+  (void)state;
+  for (int i = 0; i < FIELDS; i++) plain.fields[i] = (uint16_t)(sizeof(PyObject) + 8 * (size_t)i);
+  return zallocator_start(256 * ZM) ? 0 : -1;
+}
+
+static void point(uint32_t from, int field, uint32_t to) {
+  edges[from][field] = to;
+  nodes[from]->field[field] = &nodes[to]->object;
+  nodes[to]->object.refcount++;
+}
+
+static uint32_t pick(uint32_t *seed, uint32_t near) {
+  uint32_t r = ztest_random(seed);
+  if (r % 16 == 0) return r / 16 % POPULAR;
+  return r % 4 == 0 ? r / 4 % OBJECTS : (near + r / 4 % 64) % OBJECTS;
+}
+
+static void make_graph(uint32_t seed, unsigned held_of_1000) {
+  memset(is_alive, 0, sizeof is_alive);
+  for (uint32_t i = 0; i < OBJECTS; i++) {
+    nodes[i] = zallocator_alloc_zeroed(sizeof(node_t) + i % 5 * 48);
+    nodes[i]->object.type = (PyTypeObject *)&plain_type;
+    nodes[i]->number = i;
+    nodes[i]->head.next = nodes[i]->head.prev = 1u << 4;
+    for (int f = 0; f < FIELDS; f++) edges[i][f] = NONE;
+    zold_map_add(&nodes[i]->object);
+  }
+  for (uint32_t i = 0; i < OBJECTS; i++) {
+    unsigned count = ztest_random(&seed) % 3;
+    for (unsigned f = 0; f < count; f++) point(i, (int)f, pick(&seed, i));
+    if (ztest_random(&seed) % 1000 < held_of_1000) {
+      nodes[i]->object.refcount += 1 + ztest_random(&seed) % 300; /* from outside */
+      is_alive[i] = true;
+    }
+  }
+  for (uint32_t i = 0; i < OBJECTS; i++) { /* what nobody refers to would be dead, not garbage */
+    if (nodes[i]->object.refcount == 0) point(i, FIELDS - 1, i);
+  }
+}
+
+static void mark_alive(void) {
+  static uint32_t stack[OBJECTS];
+  size_t top = 0;
+  for (uint32_t i = 0; i < OBJECTS; i++) {
+    if (is_alive[i]) stack[top++] = i;
+  }
+  while (top > 0) {
+    uint32_t i = stack[--top];
+    for (int f = 0; f < FIELDS; f++) {
+      uint32_t to = edges[i][f];
+      if (to == NONE || is_alive[to]) continue;
+      is_alive[to] = true;
+      stack[top++] = to;
+    }
+  }
+}
+
+static void number_components(void) {
+  for (uint32_t i = 0; i < OBJECTS; i++) component_of[i] = i;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+      for (int f = 0; f < FIELDS && !is_alive[i]; f++) {
+        uint32_t to = edges[i][f];
+        if (to == NONE || is_alive[to] || component_of[i] == component_of[to]) continue;
+        uint32_t least = component_of[i] < component_of[to] ? component_of[i] : component_of[to];
+        component_of[i] = component_of[to] = least;
+        changed = true;
+      }
+    }
+  }
+}
+
+static uint32_t number_of(const PyObject *object) {
+  return ((const node_t *)((const char *)object - offsetof(node_t, object)))->number;
+}
+
+/* -- a pass, and what it found -------------------------------------------------------------------------- */
+
+static bool never;
+static bool helping;
+
+static void *help(void *unused) {
+  (void)unused;
+  for (uint32_t seed = 7; zload_acquire(&helping);) {
+    /* now in a hurry, now not */
+    uint64_t until = ztest_random(&seed) % 2 ? UINT64_MAX : zos_now_ns() + ztest_random(&seed) % 50000;
+    if (!zpass_help(until)) sched_yield();
+  }
+  return NULL;
+}
+
+static bool run(zpass_t *pass) {
+  bool all;
+  return zpass_begin(pass, &never, false) && zpass_subtract(pass) &&
+         zdeferred_serve(&pass->deferred, UINT64_MAX, &all) && zpass_mark(pass) && zpass_sweep(pass);
+}
+
+static void expect_exactly_garbage(const zpass_t *pass) {
+  static bool found[OBJECTS];
+  memset(found, 0, sizeof found);
+  for (size_t i = 0; i < pass->candidate_count; i++) found[number_of(pass->candidates[i])] = true;
+  for (uint32_t i = 0; i < OBJECTS; i++) assert_int_equal(found[i], !is_alive[i]);
+}
+
+/* Each component whole and by itself. */
+static void expect_components(zpass_t *pass) {
+  zcomponents_t components;
+  number_components();
+  zpass_trim(pass);
+  assert_true(zcomponents_make(&components, pass));
+  size_t next = 0;
+  static uint32_t size_of[OBJECTS];
+  memset(size_of, 0, sizeof size_of);
+  for (uint32_t i = 0; i < OBJECTS; i++) size_of[component_of[i]] += !is_alive[i];
+  for (size_t c = 0; c < components.component_count; c++) {
+    uint32_t first = component_of[number_of(components.objects[next])];
+    assert_int_equal(components.sizes[c], size_of[first]);
+    for (uint32_t i = 0; i < components.sizes[c]; i++) {
+      assert_int_equal(component_of[number_of(components.objects[next++])], first);
+    }
+  }
+  assert_int_equal(next, components.object_count);
+  zcomponents_free(&components);
+}
+
+static void check_graph(uint32_t seed, unsigned held_of_1000) {
+  zpass_t pass;
+  make_graph(seed, held_of_1000);
+  mark_alive();
+  assert_true(run(&pass));
+  expect_exactly_garbage(&pass);
+  if (pass.candidate_count > 0) { /* once more, over these alone: nothing is outside that holds them */
+    size_t before = pass.candidate_count;
+    bool all;
+    assert_true(zpass_subtract(&pass) && zdeferred_serve(&pass.deferred, UINT64_MAX, &all));
+    assert_true(zpass_mark(&pass) && zpass_sweep(&pass));
+    assert_int_equal(pass.candidate_count, before);
+    expect_exactly_garbage(&pass);
+    expect_components(&pass);
+  }
+  zpass_end(&pass);
+}
+
+static void test_one_lane(void **state) {
+  (void)state;
+  check_graph(1, 2);
+}
+
+static void test_all_garbage(void **state) {
+  (void)state;
+  check_graph(2, 0);
+}
+
+static void test_nothing_is_garbage(void **state) {
+  (void)state;
+  check_graph(3, 1000);
+}
+
+static void with_helper(uint32_t seed, unsigned held_of_1000) {
+  pthread_t helper;
+  zstore_release(&helping, true);
+  assert_int_equal(pthread_create(&helper, NULL, help, NULL), 0);
+  check_graph(seed, held_of_1000);
+  zstore_release(&helping, false);
+  pthread_join(helper, NULL);
+}
+
+static void test_two_lanes(void **state) {
+  (void)state;
+  with_helper(4, 2);
+}
+
+static void test_two_lanes_few_held(void **state) {
+  (void)state;
+  with_helper(5, 1);
+}
+
+static void test_two_lanes_all_garbage(void **state) {
+  (void)state;
+  with_helper(6, 0);
+}
+
+static void test_told_to_stop(void **state) {
+  (void)state;
+  zpass_t pass;
+  make_graph(7, 2);
+  never = true;
+  assert_false(run(&pass));
+  zpass_end(&pass);
+  assert_false(zpass_help(UINT64_MAX)); /* and no one is let in afterwards */
+}
+
+static void test_each_table_fails_once(void **state) {
+  (void)state;
+  make_graph(8, 2);
+  for (uint64_t n = 1;; n++) {
+    zpass_t pass;
+    zos_fault_set(ZOS_FAULT_TABLE, n, n);
+    bool done = run(&pass);
+    zpass_end(&pass);
+    if (done) {
+      assert_true(n > 6); /* there were tables to fail */
+      break;
+    }
+  }
+}
+
+int main(void) {
+  static const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_one_lane),           cmocka_unit_test(test_all_garbage),
+      cmocka_unit_test(test_nothing_is_garbage), cmocka_unit_test(test_two_lanes),
+      cmocka_unit_test(test_two_lanes_few_held), cmocka_unit_test(test_two_lanes_all_garbage),
+      cmocka_unit_test(test_told_to_stop),       cmocka_unit_test(test_each_table_fails_once),
+  };
+  return ztest_run_each(tests, ZARRAY_LENGTH(tests), start);
+}
