@@ -27,6 +27,7 @@
 #define BATCH_MIN 50
 #define BATCH_MAX 200000
 #define YOUNGEST_KEPT 32        /* survivors that stay in generation 0 */
+#define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
 #define YOUNG_LOG_NS 1000000000u
 
@@ -146,7 +147,8 @@ static plan_t make_plan(long generation) {
   if (must_stop_world()) return PLAN_FULL;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
-  return due && zdriver_phase() == ZPHASE_RECLAIMING ? PLAN_BATCH : PLAN_YOUNG;
+  if (due && zdriver_phase() == ZPHASE_RECLAIMING) return PLAN_BATCH;
+  return caller == CALLER_SAFEPOINT && is_oversized() ? PLAN_TAKE_OVER : PLAN_YOUNG;
 }
 
 static int reported_generation(long generation) {
@@ -480,6 +482,20 @@ static void on_stop(PyObject *info, long generation) {
   log_young(since);
 }
 
+/* Makes the next container that is allocated bring a safepoint. A pending call alone is not enough: until
+ * 3.11, one that another thread queues waits until the main thread looks at its eval breaker for some
+ * other reason (ceval.c, COMPUTE_EVAL_BREAKER asks whether the *calling* thread may run it), and a busy
+ * program that frees as much as it allocates brings no safepoint by itself: its count stays at 0 or 1. The word is read and
+ * written whole; calm_down, at the next collection, finds it whoever wrote last. */
+static void hurry(void) {
+  int *threshold = &zgc_state.generations[0].threshold;
+  if (zload_relaxed(threshold) > 0) zstore_relaxed(threshold, HURRIED);
+}
+
+static void calm_down(void) {
+  if (zload_relaxed(&zgc_state.generations[0].threshold) == HURRIED) zcollector_apply_thresholds();
+}
+
 /* -- the callable ---------------------------------------------------------------------------------------- */
 
 static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
@@ -492,6 +508,7 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   if (strcmp(name, "start") == 0) {
     memset(&now, 0, sizeof now);
     now.plan = make_plan(generation);
+    calm_down();
     settle_stats();
     now.young_stats = zpyabi_stats(0);
     if (now.plan != PLAN_FREE_LISTS) {
@@ -616,6 +633,8 @@ static int on_pending(void *unused) {
 }
 
 void zsafepoint_request(void) {
-  if (!zload_relaxed(&is_on) || zexchange_acq_rel(&pending, true)) return;
+  if (!zload_relaxed(&is_on)) return;
+  if (zload_relaxed(&is_warm)) hurry();
+  if (zexchange_acq_rel(&pending, true)) return;
   if (zpy.Py_AddPendingCall(on_pending, NULL) != 0) zstore_release(&pending, false);
 }
