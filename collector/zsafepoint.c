@@ -60,6 +60,7 @@ static struct {
   size_t batch;
   int young_count;    /* of generation 0, to be put back after a batch */
   zgc_generation_stats_t young_stats; /* at start */
+  bool hurried;       /* brought on by us, not by the count */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
   uint64_t start_ns;
   uint64_t paced_ns;     /* of it, lent to the collection under way */
@@ -133,7 +134,7 @@ static bool must_stop_world(void) {
  * are warm that can be any. PyGC_Collect asks for the oldest whether it is due or not. */
 static bool is_automatic(long generation) {
   const zgc_generation_t *asked = &zgc_state.generations[generation];
-  return asked->count > asked->threshold;
+  return asked->count > asked->threshold || (generation == 0 && now.hurried);
 }
 
 static plan_t make_plan(long generation) {
@@ -492,8 +493,10 @@ static void hurry(void) {
   if (zload_relaxed(threshold) > 0) zstore_relaxed(threshold, HURRIED);
 }
 
-static void calm_down(void) {
-  if (zload_relaxed(&zgc_state.generations[0].threshold) == HURRIED) zcollector_apply_thresholds();
+static bool calm_down(void) {
+  if (zload_relaxed(&zgc_state.generations[0].threshold) != HURRIED) return false;
+  zcollector_apply_thresholds();
+  return true;
 }
 
 /* -- the callable ---------------------------------------------------------------------------------------- */
@@ -507,8 +510,8 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   long generation = zcallbacks_number(info, "generation");
   if (strcmp(name, "start") == 0) {
     memset(&now, 0, sizeof now);
+    now.hurried = calm_down();
     now.plan = make_plan(generation);
-    calm_down();
     settle_stats();
     now.young_stats = zpyabi_stats(0);
     if (now.plan != PLAN_FREE_LISTS) {
