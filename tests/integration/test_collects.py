@@ -27,6 +27,7 @@ import queue
 import sqlite3
 import sys
 import threading
+import time
 import types
 import typing
 import unittest
@@ -739,6 +740,28 @@ for _name in CASES:
     setattr(Collects, f"test_{_name}", lambda self, n=_name: self.check(n))
     setattr(Collects, f"test_{_name}_finalized",
             lambda self, n=_name: self.check(n, FinalizedProbe))
+
+
+class Record:
+    def __init__(self, other):
+        self.values = [0, other]
+
+
+@requires_active
+class BusyProgram(unittest.TestCase):
+    """Frees as much as it allocates, so the count of generation 0 never asks for a collection."""
+
+    def test_a_collection_ends(self):
+        records = [Record(None) for _ in range(50_000)]
+        age()
+        for _ in range(3):
+            zgc.collect(wait=False)
+            end = time.monotonic() + 30
+            while zgc.stats()["running"] and time.monotonic() < end:
+                for at in range(0, 2000, 7):
+                    records[at] = Record(records[at + 1])
+                    records[at].values[1] = None
+            self.assertFalse(zgc.stats()["running"], "no safepoint came")
 
 
 class EverySize(unittest.TestCase):
