@@ -111,7 +111,16 @@ class Installed(ToolCase):
 
     def test_stat(self):
         self.assertIn('no process', self.refuse('zgc-stat', 4194999, scripts=self.links))
-        self.succeed('zgc-stat', '--list', scripts=self.links)
+        program = subprocess.Popen(
+            [os.path.join(self.bin, 'zgc-run'), '--', PYTHON, '-c',
+             'import zgc; zgc.collect(); print("ready", flush=True); input()'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **self.alone})
+        with program:
+            program.stdout.readline()
+            said = self.succeed('zgc-stat', '--list', scripts=self.links)
+            program.communicate('\n')
+        self.assertRegex(said, rf'(?m)^ *{program.pid}\b')
 
     def test_perf(self):
         done = self.run_tool('zgc-perf', 'pauses', '--source', 'log', '--', PYTHON, '-c',
