@@ -81,7 +81,8 @@ print("done")
 FAULTHANDLER = """
 import faulthandler, os, signal, sys, tempfile, threading, time, zgc
 file = tempfile.TemporaryFile()
-faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
+# Not all_threads: CPython reads the frames of a thread that runs meanwhile, which may crash on any build.
+faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
 stop = threading.Event()
 class Ring:
     def __init__(self):
@@ -101,7 +102,7 @@ stop.set()
 thread.join()
 zgc.verify()
 file.seek(0)
-print(file.read().decode().count("in storm"), flush=True)
+print(file.read().decode().count("in <module>"), flush=True)
 faulthandler._sigsegv()
 """
 
