@@ -178,7 +178,7 @@ static bool promote_everything(void) {
 Py_ssize_t zcollector_collect_concurrently(bool wait) {
   if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
   if (*zgc_state.collecting) return 0;
-  zsafepoint_warm_up();
+  if (!zsafepoint_warm_up()) return zcollector_collect(ZGC_GENERATIONS - 1);
   uint64_t before = zstat_get(reclaimed);
   if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
   if (wait && !promote_everything()) return -1;

@@ -9,6 +9,7 @@
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
 #include "collector/zfeed.h"
+#include "collector/zimport_lock.h"
 #include "collector/zpromotion.h"
 #include "collector/ztype_registry.h"
 #include "heap/base/zassert.h"
@@ -87,8 +88,9 @@ static uint64_t budget_ns(void) { return zoption(pause_target) * 1000u; }
 /* The registry's proofs run here, once, and not at start-up: small programs never come here. A young
  * collection in the midst of them would promote objects of classes not yet understood, which then
  * stay deferred for good: hence none may start. */
-void zsafepoint_warm_up(void) {
-  if (is_warm) return;
+bool zsafepoint_warm_up(void) {
+  if (is_warm) return true;
+  if (zimport_lock_is_held()) return false; /* the proofs import: another time */
   is_warm = true;
   int collecting = *zgc_state.collecting;
   *zgc_state.collecting = 1;
@@ -96,6 +98,7 @@ void zsafepoint_warm_up(void) {
   *zgc_state.collecting = collecting;
   registry_started = true;
   zcollector_apply_thresholds();
+  return true;
 }
 
 /* A small heap is CPython's own: its full collections cost less than a thread. */
@@ -139,7 +142,8 @@ static bool is_automatic(long generation) {
 
 static plan_t make_plan(long generation) {
   if (caller == CALLER_FREE_LISTS) return PLAN_FREE_LISTS;
-  if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) && is_oversized()) {
+  if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) && is_oversized() &&
+      zsafepoint_warm_up()) {
     return PLAN_TAKE_OVER;
   }
   if (!is_on || generation != 0 || caller == CALLER_USER) return PLAN_FORWARD;
@@ -166,7 +170,6 @@ static void open_batch(void) {
 static zgc_head_t set_aside;
 
 static void take_over(void) {
-  zsafepoint_warm_up();
   set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
   for (int i = ZGC_GENERATIONS - 1; i >= 0; i--) zgc_list_splice(list_of(i), &set_aside);
   zstat_add(young_skipped, 1);
@@ -581,7 +584,7 @@ bool zsafepoint_begin(zcause_t cause) {
 }
 
 bool zsafepoint_now(void) {
-  zsafepoint_warm_up();
+  if (!zsafepoint_warm_up()) return true;
   return call_collect(0, CALLER_SAFEPOINT) >= 0;
 }
 
@@ -596,7 +599,7 @@ static void clear_free_lists(void) {
 
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
-  zsafepoint_warm_up();
+  if (!zsafepoint_warm_up()) return -2;
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
   Py_ssize_t count = call_collect(0, CALLER_FULL);

@@ -26,8 +26,9 @@ void zsafepoint_remove(PyObject *gc_module);
 /* While off, the callable only forwards. */
 void zsafepoint_switch(bool on);
 bool zsafepoint_is_on(void);
-/* Proves the walkers, if that has not been done: before the first promotion. */
-void zsafepoint_warm_up(void);
+/* Proves the walkers, if that has not been done: before the first promotion. False where that cannot be
+ * done now, in the midst of an import. */
+bool zsafepoint_warm_up(void);
 /* The program has become large enough for our collections; before, all is as in CPython. */
 bool zsafepoint_is_warm(void);
 

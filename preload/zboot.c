@@ -21,6 +21,7 @@
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
+#include "collector/zimport_lock.h"
 #include "collector/zprofile.h"
 #include "collector/zprofile_dump.h"
 #include "collector/zpyabi.h"
@@ -123,24 +124,6 @@ static bool register_exit(void) {
 
 /* -- late start ---------------------------------------------------------------------------------------- */
 
-/* A pending call can come between two bytecodes of importlib's own lock, which is not made for an
- * import in there (CPython gh-101162, mended in 3.12). */
-static bool is_inside_import_lock(void) {
-  PyObject *modules = zpy.PyImport_GetModuleDict();
-  PyObject *importlib = modules == NULL
-                            ? NULL : zpy.PyDict_GetItemString(modules, "_frozen_importlib");
-  PyObject *waiting = importlib == NULL
-                          ? NULL : zpy.PyObject_GetAttrString(importlib, "_blocking_on");
-  if (waiting == NULL) {
-    zpy.PyErr_Clear();
-    return false;
-  }
-  /* Where it is not a plain dict, importlib is mended. */
-  bool inside = zpyabi_type(waiting) == zpy.PyDict_Type && zpy.PyObject_Size(waiting) > 0;
-  zpy.Py_DecRef(waiting);
-  return inside;
-}
-
 static void start_thread(void) { zdriver_ensure_thread(); }
 
 static void tick(void) {
@@ -151,7 +134,7 @@ static void tick(void) {
 static int late_start(void *unused) {
   (void)unused;
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
-  if (is_inside_import_lock()) {
+  if (zimport_lock_is_held()) {
     is_queued = false; /* the slow path asks again */
     return 0;
   }
