@@ -1,6 +1,7 @@
 #include "collector/zpromotion.h"
 
 #include "collector/ztype_registry.h"
+#include "collector/zuntrack.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "heap/zallocator.h"
@@ -52,6 +53,10 @@ static void enumerate(PyObject *object) {
     return;
   }
   if (zold_map_has(object)) return;
+  if (zuntrack_is_tuple_due(object)) {
+    zpy.PyObject_GC_UnTrack(object);
+    return;
+  }
   if (ztype_of(object) == NULL) return; /* memory is short: the object stays outside the old set */
   zold_map_add(object);
   zstat_add(promoted, 1);

@@ -199,7 +199,7 @@ static bool exact_candidates(zpass_t *pass) {
          log_step("sweep", zpass_sweep(pass), &since);
 }
 
-/* As CPython's full collection does; twice over tuples would find more, and so would its next. */
+/* As CPython's full collection does; a tuple around one that goes has to wait for the next, as there. */
 static void untrack(PyObject *object) {
   if (!zpyabi_is_tracked(object)) return; /* both lanes met it */
   zpy.PyObject_GC_UnTrack(object);

@@ -15,21 +15,35 @@ static bool may_be_tracked(PyObject *object) {
   return type != zpy.PyTuple_Type || zpyabi_is_tracked(object);
 }
 
+/* An element that is missing is still to come: the tuple is being built. */
+static bool is_tuple_due(PyObject *tuple) {
+  size_t count = (size_t)zpyabi_word(tuple, ZPYABI_VAR_SIZE);
+  PyObject *const *items = (PyObject *const *)((const char *)tuple + zpyabi_layout->tuple_items);
+  for (size_t i = 0; i < count; i++) {
+    if (items[i] == NULL || may_be_tracked(items[i])) return false;
+  }
+  return true;
+}
+
 /* Stops looking, but not walking, at the first one. */
 static void look(void *context, void *reference) {
   bool *may_be = context;
   if (!*may_be) *may_be = may_be_tracked(reference);
 }
 
+static bool is_dict_due(PyObject *dict) {
+  bool may_be = false;
+  if (!zpyabi_dicts_untracked || zpyabi_word(dict, ZPYABI_DICT_VALUES) != NULL) return false;
+  return zwalker_dict(dict, look, &may_be) && !may_be;
+}
+
 bool zuntrack_is_due(PyObject *object) {
   PyTypeObject *type = zpyabi_type(object);
-  bool may_be = false, walked = false;
   if (!zpyabi_is_tracked(object)) return false;
-  if (type == zpy.PyDict_Type && zpyabi_dicts_untracked &&
-      zpyabi_word(object, ZPYABI_DICT_VALUES) == NULL) {
-    walked = zwalker_dict(object, look, &may_be);
-  } else if (type == zpy.PyTuple_Type) {
-    walked = zwalker_tuple(object, look, &may_be);
-  }
-  return walked && !may_be;
+  if (type == zpy.PyDict_Type) return is_dict_due(object);
+  return type == zpy.PyTuple_Type && is_tuple_due(object);
+}
+
+bool zuntrack_is_tuple_due(PyObject *object) {
+  return zpyabi_type(object) == zpy.PyTuple_Type && is_tuple_due(object);
 }

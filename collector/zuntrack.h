@@ -1,6 +1,9 @@
 /* Untracking: a tuple or dict that cannot be part of a cycle leaves the collector's lists, as in
  * CPython's own collections (Objects/tupleobject.c and, until 3.13, dictobject.c, MaybeUntrack).
- * What is fed to CPython is untracked there; this is for what our passes found alive. */
+ * What is fed to CPython is untracked there; this is for what CPython has not looked at.
+ *
+ * Tuples are asked when they enter the old set, in the order they were made in: those that a tuple
+ * holds are mostly older, and have been untracked already. Both are asked again by gc.collect. */
 #ifndef COLLECTOR_ZUNTRACK_H
 #define COLLECTOR_ZUNTRACK_H
 
@@ -9,5 +12,8 @@
 /* Whether the object is a tracked plain tuple or dict that holds nothing that could be tracked. Reads
  * types: by a thread that has the GIL, or by one that helps it while it waits. */
 bool zuntrack_is_due(PyObject *object);
+
+/* The same of a tracked object, only if it is a tuple. */
+bool zuntrack_is_tuple_due(PyObject *object);
 
 #endif
