@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+import patience
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MB = 1 << 20
@@ -373,23 +375,12 @@ class Run:
         with tempfile.TemporaryFile("w+") as output, condition() as preexec:
             child = subprocess.Popen([python, "-X", "faulthandler", "-c", PRELUDE + program], env=env,
                                      stdout=output, stderr=subprocess.STDOUT, preexec_fn=preexec)
-            self.status, self.peak = self.wait(child, start + timeout)
+            # The child alone, without its children: wait4 knows its peak.
+            self.status, used, stacks = patience.wait(child, timeout)
+            self.peak = used.ru_maxrss / 1024 if used else 0
             output.seek(0)
-            self.output = output.read()
+            self.output = output.read() + stacks
         self.seconds = time.monotonic() - start
-
-    @staticmethod
-    def wait(child, until):
-        """The child alone, without its children: wait4 knows its peak."""
-        while time.monotonic() < until:
-            pid, status, used = os.wait4(child.pid, os.WNOHANG)
-            if pid:
-                child.returncode = os.waitstatus_to_exitcode(status)
-                return child.returncode, used.ru_maxrss / 1024
-            time.sleep(0.02)
-        child.kill()
-        child.wait()
-        return "no end", 0
 
     def is_good(self):
         return self.status == 0 and "finished" in self.output

@@ -23,15 +23,16 @@ short, and any statement of the program may raise MemoryError.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
+
+import patience
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KINDS = ("reserve", "commit", "uncommit", "remap", "table", "advise", "move", "thread", "atfork",
          "fallback")
 NEVER = 1 << 40
-TIMEOUT_S = 400     # generous: the machine may do other work
+TIMEOUT_S = 400     # generous: the machine may do other work, and each takes less than a second
 SHORTAGE = 30        # allocations in a row that fail in heap+fallback
 QUICK = ("1", "9", "2+")
 UNCOMMIT_S = 1.8     # within which memory that is free goes back to the system
@@ -167,10 +168,10 @@ print(json.dumps({"problems": problems, "refused": refused, "active": active,
 """
 
 # Memory is really short for a while: any statement may fail, also those of finalizers. What the program
-# holds must be right nevertheless.
+# holds must be right nevertheless. Counting the shortages must not need memory.
 SHORT_PROGRAM = r"""
 import gc, json, sys, zgc
-kept, lost, short = [], [], [0]
+kept, lost, short = [], [], [False]
 sys.unraisablehook = lambda unused: None
 class Record:
     def __del__(self):
@@ -196,15 +197,17 @@ def insist(function):
         try:
             return function()
         except MemoryError:
-            short[0] += 1
+            short[0] = True
 for attempt in range(6):
     insist(grow)
     insist(check)
-del kept[::2]
-kept[:] = sorted(kept, key=lambda record: -record.key)
-gc.collect()
-zgc.verify()
-status = zgc.status()
+def finish():
+    del kept[::2]
+    kept[:] = sorted(kept, key=lambda record: -record.key)
+    gc.collect()
+    zgc.verify()
+insist(finish)
+status = insist(zgc.status)
 print(json.dumps({"problems": lost[:5], "refused": ["x"] * short[0], "active": status["active"],
                   "collector": status["collector"], "injected": status["injected"]}))
 """
@@ -218,11 +221,7 @@ class Run:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "ZGC_"))}
         env.update(LD_PRELOAD=sweep.lib, ZGC_FAULT=fault, ZGC_UNCOMMIT_DELAY="0")
         command = [sweep.python, "-X", "faulthandler", "-c", program]
-        try:
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
-            self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
-        except subprocess.TimeoutExpired as late:
-            self.status, self.out, self.err = "no end", "", str(late.stderr)
+        self.status, self.out, self.err = patience.run(command, TIMEOUT_S, env=env)
         try:
             self.answer = json.loads(self.out.splitlines()[-1])
         except (IndexError, ValueError):
