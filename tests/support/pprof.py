@@ -4,7 +4,9 @@
     pprof.py PROFILE
 
 A reader that shares nothing with the writer: the schema is pprof's published profile.proto, as a
-table. Run by the system's Python, which has python3-protobuf; exit status 77 where it has not.
+table. A sample's stack is a list of keys of "places": written out, thousands of deep stacks are
+hundreds of megabytes. Run by the system's Python, which has python3-protobuf; exit status 77 where
+it has not.
 """
 
 import gzip
@@ -70,7 +72,7 @@ def simple(profile):
                 "first": function.start_line, "line": location.line[0].line,
                 "address": location.address, "native": location.mapping_id != 0}
 
-    places = {location.id: place(location) for location in profile.location}
+    places = {str(location.id): place(location) for location in profile.location}
     assert len(places) == len(profile.location) and len(functions) == len(profile.function)
     assert text[0] == ""
     for location in profile.location:
@@ -85,7 +87,8 @@ def simple(profile):
         "unknown": len(profile.UnknownFields()) if hasattr(profile, "UnknownFields") else 0,
         "mappings": [{"file": text[m.filename], "build_id": text[m.build_id]}
                      for m in profile.mapping],
-        "samples": [{"stack": [places[i] for i in sample.location_id],
+        "places": places,
+        "samples": [{"stack": [str(i) for i in sample.location_id],
                      "values": dict(zip(types, sample.value)),
                      "labels": {text[label.key]: text[label.str] for label in sample.label}}
                     for sample in profile.sample],
