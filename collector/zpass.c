@@ -10,18 +10,18 @@
 
 #define CELL_NONE 0u
 #define CELL_ZERO 1u /* a member all of whose references are accounted for */
+#define CELL_MET 0xFDu  /* reached, and walked when the lanes come by */
 #define CELL_MARKED 0xFEu
 #define CELL_BIG 0xFFu
-#define COUNT_MAX (CELL_MARKED - CELL_ZERO - 1)
+#define COUNT_MAX (CELL_MET - CELL_ZERO - 1)
 #define UNITS_PER_GRANULE (ZGRANULE_SIZE >> ZOLD_UNIT_SHIFT)
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
-#define CHUNK_GRANULES 2
+#define CHUNK_GRANULES 2        /* a lane in a hurry looks at the clock between two chunks */
+#define CHUNK_GRANULES_EXACT 128 /* 8 MiB, world stopped: objects that lie together stay with one lane */
 #define CHUNK_CANDIDATES 1024
 #define POLL_EVERY 128 /* objects walked between two looks at clock and flags; power of two */
 #define POOL_SIZE 1024
 #define LARGE 1000     /* references, more than which a lane in a hurry leaves to the driver */
-#define OWNED_SHIFT (23 - ZGRANULE_SHIFT) /* lanes own 8 MiB in turns */
-#define RECEIVE_ROUNDS 4 /* outboxes taken from the inbox at a time */
 #define GIVE_FROM 64 /* a lane with a larger stack gives some of it away */
 
 /* The helper's way in; see zpass.h. */
@@ -44,16 +44,13 @@ bool zpass_begin(zpass_t *pass, const bool *stop, bool exact) {
   for (int i = 0; i < ZPASS_LANES; i++) {
     zlane_t *lane = &pass->lanes[i];
     lane->minus = zos_scratch_map(pass->cells.count);
-    lane->inbox = zos_scratch_map(ZPASS_INBOX * sizeof(PyObject *));
-    if (lane->minus == NULL || lane->inbox == NULL) return false;
+    if (lane->minus == NULL) return false;
   }
   pass->lanes[0].is_used = true;
   return true;
 }
 
 static void lane_free(zlane_t *lane, size_t cells) {
-  zos_table_unmap(lane->inbox, ZPASS_INBOX * sizeof(PyObject *));
-  lane->inbox = NULL;
   zos_table_unmap(lane->minus, cells);
   lane->minus = NULL;
   zos_table_unmap(lane->stack, lane->size * sizeof(PyObject *));
@@ -93,10 +90,14 @@ static void cell_set(zpass_t *pass, size_t cell, unsigned value) {
 
 typedef void (*member_t)(zpass_t *pass, zlane_t *lane, PyObject *object, size_t cell);
 
+static size_t chunk_granules(const zpass_t *pass) {
+  return pass->exact ? CHUNK_GRANULES_EXACT : CHUNK_GRANULES;
+}
+
 static size_t chunks_of(const zpass_t *pass) {
   return pass->candidates != NULL
              ? (pass->candidate_count + CHUNK_CANDIDATES - 1) / CHUNK_CANDIDATES
-             : (pass->cells.granules + CHUNK_GRANULES - 1) / CHUNK_GRANULES;
+             : (pass->cells.granules + chunk_granules(pass) - 1) / chunk_granules(pass);
 }
 
 static bool take_chunk(zpass_t *pass, size_t *chunk) {
@@ -117,13 +118,19 @@ static zalways_inline void visit_candidates(zpass_t *pass, zlane_t *lane, size_t
   }
 }
 
+typedef bool (*page_filter_t)(const zpass_t *pass, size_t granule);
+
+static zalways_inline bool is_old_page(const zpass_t *pass, size_t granule) {
+  return pass->cells.pages[granule].first != 0;
+}
+
 static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, size_t chunk, member_t visit,
-                                     bool needed) {
+                                     bool needed, page_filter_t filter) {
   PyObject *ahead[AHEAD];
   size_t queued = 0;
-  size_t end = zmin((chunk + 1) * CHUNK_GRANULES, pass->cells.granules);
-  for (size_t g = chunk * CHUNK_GRANULES; g < end; g++) {
-    if (pass->cells.pages[g].first == 0) continue;
+  size_t end = zmin((chunk + 1) * chunk_granules(pass), pass->cells.granules);
+  for (size_t g = chunk * chunk_granules(pass); g < end; g++) {
+    if (!filter(pass, g)) continue;
     size_t first_unit = g * UNITS_PER_GRANULE;
     for (size_t w = 0; w < UNITS_PER_GRANULE / 64; w++) {
       uint64_t bits = zload_relaxed(&zold_map_bits[first_unit / 64 + w]);
@@ -147,11 +154,11 @@ static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, size_t chunk,
 }
 
 static zalways_inline void visit_chunk(zpass_t *pass, zlane_t *lane, size_t chunk,
-                                       member_t visit, bool needed) {
+                                       member_t visit, bool needed, page_filter_t filter) {
   if (pass->candidates != NULL) {
     visit_candidates(pass, lane, chunk, visit, needed);
   } else {
-    visit_old(pass, lane, chunk, visit, needed);
+    visit_old(pass, lane, chunk, visit, needed, filter);
   }
 }
 
@@ -162,10 +169,10 @@ static bool must_leave(const zpass_t *pass, uint64_t deadline) {
 
 /* True when some were visited. */
 static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline,
-                                        member_t visit, bool needed) {
+                                        member_t visit, bool needed, page_filter_t filter) {
   bool worked = false;
   for (size_t chunk; !must_leave(pass, deadline) && take_chunk(pass, &chunk); worked = true) {
-    visit_chunk(pass, lane, chunk, visit, needed);
+    visit_chunk(pass, lane, chunk, visit, needed, filter);
   }
   return worked;
 }
@@ -175,7 +182,6 @@ static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t d
 typedef struct {
   zpass_t *pass;
   zlane_t *lane;
-  bool is_shared; /* mark: the other lane works, too */
 } visitor_t;
 
 /* True when the object is too much for a short slice, and left to the driver. */
@@ -213,7 +219,7 @@ static zalways_inline void subtract_reference(void *context, void *reference) {
 }
 
 static zalways_inline void subtract_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
-  visitor_t visitor = {pass, lane, false};
+  visitor_t visitor = {pass, lane};
   if (zlikely(zwalker_try(object, subtract_reference, &visitor))) return;
   if (!zwords_push(&lane->deferred, object)) fail(pass);
 }
@@ -232,7 +238,7 @@ static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObjec
 }
 
 static void subtract_deferred(zpass_t *pass) {
-  visitor_t visitor = {pass, &pass->lanes[0], false};
+  visitor_t visitor = {pass, &pass->lanes[0]};
   for (size_t i = 0; i < pass->deferred.queue.count; i++) {
     size_t count;
     void **references = zdeferred_references(&pass->deferred, pass->deferred.queue.words[i], &count);
@@ -275,14 +281,29 @@ static zalways_inline void mark_cell(zpass_t *pass, zlane_t *lane, size_t cell, 
   lane->stack[lane->top++] = object;
 }
 
+/* In a chunk that no lane has taken so far. */
+static zalways_inline bool is_ahead(const zpass_t *pass, const void *object) {
+  size_t granule = (size_t)((const char *)object - zgranules_range.base) >> ZGRANULE_SHIFT;
+  return pass->candidates == NULL &&
+         granule >= zload_relaxed(&pass->next_chunk) * chunk_granules(pass);
+}
+
 static zalways_inline void mark_due(zpass_t *pass, zlane_t *lane, size_t cell, void *object) {
   uint8_t value = cell_get(pass, cell);
-  if (value != CELL_NONE && value != CELL_MARKED) mark_cell(pass, lane, cell, object);
+  if (value == CELL_NONE || value == CELL_MARKED || value == CELL_MET) return;
+  if (is_ahead(pass, object)) {
+    cell_set(pass, cell, CELL_MET);
+  } else {
+    mark_cell(pass, lane, cell, object);
+  }
 }
 
 /* The cell is asked for here and looked at some references later (Cher, Hosking, Vitek, "Software
  * prefetching for mark-sweep garbage collection", 2004). */
-static zalways_inline void mark_later(zpass_t *pass, zlane_t *lane, void *reference) {
+static zalways_inline void mark_reference(void *context, void *reference) {
+  visitor_t *visitor = context;
+  zpass_t *pass = visitor->pass;
+  zlane_t *lane = visitor->lane;
   size_t cell = zpass_cell(pass, reference);
   if (cell == 0) return;
   __builtin_prefetch(&pass->cells.values[cell]);
@@ -294,54 +315,6 @@ static zalways_inline void mark_later(zpass_t *pass, zlane_t *lane, void *refere
   if (due != 0) mark_due(pass, lane, due, object);
 }
 
-/* To the other lane, or, when its inbox is full, to be marked here. */
-static void send(zpass_t *pass, zlane_t *lane) {
-  zlane_t *other = &pass->lanes[lane == &pass->lanes[0]];
-  size_t count = lane->out;
-  lane->out = 0;
-  pthread_mutex_lock(&exchange_lock);
-  size_t room = ZPASS_INBOX - other->in, sent = zmin(count, room);
-  memcpy(other->inbox + other->in, lane->outbox, sent * sizeof lane->outbox[0]);
-  zstore_relaxed(&other->in, other->in + sent);
-  pthread_mutex_unlock(&exchange_lock);
-  for (size_t i = sent; i < count; i++) mark_later(pass, lane, lane->outbox[i]);
-}
-
-static zalways_inline bool is_others(const zpass_t *pass, const zlane_t *lane,
-                                     const void *reference) {
-  size_t offset = (size_t)((const char *)reference - zgranules_range.base);
-  size_t owner = offset >> (ZGRANULE_SHIFT + OWNED_SHIFT) & 1;
-  return owner != (size_t)(lane - pass->lanes);
-}
-
-static zalways_inline void mark_reference(void *context, void *reference) {
-  visitor_t *visitor = context;
-  zpass_t *pass = visitor->pass;
-  zlane_t *lane = visitor->lane;
-  if (!visitor->is_shared || !is_others(pass, lane, reference)) {
-    mark_later(pass, lane, reference);
-    return;
-  }
-  if (!zgranules_contains(reference)) return;
-  lane->outbox[lane->out++] = reference;
-  if (zunlikely(lane->out == ZPASS_OUTBOX)) send(pass, lane);
-}
-
-/* A part of the inbox: what is in it may be more than a slice has time for. */
-static bool receive(zpass_t *pass, zlane_t *lane) {
-  PyObject *received[ZPASS_OUTBOX];
-  if (zload_relaxed(&lane->in) == 0) return false;
-  for (int i = 0; i < RECEIVE_ROUNDS && zload_relaxed(&lane->in) > 0; i++) {
-    pthread_mutex_lock(&exchange_lock);
-    size_t count = zmin(lane->in, ZPASS_OUTBOX);
-    zstore_relaxed(&lane->in, lane->in - count);
-    memcpy(received, lane->inbox + lane->in, count * sizeof received[0]);
-    pthread_mutex_unlock(&exchange_lock);
-    for (size_t j = 0; j < count; j++) mark_later(pass, lane, received[j]);
-  }
-  return true;
-}
-
 static void flush_references(zpass_t *pass, zlane_t *lane) {
   for (unsigned i = 0; i < ZPASS_REFERENCES; i++) {
     unsigned slot = (lane->next_reference + i) % ZPASS_REFERENCES;
@@ -351,14 +324,15 @@ static void flush_references(zpass_t *pass, zlane_t *lane) {
   }
 }
 
-static void mark_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
-  visitor_t visitor = {pass, lane, zload_relaxed(&pass->is_helper_in)};
+static zalways_inline void mark_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
+  visitor_t visitor = {pass, lane};
   if (is_left_to_driver(pass, lane, object)) return;
+  if (zunlikely(!zwalker_try(object, mark_reference, &visitor))) {
+    size_t count;
+    void **references = zdeferred_references(&pass->deferred, object, &count);
+    for (size_t i = 0; i < count; i++) mark_reference(&visitor, references[i]);
+  }
   if (pass->exact && zuntrack_is_due(object) && !zwords_push(&lane->untrackable, object)) fail(pass);
-  if (zlikely(zwalker_try(object, mark_reference, &visitor))) return;
-  size_t count;
-  void **references = zdeferred_references(&pass->deferred, object, &count);
-  for (size_t i = 0; i < count; i++) mark_reference(&visitor, references[i]);
 }
 
 /* The bottom of the stack goes: what lies there was met first and leads furthest. */
@@ -399,8 +373,6 @@ static void drain(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
     mark_through(pass, lane, near[out++ % AHEAD]);
     if (out % POLL_EVERY != 0) continue;
     if (zload_relaxed(&hungry) && lane->top >= GIVE_FROM) give_work(lane);
-    if (zload_relaxed(&hungry) && lane->out > 0) send(pass, lane);
-    receive(pass, lane);
     if (must_leave(pass, deadline)) break;
   }
   for (; out < in; out++) { /* there is room: they stood there before */
@@ -410,24 +382,38 @@ static void drain(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
 
 static zalways_inline void mark_if_held(zpass_t *pass, zlane_t *lane, PyObject *object,
                                         size_t cell) {
-  if (is_held_from_outside(pass, cell)) mark_cell(pass, lane, cell, object);
+  if (cell_get(pass, cell) != CELL_MET && !is_held_from_outside(pass, cell)) return;
+  cell_set(pass, cell, CELL_MARKED);
+  lane->marked++;
+  mark_through(pass, lane, object);
 }
 
 static bool mark_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
   bool worked = false;
   for (size_t chunk; !must_leave(pass, deadline); worked = true) {
-    if (lane->top > 0 || receive(pass, lane)) {
+    if (lane->top > 0) {
       drain(pass, lane, deadline);
     } else if (take_chunk(pass, &chunk)) {
-      visit_chunk(pass, lane, chunk, mark_if_held, false);
-    } else if (lane->out > 0) {
-      send(pass, lane);
-      drain(pass, lane, deadline);
-    } else if (!take_work(lane)) {
-      break;
+      visit_chunk(pass, lane, chunk, mark_if_held, true, is_old_page);
+    } else {
+      flush_references(pass, lane);
+      if (lane->top == 0 && !take_work(lane)) break;
     }
   }
   return worked;
+}
+
+static zalways_inline void push_if_met(zpass_t *pass, zlane_t *lane, PyObject *object, size_t cell) {
+  if (cell_get(pass, cell) == CELL_MET) mark_cell(pass, lane, cell, object);
+}
+
+/* What one lane has met just when the other took that chunk. */
+static void push_overlooked(zpass_t *pass) {
+  if (pass->candidates != NULL || pass->lanes[1].marked == 0) return;
+  if (memchr(pass->cells.values, CELL_MET, pass->cells.count) == NULL) return;
+  for (size_t chunk = 0; chunk < chunks_of(pass); chunk++) {
+    visit_chunk(pass, &pass->lanes[0], chunk, push_if_met, false, is_old_page);
+  }
 }
 
 static bool make_stacks(zpass_t *pass) {
@@ -445,6 +431,19 @@ static bool make_stacks(zpass_t *pass) {
 }
 
 /* -- sweep ------------------------------------------------------------------------------------------------ */
+
+/* Most pages have none. Plain loads: in the sweep of all old objects no one writes values. */
+static zalways_inline bool has_unmarked(const zpass_t *pass, size_t granule) {
+  if (!is_old_page(pass, granule)) return false;
+  const char *start = zgranules_range.base + (granule << ZGRANULE_SHIFT);
+  size_t first = zpass_cell(pass, start), last = zpass_cell(pass, start + ZGRANULE_SIZE - 1);
+  const uint8_t *values = pass->cells.values;
+  unsigned unmarked = 0;
+  for (size_t cell = first; cell <= last; cell++) {
+    unmarked |= (unsigned)(values[cell] != CELL_NONE) & (unsigned)(values[cell] != CELL_MARKED);
+  }
+  return unmarked != 0;
+}
 
 static zalways_inline void sweep_member(zpass_t *pass, zlane_t *lane, PyObject *object,
                                         size_t cell) {
@@ -488,11 +487,11 @@ static bool work(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
   switch (pass->step) {
     case ZPASS_STEP_SUBTRACT:
       lane->is_used = true;
-      return visit_chunks(pass, lane, deadline, subtract_member, true);
+      return visit_chunks(pass, lane, deadline, subtract_member, true, is_old_page);
     case ZPASS_STEP_MARK:
       return mark_chunks(pass, lane, deadline);
     case ZPASS_STEP_SWEEP:
-      return visit_chunks(pass, lane, deadline, sweep_member, false);
+      return visit_chunks(pass, lane, deadline, sweep_member, false, has_unmarked);
     case ZPASS_STEP_NONE:
       break;
   }
@@ -520,10 +519,6 @@ static void take_over(zpass_t *pass) {
   while (large->count > 0 && lane->top < lane->size) {
     lane->stack[lane->top++] = large->words[--large->count];
   }
-  for (size_t i = 0; i < left->out; i++) mark_later(pass, lane, left->outbox[i]);
-  left->out = 0;
-  while (receive(pass, left)) {
-  }
   flush_references(pass, left);
   flush_references(pass, lane);
   size_t count = zmin(left->top, lane->size - lane->top);
@@ -531,6 +526,7 @@ static void take_over(zpass_t *pass) {
   lane->top += count;
   left->top = 0;
   take_work(lane);
+  if (lane->top == 0) push_overlooked(pass);
 }
 
 /* The driver has nothing more to do. False when the helper still has. */
@@ -563,9 +559,7 @@ bool zpass_help(uint64_t deadline) {
   bool worked = false;
   if (pass != NULL) {
     pass->lanes[1].is_hurried = deadline != UINT64_MAX;
-    zstore_relaxed(&pass->is_helper_in, true);
     worked = work(pass, &pass->lanes[1], deadline);
-    zstore_relaxed(&pass->is_helper_in, false);
     if (!worked) zstore_relaxed(&hungry, true);
   }
   pthread_mutex_unlock(&gate);

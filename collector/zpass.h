@@ -15,7 +15,7 @@
  *     unaccounted for, once. In the next pass, over the candidates only, its holder is outside.
  *
  * Side tables (zcells.h); PyGC_Head is never written. Per block
- *     value   0 not a member | 1 + refcount | 0xFE marked | 0xFF refcount in `big`
+ *     value   0 not a member | 1 + refcount | 0xFD met | 0xFE marked | 0xFF refcount in `big`
  *     minus   references met, by each lane for itself, modulo 256; the carries are in lane->big
  * A value is set when its object is visited and the references are counted then and before: one visit
  * for both. `minus` of what is not a member may hold anything.
@@ -27,12 +27,13 @@
  *   - subtract: a value is written by the lane whose chunk its object is in, and each lane has its
  *     own `minus` (a lost decrement would hide garbage, and an atomic one costs more than a table);
  *     they are added up in the next step;
- *   - mark: a value goes to "marked" once and for all. Two lanes may both do it and both walk the
- *     object, which is only work done twice. A lane pushes an object once, so no stack outgrows the
- *     members;
- *     While both work, each marks only in its own half of the heap (in turns of 8 MiB) and sends the
- *     other what it meets there, because a line of cells written by two processors goes back and
- *     forth between them: without this, two lanes are no faster than one. This is about speed only;
+ *   - mark: a value goes to "met", then to "marked", once and for all. Two lanes may both do it and
+ *     both walk the object, which is only work done twice. A lane pushes an object once, so no stack
+ *     outgrows the members. Chunks are taken in the order of addresses, which is mostly the order of
+ *     allocation: what is met in a chunk that nobody has taken yet is walked when its turn comes, with
+ *     its neighbours and read ahead; only what lies behind goes on the stack. (A pass takes a quarter
+ *     less time than depth first throughout: memory answers best in order.) One lane may meet
+ *     an object just while the other takes its chunk: such ones are looked for at the end;
  *   - sweep: values and both `minus` are cleared by the lane whose chunk the object is in, or, after
  *     the first pass, all at once.
  * The gate (a mutex) is held by the helper while it works: the driver opens and closes a step under
@@ -48,8 +49,6 @@
 
 #define ZPASS_LANES 2
 #define ZPASS_REFERENCES 16 /* power of two */
-#define ZPASS_OUTBOX 256
-#define ZPASS_INBOX 16384
 
 typedef enum {
   ZPASS_STEP_NONE,
@@ -70,10 +69,6 @@ typedef struct __attribute__((aligned(2 * ZCACHE_LINE))) {
   uint8_t *minus;   /* by cell */
   zmap_t big;       /* cell -> 256s of references that `minus` has no room for */
   bool is_used;     /* `minus` is */
-  PyObject *outbox[ZPASS_OUTBOX]; /* references met to what the other lane owns */
-  size_t out;
-  PyObject **inbox; /* from the other lane, ZPASS_INBOX; guarded by the exchange lock */
-  size_t in;        /* the same; read without it as a hint */
   zwords_t deferred, untrackable;
   zwords_t large; /* left to the driver: the helper's time is short */
   bool is_hurried; /* works against a deadline */
@@ -92,7 +87,6 @@ typedef struct {
   bool exact;            /* the world is stopped: what need not be tracked is noted, too */
   const bool *stop;      /* polled: abandon soon when it becomes true */
   bool failed;           /* atomic; memory for a table was short */
-  bool is_helper_in;     /* written under the gate; read as a hint */
 } zpass_t;
 
 /* Snapshots the page table and maps the cells. False when memory is short. */

@@ -17,14 +17,7 @@
 const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
 zwalker_shared_values_t zwalker_shared_values;
 
-/* Open addressing; a reader that holds the old table while a larger one is published finds less,
- * never something wrong. Old tables are kept: readers have no way to say they are done. */
-typedef struct {
-  size_t mask;
-  ztype_t *slots[];
-} table_t;
-
-static table_t *table;
+ztype_table_t *ztype_table;
 static size_t slots_used;
 static ztype_t *free_entries;
 static char *pool;
@@ -35,20 +28,6 @@ static zpy_traverse_t subtype_traverse; /* tp_traverse of every class made by a 
 
 /* -- table --------------------------------------------------------------------------------------- */
 
-static size_t hash_of(const void *type) {
-  return (size_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15u >> 20);
-}
-
-ztype_t *ztype_find(PyTypeObject *type) {
-  table_t *t = zload_acquire(&table);
-  if (t == NULL) return NULL;
-  for (size_t i = hash_of(type) & t->mask;; i = (i + 1) & t->mask) {
-    ztype_t *entry = zload_acquire(&t->slots[i]);
-    if (entry == NULL) return NULL;
-    if (zload_relaxed(&entry->type) == type) return entry;
-  }
-}
-
 /* A reader may still look at a dead entry that is used again: it then sees another type's. */
 static void recycle(ztype_t *dead) {
   dead->free_next = free_entries;
@@ -56,8 +35,8 @@ static void recycle(ztype_t *dead) {
 }
 
 /* Takes an unused slot or that of a dead entry. */
-static void insert(table_t *t, ztype_t *entry) {
-  size_t i = hash_of(entry->type) & t->mask;
+static void insert(ztype_table_t *t, ztype_t *entry) {
+  size_t i = ztype_hash(entry->type) & t->mask;
   while (t->slots[i] != NULL && t->slots[i]->type != NULL) i = (i + 1) & t->mask;
   if (t->slots[i] == NULL) {
     slots_used++;
@@ -68,13 +47,13 @@ static void insert(table_t *t, ztype_t *entry) {
 }
 
 static bool grow(void) {
-  size_t size = table == NULL ? FIRST_TABLE : (table->mask + 1) * 2;
-  table_t *larger = zos_table_map(sizeof *larger + size * sizeof larger->slots[0]);
+  size_t size = ztype_table == NULL ? FIRST_TABLE : (ztype_table->mask + 1) * 2;
+  ztype_table_t *larger = zos_table_map(sizeof *larger + size * sizeof larger->slots[0]);
   if (larger == NULL) return false;
   larger->mask = size - 1;
   slots_used = 0;
-  for (size_t i = 0; table != NULL && i <= table->mask; i++) {
-    ztype_t *entry = table->slots[i];
+  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
+    ztype_t *entry = ztype_table->slots[i];
     if (entry == NULL) continue;
     if (entry->type != NULL) {
       insert(larger, entry);
@@ -82,7 +61,7 @@ static bool grow(void) {
       recycle(entry);
     }
   }
-  zstore_release(&table, larger);
+  zstore_release(&ztype_table, larger);
   return true;
 }
 
@@ -105,8 +84,8 @@ static ztype_t *new_entry(void) {
 }
 
 static bool publish(ztype_t *entry) {
-  if ((table == NULL || slots_used * 2 > table->mask) && !grow()) return false;
-  insert(table, entry);
+  if ((ztype_table == NULL || slots_used * 2 > ztype_table->mask) && !grow()) return false;
+  insert(ztype_table, entry);
   zstat_add(types_registered, 1);
   if (entry->kind == ZTYPE_DEFERRED) zstat_add(types_deferred, 1);
   return true;
@@ -122,15 +101,15 @@ void ztype_forget(PyTypeObject *type) {
 }
 
 void ztype_registry_stop(void) {
-  for (size_t i = 0; table != NULL && i <= table->mask; i++) {
-    const ztype_t *entry = table->slots[i];
+  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
+    const ztype_t *entry = ztype_table->slots[i];
     if (entry != NULL && entry->type != NULL) ztype_forget(entry->type);
   }
 }
 
 void ztype_each(void (*visit)(const ztype_t *, void *), void *arg) {
-  for (size_t i = 0; table != NULL && i <= table->mask; i++) {
-    const ztype_t *entry = table->slots[i];
+  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
+    const ztype_t *entry = ztype_table->slots[i];
     if (entry != NULL && entry->type != NULL) visit(entry, arg);
   }
 }

@@ -44,8 +44,29 @@ typedef struct ztype {
   uint16_t fields[ZTYPE_FIELDS_MAX]; /* offsets of object pointers in the instance */
 } ztype_t;
 
+/* Open addressing; a reader that holds the old table while a larger one is published finds less,
+ * never something wrong. Old tables are kept: readers have no way to say they are done. */
+typedef struct {
+  size_t mask;
+  ztype_t *slots[];
+} ztype_table_t;
+
+extern ztype_table_t *ztype_table;
+
+static inline size_t ztype_hash(const void *type) {
+  return (size_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15u >> 20);
+}
+
 /* Registered entry or NULL. Any thread. */
-ztype_t *ztype_find(PyTypeObject *type);
+static inline ztype_t *ztype_find(PyTypeObject *type) {
+  ztype_table_t *t = zload_acquire(&ztype_table);
+  if (t == NULL) return NULL;
+  for (size_t i = ztype_hash(type) & t->mask;; i = (i + 1) & t->mask) {
+    ztype_t *entry = zload_acquire(&t->slots[i]);
+    if (entry == NULL) return NULL;
+    if (zload_relaxed(&entry->type) == type) return entry;
+  }
+}
 
 /* Entry for the type of `instance`, made at the first meeting, and compared with tp_traverse on the
  * first few instances: a walker that is not exact makes its type deferred. GIL held. NULL when memory

@@ -32,10 +32,15 @@ const zpyabi_layout_t *zpyabi_layout = &layout;
 const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
 zwalker_shared_values_t zwalker_shared_values;
 
-static ztype_t plain = {.kind = ZTYPE_PLAIN, .field_count = FIELDS};
 static int plain_type;
+static ztype_t plain = {
+    .type = (PyTypeObject *)&plain_type, .kind = ZTYPE_PLAIN, .field_count = FIELDS};
+static union {
+  ztype_table_t table;
+  ztype_t *words[3];
+} types;
+ztype_table_t *ztype_table = &types.table;
 
-ztype_t *ztype_find(PyTypeObject *type) { return (void *)type == &plain_type ? &plain : NULL; }
 ztype_t *ztype_of(PyObject *instance) { return ztype_find(zpyabi_type(instance)); }
 bool zuntrack_is_due(PyObject *object) { return object == NULL; }
 zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
@@ -52,6 +57,8 @@ static uint32_t component_of[OBJECTS]; /* among the garbage */
 
 static int start(void **state) {
   (void)state;
+  types.table.mask = 1;
+  types.table.slots[ztype_hash(&plain_type) & 1] = &plain;
   for (int i = 0; i < FIELDS; i++) plain.fields[i] = (uint16_t)(sizeof(PyObject) + 8 * (size_t)i);
   return zallocator_start(256 * ZM) ? 0 : -1;
 }
