@@ -57,6 +57,12 @@ def of(suite, test, stock, preload):
     return spread_explanation(found)
 
 
+def passed(result):
+    """Whether the whole and every part of it did."""
+    return result is not None and result['outcome'] == 'passed' \
+        and 'failed' not in result['cases'].values()
+
+
 def spread_explanation(found):
     """A whole that differs for explained reasons only is explained as well."""
     parts = [d for d in found if d.name != WHOLE]

@@ -17,6 +17,7 @@ class Interpreter(NamedTuple):
     path: str               # inside the root
     version: tuple
     root: str               # of the chroot, '' without one
+    settings: tuple = ()    # ((variable, value), ...) for both sides
 
     @property
     def is_debian(self):
@@ -24,7 +25,7 @@ class Interpreter(NamedTuple):
 
     def environment(self):
         """What its tests may inherit."""
-        return clean_environment(self.path)
+        return {**clean_environment(self.path), **dict(self.settings)}
 
     def scratch(self):
         """A new folder that its processes can see. Short names: tests bind sockets there, whose
@@ -76,15 +77,20 @@ def of_chroot(command):
     answer = Interpreter('', words[2], (), root).ask('-c', PROBE) if os.path.isdir(root) else None
     if answer is None:
         return None, 'does not run'
-    path, version, shared, free_threaded = json.loads(answer)
+    path, version, build, free_threaded = json.loads(answer)
     if free_threaded or tuple(version) < (3, MINORS[0]):
         return None, f'free-threaded, or older than 3.{MINORS[0]}'
-    name = 'python{}.{}.{}-{}-{}'.format(*version, 'shared' if shared else 'static',
-                                         os.path.basename(root))
+    name = 'python{}.{}.{}-{}-{}'.format(*version, build, os.path.basename(root))
     return Interpreter(name, path, tuple(version), root), None
 
 
-def find(names):
+def with_settings(python, settings):
+    """The same one, its tests run with these variables: its results are its own."""
+    return python._replace(name='-'.join([python.name, *(f'{n}={v}' for n, v in settings)]),
+                           settings=tuple(settings))
+
+
+def find(names, settings=()):
     """The interpreters to use (all that are found, without names), and a line for each left out."""
     commands = [name for name in names or [] if ' ' in name]
     paths = [name for name in names or [] if ' ' not in name]
@@ -98,4 +104,4 @@ def find(names):
             skipped.append(f'{command} ({why})')
         else:
             found.append(interpreter)
-    return found, skipped
+    return [with_settings(x, settings) for x in found], skipped

@@ -6,7 +6,7 @@ from . import comparison
 from .outcome import is_good
 
 HEADS = ('interpreter', 'suite', 'side', '>tests', '>same', '>explained', '>unsteady', '>worse',
-         '>better', '>fail on both', '>stock s', '>preload s', '>collections', '>reclaimed')
+         '>better', '>fail on both', '>preload only', '>stock s', '>preload s', '>collections', '>reclaimed')
 
 
 class Group:
@@ -15,9 +15,21 @@ class Group:
     def __init__(self, first):
         self.first = first
         self.counts = dict.fromkeys(
-            ('tests', 'explained', 'unsteady', 'worse', 'better', 'both'), 0)
+            ('tests', 'explained', 'unsteady', 'worse', 'better', 'both', 'alone'), 0)
         self.seconds = [0, 0]
         self.collections = self.reclaimed = 0
+
+    def add_alone(self, preload):
+        """It passed under the preload, and stock was not asked."""
+        tests = max(1, len(preload['cases']))
+        self.counts['tests'] += tests
+        self.counts['alone'] += tests
+        self.add_costs(preload, 1)
+
+    def add_costs(self, result, side):
+        self.seconds[side] += result['seconds']
+        self.collections += result.get('collections', 0)
+        self.reclaimed += result.get('reclaimed', 0)
 
     def add(self, stock, preload, found):
         self.counts['tests'] += max(1, len({*stock['cases'], *preload['cases']}))
@@ -28,17 +40,15 @@ class Group:
                   and not is_good(preload['cases'].get(n, 'passed'))]
         both = not is_good(stock['outcome']) and not is_good(preload['outcome'])
         self.counts['both'] += len(shared) or both
-        for i, side in enumerate((stock, preload)):
-            self.seconds[i] += side['seconds']
-        self.collections += preload.get('collections', 0)
-        self.reclaimed += preload.get('reclaimed', 0)
+        self.add_costs(stock, 0)
+        self.add_costs(preload, 1)
 
     def cells(self):
         c = self.counts
-        different = c['explained'] + c['unsteady'] + c['worse'] + c['better']
+        different = sum(c[kind] for kind in ('explained', 'unsteady', 'worse', 'better', 'alone'))
         return (self.first.python.name, self.first.suite, self.first.side, c['tests'],
                 c['tests'] - different, c['explained'], c['unsteady'], c['worse'], c['better'],
-                c['both'], *map(round, self.seconds), self.collections, self.reclaimed)
+                c['both'], c['alone'], *map(round, self.seconds), self.collections, self.reclaimed)
 
 
 def markdown(table):
@@ -62,12 +72,16 @@ def show(state, pairs, verbose=False, as_markdown=False):
     groups, details, missing, old = {}, [], 0, 0
     for pair in pairs:
         stock, preload = (state.load(unit, any_library=True) for unit in pair)
-        if stock is None or preload is None:
+        alone = stock is None and comparison.passed(preload)
+        if not alone and None in (stock, preload):
             missing += 1
             continue
         old += not state.is_current(pair[1], preload)
-        found = comparison.of(pair[0].suite, pair[0].test, stock, preload)
         group = groups.setdefault((pair[0].python.name, pair[0].suite), Group(pair[1]))
+        if alone:
+            group.add_alone(preload)
+            continue
+        found = comparison.of(pair[0].suite, pair[0].test, stock, preload)
         group.add(stock, preload, found)
         if found:
             details.append((pair, found))

@@ -33,7 +33,8 @@ MEMORY_LIMIT = 6 << 30      # of one test: a leak must not take the machine with
 PROBE = """
 import json, os, sys, sysconfig
 print(json.dumps([os.path.realpath(sys.executable), list(sys.version_info[:3]),
-                  "/libpython" in open("/proc/self/maps").read(),
+                  "debug" if hasattr(sys, "gettotalrefcount") else
+                  "shared" if "/libpython" in open("/proc/self/maps").read() else "static",
                   bool(sysconfig.get_config_var("Py_GIL_DISABLED"))]))
 """
 
@@ -41,12 +42,11 @@ print(json.dumps([os.path.realpath(sys.executable), list(sys.version_info[:3]),
 class Interpreter(NamedTuple):
     path: str
     version: tuple
-    shared: bool
+    build: str              # static, shared, debug
 
     @property
     def name(self):
-        kind = "shared" if self.shared else "static"
-        return "python{}.{}.{}-{}".format(*self.version, kind)
+        return "python{}.{}.{}-{}".format(*self.version, self.build)
 
 
 def clean_environment(python):
@@ -64,14 +64,14 @@ def probe(path):
     try:
         done = subprocess.run([path, "-c", PROBE], capture_output=True, text=True, timeout=30,
                               env=clean_environment(os.path.realpath(path)))
-        real, version, shared, free_threaded = json.loads(done.stdout)
+        real, version, build, free_threaded = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None, "does not run"
     if free_threaded:
         return None, "free-threaded build"
     if tuple(version) < (3, MINORS[0]):
         return None, f"older than 3.{MINORS[0]}"
-    return Interpreter(real, tuple(version), shared), None
+    return Interpreter(real, tuple(version), build), None
 
 
 def find_interpreters(names=None):

@@ -52,6 +52,11 @@ class Differences(unittest.TestCase):
         self.assertEqual(set(kinds(stock, preload).values()), {'explained'})
         self.assertEqual(kinds(stock, preload, 'django')[name], 'worse')
 
+    def test_stock_is_spared_where_the_whole_and_each_part_passed(self):
+        self.assertTrue(comparison.passed(result('passed')))
+        for other in (None, result('skipped'), result('failed'), result('passed', ['a'], ['b'])):
+            self.assertFalse(comparison.passed(other))
+
     def test_cases_of_junit_and_of_unittest(self):
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(__import__('tempfile').TemporaryDirectory())
@@ -88,6 +93,13 @@ class Table(unittest.TestCase):
                                          'LD_PRELOAD=/tmp/a.so', '/usr/bin/python3.14', '-V'])
         self.assertNotIn('LD_PRELOAD', start['env'])
 
+    def test_settings_reach_both_sides_and_have_results_of_their_own(self):
+        plain = interpreter.Interpreter('x', '/usr/bin/python3', (3, 14, 0), '')
+        python = interpreter.with_settings(plain, [('PYTHON_JIT', '1')])
+        self.assertEqual(python.environment()['PYTHON_JIT'], '1')
+        self.assertEqual(python.name, 'x-PYTHON_JIT=1')
+        self.assertEqual(interpreter.with_settings(plain, []), plain)
+
     def test_neither_path_nor_chroot(self):
         self.assertIsNone(interpreter.of_chroot('nice python3')[0])
         self.assertIsNone(interpreter.of_chroot('chroot /nonexistent /usr/bin/python3')[0])
@@ -119,6 +131,25 @@ class Command(ToolCase):
         with contextlib.redirect_stdout(io.StringIO()):
             self.assertFalse(report.show(state, [pair]))        # it passed when run again
 
+    def test_a_setting_has_a_value(self):
+        self.assertIn('NAME=VALUE', self.refuse('zgc-compat', 'run', '--set', 'PYTHON_JIT'))
+
+    @requires_lib
+    def test_report_without_stock_counts_what_passed(self):
+        state = State(self.path('state'), LIB)
+        python = interpreter.Interpreter('p', '/p', (3, 11, 2), '')
+        pair = [Unit(python, 'django', 'all', side) for side in ('stock', 'preload')]
+        state.store(pair[1], {**result('passed'), 'collections': 3, 'reclaimed': 5})
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            self.assertFalse(report.show(state, [pair]))
+        self.assertEqual(shown.getvalue().splitlines()[2].split()[3:5], ['2', '0'])
+        self.assertNotIn('without both', shown.getvalue())
+        state.store(pair[1], {**result('failed', ['a'], ['b']), 'collections': 3, 'reclaimed': 5})
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            report.show(state, [pair])
+        self.assertIn('1 units without both results', shown.getvalue())
+
     @requires_lib
     def test_a_program_runs_both_ways_and_is_remembered(self):
         """A test of CPython's where the interpreter has them; a note otherwise."""
@@ -130,6 +161,9 @@ class Command(ToolCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn('2 to run, 0 not needed', done.stdout)
         self.assertIn('0 to run, 2 not needed', self.succeed('zgc-compat', *arguments))
+        sparing = self.succeed('zgc-compat', *arguments, '--fresh', '--sparing')
+        self.assertIn('1 to run, then stock where', sparing)
+        self.assertIn('0 to run, 2 not needed', sparing)
 
 
 if __name__ == '__main__':
