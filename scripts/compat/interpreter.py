@@ -11,6 +11,11 @@ from typing import NamedTuple
 
 from runner import MINORS, PROBE, clean_environment, find_interpreters
 
+# Mounts that only the process sees and that go with it. $0: the root.
+ENTER = '''mount --rbind /proc "$0/proc"
+mount --rbind /dev "$0/dev"
+exec chroot "$0" env -i -C "$@"'''
+
 
 class Interpreter(NamedTuple):
     name: str               # of the folder that holds its results
@@ -47,8 +52,8 @@ class Interpreter(NamedTuple):
         if not self.root:
             return {'args': [self.path, *arguments], 'env': environment, 'cwd': folder}
         settings = [f'{name}={value}' for name, value in environment.items()]
-        return {'args': ['chroot', self.root, 'env', '-i', '-C', self.inside(folder), *settings,
-                         self.path, *arguments],
+        return {'args': ['unshare', '--mount', '--propagation', 'private', 'sh', '-euc', ENTER,
+                         self.root, self.inside(folder), *settings, self.path, *arguments],
                 'env': {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin'}, 'cwd': '/'}
 
     def ask(self, *arguments, preload=None):

@@ -89,8 +89,8 @@ class Table(unittest.TestCase):
     def test_a_chroot_gets_its_paths_from_inside(self):
         python = interpreter.Interpreter('x', '/usr/bin/python3.14', (3, 14, 0), '/srv/forky')
         start = python.start(['-V'], {'LD_PRELOAD': '/tmp/a.so'}, '/srv/forky/tmp/zc-1')
-        self.assertEqual(start['args'], ['chroot', '/srv/forky', 'env', '-i', '-C', '/tmp/zc-1',
-                                         'LD_PRELOAD=/tmp/a.so', '/usr/bin/python3.14', '-V'])
+        self.assertEqual(start['args'][-5:], ['/srv/forky', '/tmp/zc-1', 'LD_PRELOAD=/tmp/a.so',
+                                              '/usr/bin/python3.14', '-V'])
         self.assertNotIn('LD_PRELOAD', start['env'])
 
     def test_settings_reach_both_sides_and_have_results_of_their_own(self):
