@@ -8,6 +8,7 @@ import glob
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -129,9 +130,9 @@ def tool(name):
 class Background:
     """The program under the preload, to be looked at from outside."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, python=sys.executable):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(seconds)], stdout=subprocess.PIPE, text=True,
+            [python, "-c", PROGRAM, str(seconds)], stdout=subprocess.PIPE, text=True,
             stderr=subprocess.STDOUT, env=zgctest.environment(True))
 
     def __enter__(self):
@@ -241,6 +242,47 @@ class Memray(unittest.TestCase):
 
     def test_python_allocators_show_objects(self):
         self.assertIn("make_garbage", self.run_with("--trace-python-allocators"))
+
+    def test_attach_and_detach_during_collections(self):
+        memray, gdb = tool("memray"), tool("gdb")
+        python = os.path.join(os.path.dirname(memray), "python3")
+        with Background(8, python) as process, tempfile.TemporaryDirectory() as folder:
+            capture, pid = os.path.join(folder, "capture"), str(process.pid)
+            look(memray, "attach", "--method", os.path.basename(gdb), "-o", capture, pid)
+            look(memray, "detach", "--method", os.path.basename(gdb), pid)
+            output = process.communicate(timeout=60)[0]
+            self.assertTrue(output.startswith("done True\n"), output)
+            self.assertIn("Total memory allocated", look(memray, "stats", capture))
+
+    def test_live_remote(self):
+        memray = tool("memray")
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as program:
+            program.write(PROGRAM)
+            program.flush()
+            # Waits for a reader, which gets a stream of records while the program runs.
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            process = subprocess.Popen(
+                [memray, "run", "--live-remote", "-p", str(port), program.name, "0.3"],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                env=zgctest.environment(True))
+            with process:
+                self.assertIn(f"memray live {port}", process.stdout.readline())
+                self.assertTrue(zgctest.wait_for(lambda: self.drain(port)))
+                self.assertIn("done True", process.communicate(timeout=60)[0])
+
+    @staticmethod
+    def drain(port):
+        """Read what the program sends until it ends; False while nobody listens."""
+        try:
+            reader = socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            return False
+        with reader:
+            size = 0
+            while data := reader.recv(1 << 16):
+                size += len(data)
+        return size > 100
 
 
 @zgctest.requires_active
