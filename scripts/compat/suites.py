@@ -124,6 +124,9 @@ SUITES = {
     'protobuf': Suite(
         'our program: messages, their parts, rings through them',
         ['{apps}/protobuf_messages.py'], 'google.protobuf', 10, pypi='protobuf==7.36.2'),
+    'lxml': Suite(
+        'our program: trees behind proxies, functions called from libxml2, rings through parsers',
+        ['{apps}/lxml_documents.py'], 'lxml.etree', 10, pypi='lxml==6.1.3'),
     'service': Suite(
         'our program: FastAPI, pydantic, SQLAlchemy, orjson and uvloop under load',
         ['{apps}/web_service.py'], 'fastapi sqlalchemy httpx orjson uvloop', 10,
