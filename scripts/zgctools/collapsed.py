@@ -2,6 +2,7 @@
 
 import re
 
+from .logline import WHOLE, printable
 from .stacktree import StackTree
 from .tool import ToolError
 
@@ -18,8 +19,8 @@ class CollapsedTree(StackTree):
     def __init__(self, lines, short=False):
         super().__init__((), short, groups=(PROGRAM,))
         for line in lines:
-            stack, _, weight = line.rstrip('\n').rpartition(' ')
-            if not stack or not weight.isdigit():
+            stack, _, weight = printable(line.rstrip('\n')).rpartition(' ')
+            if not stack or not re.fullmatch(WHOLE, weight):
                 raise ToolError('not a collapsed stack ("function;...;function bytes"): %.80r' % line)
             self.samples += 1
             self.put(PROGRAM, list(self.frames(stack.split(';'))), int(weight))

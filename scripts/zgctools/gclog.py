@@ -7,6 +7,7 @@ What a collection lacks is None; `complete` says that its last line was seen.
 
 import gzip
 import re
+import zlib
 
 from . import logline
 from .histogram import Histogram
@@ -72,7 +73,7 @@ class Process:
                 points.append((one.started, one.heap_before, one.rss_before))
             if one.complete and one.heap_after is not None:
                 points.append((one.ended, one.heap_after, one.rss_after))
-        return sorted(points)
+        return sorted(points, key=lambda point: point[0])
 
 
 class Log:
@@ -117,7 +118,7 @@ class Reader:
             if text.strip('\0\r\n \t'):
                 self.log.strange += 1
                 if len(self.log.examples) < 3:
-                    self.log.examples.append(printable(text.strip()[:100]))
+                    self.log.examples.append(logline.printable(text.strip()[:100]))
             return None
         self.log.lines += 1
         self.place(line)
@@ -262,11 +263,6 @@ TAKE = {'init': take_init, 'start': take_start, 'phases': take_phase, 'types': t
         'exit': take_exit, 'managed': take_managed}
 
 
-def printable(text):
-    """Damaged lines must not write control characters to a terminal."""
-    return ''.join(c if c.isprintable() else '?' for c in text)
-
-
 def open_log(path):
     try:
         with open(path, 'rb') as source:
@@ -287,8 +283,8 @@ MOST_ROTATED = 99
 def suffix(path):
     """(name without it, number) of gc.log.2 or gc.log.2.gz; number None without one."""
     plain = re.sub(r'\.gz$', '', path)
-    base, dot, number = plain.rpartition('.')
-    return (base, int(number)) if dot and number.isdigit() else (plain, None)
+    found = re.fullmatch(r'(.*)\.([0-9]{1,10})', plain, re.DOTALL)
+    return (found.group(1), int(found.group(2))) if found else (plain, None)
 
 
 def rotation_order(paths):
@@ -316,7 +312,7 @@ def read(paths):
                         reader.feed(decode(line))
                     else:
                         reader.log.cut = True
-            except (OSError, EOFError) as error:        # a gzip file that was cut off
+            except (OSError, EOFError, zlib.error) as error:     # a gzip file cut off or damaged
                 reader.log.cut = True
                 reader.log.examples.append('%s: %s' % (path, error))
     return reader.log

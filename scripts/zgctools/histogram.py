@@ -65,7 +65,7 @@ class Histogram:
         if not self.count:
             return []
         edges = [mark * 10 ** power for power in range(15) for mark in marks]
-        edges = edges[:next((i for i, edge in enumerate(edges) if edge > self.longest),
+        edges = edges[:next((i for i, edge in enumerate(edges) if i and edge > self.longest),
                             len(edges) - 1) + 1]
         bars = [[low, high, 0] for low, high in zip(edges, edges[1:])]
         place = 0

@@ -3,22 +3,25 @@
     [2.413s][info ][gc,phases ] GC(0) Concurrent Pass 1 312.114ms in 2000000 out 1520
      uptime  level  tags        body
 
-A line that does not fit gives None; nothing here raises on damaged input.
+A line that does not fit gives None; nothing here raises on damaged input. Numbers are those that the
+library can write, of at most 20 digits: anything longer is damage, as are control characters, which
+must not reach a terminal and are replaced.
 """
 
 import re
 
 from . import units
 
-HEAD = re.compile(r'\[(\d+\.\d+)s\]\[(\w+) *\]\[([\w,]+) *\] (.*)$')
-NUMBERED = re.compile(r'GC\((\d+)\) (.*)$')
+WHOLE, PART = r'[0-9]{1,20}', r'[0-9]{1,15}(?:\.[0-9]{1,9})?'
+HEAD = re.compile(r'\[([0-9]{1,15}\.[0-9]{1,9})s\]\[(\w+) *\]\[([\w,]+) *\] (.*)$')
+NUMBERED = re.compile(rf'GC\(({WHOLE})\) (.*)$')
 TITLE = re.compile(r'(Full Collection|Pause Full) \((.+?)\)(?= |$)')
-PHASE = re.compile(r'((?:Concurrent|Pause) .*?) (\d+(?:\.\d+)?)ms(?: (.*))?$')
-TYPE = re.compile(r'(.+?) (\d+)(?: |$)')
-VERSION = re.compile(r'zgcpreload (\S+)(?: pid (\d+))? python (\S+)(?:.*? binding (\S+))?')
+PHASE = re.compile(rf'((?:Concurrent|Pause) .*?) ({PART})ms(?: (.*))?$')
+TYPE = re.compile(rf'(.+?) ({WHOLE})(?: |$)')
+VERSION = re.compile(rf'zgcpreload (\S+)(?: pid ({WHOLE}))? python (\S+)(?:.*? binding (\S+))?')
 OPTION = re.compile(r'option (\w+)=(.*)$')
-MANAGED_PAUSE = re.compile(r'GC\(m\d+\) (.+?) Pause (.+?) (\d+(?:\.\d+)?)ms$')
-MANAGED_END = re.compile(r'GC\(m(\d+)\) Managed (.+?) \((.+?)\) marked')
+MANAGED_PAUSE = re.compile(rf'GC\(m{WHOLE}\) (.+?) Pause (.+?) ({PART})ms$')
+MANAGED_END = re.compile(rf'GC\(m({WHOLE})\) Managed (.+?) \((.+?)\) marked')
 ABANDONED = re.compile(r'(?:Full Collection \((.+?)\) )?abandoned: (.*)$')
 ARROW = '->'
 
@@ -31,8 +34,12 @@ class Line:
         self.number = number      # of the collection, or None
 
 
+def printable(text):
+    return text if text.isprintable() else ''.join(c if c.isprintable() else '?' for c in text)
+
+
 def parse(text):
-    found = HEAD.match(text.lstrip('\0').rstrip('\r\n'))
+    found = HEAD.match(printable(text.lstrip('\0').rstrip('\r\n')))
     if found is None:
         return None
     body, number = found.group(4), None
@@ -50,7 +57,7 @@ def pairs(text):
 
 def whole(text):
     """An integer or None."""
-    return int(text) if text is not None and text.isdigit() else None
+    return int(text) if text is not None and re.fullmatch(WHOLE, text) else None
 
 
 def last_milliseconds(body):

@@ -6,6 +6,7 @@ import re
 PROGRAM, COLLECTOR = 'program threads', 'collector threads'
 PYTHON = re.compile(r'^py::(.*):([^:]*)$')
 LIBRARY = 'libzgcpreload'
+MOST_DEEP = 250             # frames, outermost first; what runs below counts for the last
 
 
 def group_of(comm):
@@ -85,7 +86,7 @@ class StackTree:
         """path: [(name, kind)], outermost first."""
         node = self.root
         node.weight += weight
-        for name, kind in path:
+        for name, kind in path[:MOST_DEEP]:
             self.kinds.add(kind)
             node = node.child(name, kind)
             node.weight += weight

@@ -5,7 +5,7 @@ import re
 TIME = {'ns': 1e-9, 'us': 1e-6, 'µs': 1e-6, 'ms': 1e-3, 's': 1.0, 'm': 60.0, 'min': 60.0,
         'h': 3600.0}
 SIZE = {'': 1, 'b': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30, 't': 1 << 40}
-NUMBER = re.compile(r'([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zµ]*)$', re.IGNORECASE)
+NUMBER = re.compile(r'([0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})\s*([a-zµ]*)$', re.IGNORECASE)
 
 
 def parse_duration(text):

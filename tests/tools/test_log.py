@@ -138,6 +138,30 @@ class Damage(ToolCase):
             logreport.html(stats, [], ['gc.log'])
             logreport.as_json(stats, [])
 
+    def test_numbers_that_are_none(self):
+        """Each of these once ended the tool with a traceback."""
+        line = '[1.000s][info ][gc         ] GC(%s) Full Collection (Growth) found %s reclaimed %s heap %s\n'
+        text = (line % (0, 5, 5, '2M->1M') + line % ('9' * 5000, 1, 1, '1M->1M')
+                + line % (1, '9' * 5000, '\u00b2', '%s->%s' % ('9' * 400, '\u0663M'))
+                + '[%s.0s][info ][gc,exit    ] max 0.000ms\n' % ('9' * 400)
+                + '[2.000s][info ][gc,phases  ] GC(0) Pause Reclaim 0.000ms fed 5 reclaimed 5\n')
+        said = json.loads(self.succeed('zgc-log', '--json', '-', self.write('gc.log', text)))
+        self.assertEqual((said['collections'], said['reclaimed'], said['strange_lines']), (2, 5, 1))
+        self.assertEqual(said['pause_histogram'], [{'from_ns': 1, 'to_ns': 1.5, 'count': 1}])
+        self.succeed('zgc-log', '--each', self.path('gc.log'))
+
+    def test_a_damaged_gzip_file(self):
+        packed = bytearray(gzip.compress(makelog.MadeLog().text().encode()))
+        packed[200:400] = bytes(200)
+        self.assertRegex(self.run_tool('zgc-log', self.write('gc.log.gz', bytes(packed))).stdout
+                         + self.run_tool('zgc-log', self.path('gc.log.gz')).stderr,
+                         'cut off|no line of a zgcpreload log')
+
+    def test_nothing_reaches_the_terminal_that_could_command_it(self):
+        text = makelog.MadeLog(collections=2).text().replace('Growth', 'Gro\x1b[2J\0\rwth')
+        said = self.succeed('zgc-log', '--each', self.write('gc.log', text))
+        self.assertEqual([c for c in said if not c.isprintable() and c != '\n'], [])
+
     def test_reasons(self):
         self.assertIn('the log is empty', self.refuse('zgc-log', self.write('a', '')))
         self.assertIn('no line of a zgcpreload log',

@@ -118,9 +118,16 @@ class AllocationProfile(ToolCase):
         self.assertIn('make (app.py:2): 3.91 K, 80.0 %', text)
         self.assertNotIn('kernel', text)
 
+    def test_a_very_deep_stack(self):
+        path = self.write('deep.collapsed', 'f (a.py:1);' * 5000 + 'g 7\n')
+        for name in ('f.html', 'f.svg'):
+            self.assertIn('7 B in 1 stacks', self.succeed('zgc-perf', 'flame', '-o', name, path))
+
     def test_no_stacks(self):
         self.assertIn('not a collapsed stack', self.refuse(
             'zgc-perf', 'flame', self.write('x.collapsed', 'main;make twelve')))
+        self.assertIn('not a collapsed stack', self.refuse(
+            'zgc-perf', 'flame', self.write('x.collapsed', 'main;make \u00b2')))
         self.assertIn('no samples', self.refuse(
             'zgc-perf', 'flame', self.write('x.collapsed', ''), code=MISSED))
         self.assertIn('cannot read', self.refuse('zgc-perf', 'flame', 'none.collapsed'))
