@@ -19,6 +19,8 @@ void zcallbacks_remove(PyObject *gc_module) {
   user_list = NULL;
 }
 
+bool zcallbacks_are_none(void) { return user_list == NULL || zpy.PyList_Size(user_list) <= 0; }
+
 long zcallbacks_number(PyObject *info, const char *key) {
   PyObject *value = zpy.PyDict_GetItemString(info, key);
   long number = value == NULL ? 0 : zpy.PyLong_AsLong(value);
@@ -45,7 +47,7 @@ static PyObject *info_for(PyObject *info, int generation) {
 /* As invoke_gc_callback does it: the list may change while it is walked; an exception is reported
  * and the next callback is called all the same. */
 void zcallbacks_forward(PyObject *phase, PyObject *info, int generation) {
-  if (user_list == NULL || zpy.PyList_Size(user_list) <= 0) return;
+  if (zcallbacks_are_none()) return;
   PyObject *told = info_for(info, generation);
   if (told == NULL) {
     zpy.PyErr_WriteUnraisable(NULL);

@@ -15,6 +15,9 @@ void zcallbacks_remove(PyObject *gc_module);
 /* Calls the users' callbacks, telling them `generation` in place of the one in `info`. */
 void zcallbacks_forward(PyObject *phase, PyObject *info, int generation);
 
+/* Whether the users' list is empty. */
+bool zcallbacks_are_none(void);
+
 /* A number of the info dict, 0 when it is absent. */
 long zcallbacks_number(PyObject *info, const char *key);
 

@@ -467,6 +467,26 @@ class StatusAndStats(unittest.TestCase):
                      lambda: zgc.stats(1), lambda: zgc.enable(1)):
             self.assertRaises(TypeError, call)
 
+    def test_verify_takes_new_garbage_for_new(self):
+        """What finalizers leave behind, here for ever, has not been missed."""
+        code = """
+            import gc, sys, zgc
+            class Again:
+                def __init__(self):
+                    self.me = self
+                def __del__(self):
+                    if left:
+                        left.pop()
+                        Again()
+            for count in (3, 12, 1000):
+                left = [None] * count
+                Again()
+                zgc.verify()
+                print(len(left), sys.getswitchinterval())
+                left.clear()
+        """
+        self.assertEqual(run(code).out.split("\n")[:-1], ["0 0.005", "0 0.005", "970 0.005"])
+
     def test_verify_counts_objects(self):
         keep = [[i] for i in range(30000)]
         age()
