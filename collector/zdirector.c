@@ -9,11 +9,12 @@
 #include "heap/zold_map.h"
 
 #define GROWTH_MIN 20000        /* old objects; below, a collection is not worth its start */
-#define START_SHARE_MIN 5       /* start no earlier than at a fifth of the trigger */
+#define START_SHARE_MIN 5       /* start no earlier than at a fifth of the trigger ... */
+#define START_UNKNOWN 2         /* ... or half, while little of the growth is garbage */
 #define HEAP_GROWTH_MIN (64 * ZM)
 #define HEAP_PROMOTED_MIN 1000
 #define BACKOFF_MAX 4           /* for collections that find nothing */
-#define PACE_UNKNOWN 2          /* times the trigger, while little of the growth is garbage */
+#define PACE_UNKNOWN 4          /* a quarter more than the trigger, while little of the growth is garbage */
 #define PACE_ROOM_MIN 8         /* an eighth of the limit is always allowed */
 #define PACE_SLACK 2000         /* objects */
 #define PACE_HARD 2             /* times the pause target, beyond the limit */
@@ -35,7 +36,8 @@ static struct {
 static bool memory_is_short; /* written by zdirector_tick */
 
 static uint64_t growth(void) {
-  return zold_map_count > base.old ? zold_map_count - base.old : 0;
+  uint64_t old = zload_relaxed(&zold_map_count);
+  return old > base.old ? old - base.old : 0;
 }
 
 /* Old objects that a collection waits for: the trigger's share of what the last one left. */
@@ -55,7 +57,7 @@ static uint64_t expected_meanwhile(void) {
 /* The growth at which to start, so that it stays below the trigger until the end. */
 static uint64_t start_at(void) {
   uint64_t limit = trigger(), meanwhile = expected_meanwhile();
-  uint64_t least = limit / START_SHARE_MIN;
+  uint64_t least = limit / (base.is_fruitful ? START_SHARE_MIN : START_UNKNOWN);
   return limit > meanwhile + least ? limit - meanwhile : least;
 }
 
@@ -132,14 +134,19 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
   base.took_ns = base.time_ns - at_start.time_ns;
 }
 
-/* From where it stood at the start, growth may go up to the trigger by the end: then no more garbage
- * piles up than CPython lets pile up. Twice as far where the last collection found little, since a heap
- * that is being loaded is no reason for haste. */
+/* What the old set may have grown by at this point. From where it stood at the start, it may go up to the
+ * trigger by the end: then no more garbage piles up than CPython lets pile up. */
+static uint64_t pace(uint64_t limit, unsigned progress) {
+  uint64_t started = at_start.growth, least = limit / PACE_ROOM_MIN;
+  uint64_t room = started + least < limit ? limit - started : least;
+  return started + room * progress / 1000 + PACE_SLACK;
+}
+
+/* A heap that is being loaded is no reason for haste. */
 unsigned zdirector_behind(unsigned progress) {
-  uint64_t limit = trigger() * (base.is_fruitful ? 1 : PACE_UNKNOWN), started = at_start.growth;
-  uint64_t room = started + limit / PACE_ROOM_MIN < limit ? limit - started : limit / PACE_ROOM_MIN;
-  uint64_t grown = growth();
-  if (grown < started + room * progress / 1000 + PACE_SLACK) return 0;
+  uint64_t limit = trigger(), grown = growth();
+  if (!base.is_fruitful) limit += limit / PACE_UNKNOWN;
+  if (grown < pace(limit, progress)) return 0;
   return grown > limit && base.is_fruitful ? PACE_HARD : 1;
 }
 

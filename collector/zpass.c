@@ -337,7 +337,7 @@ static zalways_inline void mark_through(zpass_t *pass, zlane_t *lane, PyObject *
 
 /* The bottom of the stack goes: what lies there was met first and leads furthest. */
 static void give_work(zlane_t *lane) {
-  pthread_mutex_lock(&exchange_lock);
+  if (pthread_mutex_trylock(&exchange_lock) != 0) return; /* next time: who waits may lose its processor */
   size_t count = zmin(lane->top / 2, POOL_SIZE - pool_count);
   memcpy(pool + pool_count, lane->stack, count * sizeof pool[0]);
   lane->top -= count;
@@ -349,7 +349,7 @@ static void give_work(zlane_t *lane) {
 
 static bool take_work(zlane_t *lane) {
   if (zload_relaxed(&pool_count) == 0) return false;
-  pthread_mutex_lock(&exchange_lock);
+  if (pthread_mutex_trylock(&exchange_lock) != 0) return false;
   size_t count = zmin(pool_count, lane->size - lane->top);
   memcpy(lane->stack + lane->top, pool + pool_count - count, count * sizeof pool[0]);
   zstore_relaxed(&pool_count, pool_count - count);

@@ -30,6 +30,7 @@
 #define YOUNGEST_KEPT 32        /* survivors that stay in generation 0 */
 #define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
+#define PACE_SPINS 64
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
@@ -427,9 +428,18 @@ static void close_full(PyObject *info) {
 static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
+  serve_deferred(deadline); /* first: the collection waits for it */
   zpromotion_slice(deadline);
-  serve_deferred(deadline);
   if (now.plan != PLAN_BATCH && caller == CALLER_CPYTHON) consult_director();
+}
+
+/* Who sleeps may wake on the collector thread's processor, and get it some milliseconds later. */
+static void wait_a_little(bool is_alone, uint64_t most_ns) {
+  if (!is_alone) {
+    for (int i = 0; i < PACE_SPINS; i++) zspin_hint();
+  } else {
+    zos_sleep_ns(zmin(most_ns, PACE_WAIT_NS));
+  }
 }
 
 /* While promotion is ahead of the collection under way, the program lends it this thread, up to the
@@ -439,12 +449,13 @@ static void keep_pace(void) {
   if (phase != ZPHASE_CONCURRENT && phase != ZPHASE_REQUESTED) return;
   unsigned behind = zdirector_behind(zdriver_progress());
   if (behind == 0) return;
+  bool is_alone = zos_cpu_count() < 2;
   uint64_t start = zos_now_ns(), until = now.start_ns + behind * budget_ns();
   if (zstat_get(stalls) == 0) {
     zlog_info("gc,director", "escalation: garbage is made faster than found, safepoints help");
   }
   for (uint64_t at = start; at < until; at = zos_now_ns()) {
-    if (!zpass_help(until)) zos_sleep_ns(zmin(until - at, PACE_WAIT_NS));
+    if (!zpass_help(until)) wait_a_little(is_alone, until - at);
     if (!zdirector_behind(zdriver_progress())) break;
   }
   now.paced_ns = zos_now_ns() - start;

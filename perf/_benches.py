@@ -39,7 +39,7 @@ class Bench(NamedTuple):
     rows: tuple
     arguments: tuple = ()
     options: dict = {}
-    scaled_by: tuple = ("objects", "seconds")
+    scaled_by: tuple = ("objects", "seconds", "steps")
     base: Optional[dict] = None
 
 

@@ -237,6 +237,8 @@ def parse_arguments():
                         help="live objects, instead of each benchmark's own number")
     runner.add_argument("--seconds", metavar="S",
                         help="length of the measured part, instead of the workload's own")
+    runner.add_argument("--steps", metavar="N",
+                        help="take N steps instead: both sides do the same work, so that their memory compares")
     runner.add_argument("--timeout", type=float, default=900, metavar="S",
                         help="kill a run after this many seconds (default: %(default)s)")
     runner.add_argument("--json", metavar="FILE", help="write every run's result here as well")

@@ -25,4 +25,7 @@
 #define zcas_acq_rel(p, expected, desired) \
   __atomic_compare_exchange_n((p), (expected), (desired), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
+/* For a loop that waits for another thread's store. */
+static inline void zspin_hint(void) { __builtin_ia32_pause(); }
+
 #endif
