@@ -79,7 +79,7 @@ typedef struct {
   uint64_t mark_now;   /* bits that the running marks, of either generation, make current; 0: none */
 } zcolor_state_t;
 
-extern zcolor_state_t zcolor;
+extern zhidden zcolor_state_t zcolor;
 
 /* Of bodies, of marks, and of collections: one of the old generation is a full one, which begins with
  * collections of the young. */

@@ -82,7 +82,7 @@ typedef struct {
   void (*take_groups)(void);             /* what zsuspects.h found; a mark has ended since */
 } zmanaged_host_t;
 
-extern uint32_t zmanaged_poll_wanted; /* not 0: a safepoint is wanted */
+extern zhidden uint32_t zmanaged_poll_wanted; /* not 0: a safepoint is wanted */
 
 /* capacity in bytes; threads that mark and move, 0 = automatic. GIL. */
 bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *host);
@@ -203,7 +203,7 @@ uint64_t zmanaged_pause_bucket_ns(unsigned bucket); /* upper bound */
 
 /* ---- allocation's fast path ------------------------------------------------------------------- */
 
-extern zbody_page_t *zmanaged_eden_small, *zmanaged_eden_medium; /* GIL */
+extern zhidden zbody_page_t *zmanaged_eden_small, *zmanaged_eden_medium; /* GIL */
 
 static inline zaddress_t zmanaged_try_alloc_fixed(const zshape_t *shape) {
   zbody_page_t *page = zmanaged_eden_small;

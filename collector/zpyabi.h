@@ -35,7 +35,7 @@ typedef struct {
   uint16_t tuple_items;     /* 3.14 keeps the hash before them */
 } zpyabi_layout_t;
 
-extern const zpyabi_layout_t *zpyabi_layout; /* NULL until zpyabi_prove */
+extern zhidden const zpyabi_layout_t *zpyabi_layout; /* NULL until zpyabi_prove */
 
 /* A dict is tracked once it holds something that could be part of a cycle (until 3.13), not from the
  * start: so an untracked one may be left to itself. */

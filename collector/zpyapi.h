@@ -204,7 +204,7 @@ typedef struct {
 #undef X
 } zpy_t;
 
-extern zpy_t zpy;
+extern zhidden zpy_t zpy;
 
 /* True when this process has an interpreter at all (one dlsym). */
 bool zpy_is_python(void);

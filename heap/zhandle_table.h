@@ -32,7 +32,7 @@ typedef struct {
   uint32_t weak;
 } zhandle_table_t;
 
-extern zhandle_table_t zhandle_table;
+extern zhidden zhandle_table_t zhandle_table;
 
 bool zhandle_table_start(void);
 void zhandle_table_stop(void); /* when a later part of the start fails; tests */

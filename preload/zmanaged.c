@@ -8,6 +8,7 @@
 #include "heap/base/zos.h"
 #include "heap/base/zprobe.h"
 #include "preload/zmanaged_cycles.h"
+#include "preload/zmanaged_number.h"
 #include "preload/zmanaged_source.h"
 #include "preload/zmanaged_types.h"
 
@@ -25,7 +26,7 @@ static int pending_safepoint(void *unused) {
   zstore_release(&is_queued, 0);
   zmanaged_safepoint();
   zmanaged_release_some(200000);
-  zclass_release_unused();
+  zmanaged_class_release_unused();
   return 0;
 }
 
@@ -112,7 +113,7 @@ bool zmanaged_ensure_started(void) {
     }
   }
   PyObject *names = zpy.PyDict_New();
-  if (names == NULL || !run_helpers() || !zmanaged_object_start(names) || !zmanaged_array_start(names) ||
+  if (names == NULL || !zmanaged_number_start() || !run_helpers() || !zmanaged_object_start(names) || !zmanaged_array_start(names) ||
       !zmanaged_dict_start(names) || !zmanaged_cycles_start()) {
     return false;
   }
@@ -148,7 +149,7 @@ static bool wait_for(uint64_t ticket) {
 static void release_all(void) {
   for (int i = 0; i < 100000 && !zmanaged_release_some(1000000); i++) {
   }
-  zclass_release_unused();
+  zmanaged_class_release_unused();
 }
 
 static bool collect_full(void) {

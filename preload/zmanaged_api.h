@@ -130,7 +130,7 @@ typedef struct {
 #undef X
 } zmanaged_api_t;
 
-extern zmanaged_api_t zma;
+extern zhidden zmanaged_api_t zma;
 
 /* Offsets in a type object; the same in every version served. */
 enum {
@@ -147,7 +147,9 @@ enum {
   ZMANAGED_TYPE_NEW = 312,
   ZMANAGED_TYPE_FREE = 320,
   ZMANAGED_TYPE_VECTORCALL = 400,
-  ZMANAGED_FLOAT_VALUE = 16
+  ZMANAGED_FLOAT_VALUE = 16,
+  ZMANAGED_INT_SIZE = 16, /* number of digits and sign, in some way */
+  ZMANAGED_INT_DIGITS = 24
 };
 
 static inline void **zmanaged_type_word(PyTypeObject *type, size_t offset) {

@@ -128,10 +128,10 @@ static PyObject *array_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
     zpy.PyErr_SetString(*zpy.PyExc_TypeError, "Array() takes one iterable");
     return NULL;
   }
-  if (count == 0) return new_array(zclass_of(type), 0);
+  if (count == 0) return new_array(zmanaged_class_of(type), 0);
   PyObject *list = zma.PySequence_List(zpy.PyTuple_GetItem(arguments, 0));
   if (list == NULL) return NULL;
-  PyObject *self = new_array(zclass_of(type), zpy.PyList_Size(list));
+  PyObject *self = new_array(zmanaged_class_of(type), zpy.PyList_Size(list));
   if (self != NULL && !fill_from_list(self, list)) {
     zpy.Py_DecRef(self);
     self = NULL;
@@ -151,7 +151,7 @@ static int accept_init(PyObject *self, PyObject *arguments, PyObject *keywords) 
 static PyObject *array_of_length(PyObject *type, PyObject *length) {
   Py_ssize_t n;
   if (!as_index(length, &n)) return NULL;
-  return new_array(zclass_of((PyTypeObject *)type), n);
+  return new_array(zmanaged_class_of((PyTypeObject *)type), n);
 }
 
 enum { METH_CLASS = 0x0010 };
@@ -284,7 +284,7 @@ static PyObject *list_new(PyTypeObject *type, PyObject *arguments, PyObject *key
   (void)arguments;
   (void)keywords;
   if (!zmanaged_enter()) return NULL;
-  return zmanaged_new_object(zclass_of(type), 0);
+  return zmanaged_new_object(zmanaged_class_of(type), 0);
 }
 
 static PyMethodDef list_methods[] = {{"append", list_append, METH_O, NULL},
@@ -308,8 +308,8 @@ static PyType_Spec list_spec = {"zgc._List", sizeof(zhandle_t), 0, Py_TPFLAGS_BA
                                 list_slots};
 
 bool zmanaged_array_start(PyObject *names) {
-  zmanaged_array_shape = zmanaged_make_shape(ZBODY_ARRAY);
-  zmanaged_array_class = zmanaged_make_type(names, "Array", &array_spec, ZBODY_ARRAY, 16, 0);
+  zmanaged_array_shape = zmanaged_class_make_shape(ZBODY_ARRAY);
+  zmanaged_array_class = zmanaged_class_make(names, "Array", &array_spec, ZBODY_ARRAY, 16, 0);
   return zmanaged_array_class != NULL &&
-         zmanaged_make_type(names, "List", &list_spec, ZBODY_FIXED, LIST_SIZE, 1u << (LIST_STORAGE / 8));
+         zmanaged_class_make(names, "List", &list_spec, ZBODY_FIXED, LIST_SIZE, 1u << (LIST_STORAGE / 8));
 }

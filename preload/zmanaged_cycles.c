@@ -297,7 +297,7 @@ static void choose(size_t limit) {
       zpyref_t *entry = &zpyref_table.entries[walk.cursor];
       if (!zpyref_is_free(entry) && entry->object != 0 && entry->old != 2) see((PyObject *)entry->object, NULL);
     }
-    for (zclass_t *class = zclass_all; class != NULL; class = class->next) {
+    for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
       if (class->is_held && class->alloc_seq != UINT32_MAX) see((PyObject *)class->type, NULL);
     }
     for (size_t i = 0; i < walk.queued; i++) {
@@ -308,7 +308,7 @@ static void choose(size_t limit) {
       zpy_traverse_t traverse = (zpy_traverse_t)*zmanaged_type_word(object->type, ZMANAGED_TYPE_TRAVERSE);
       traverse(object, see, NULL);
     }
-    for (zclass_t *class = zclass_all; class != NULL; class = class->next) {
+    for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
       if (class->type == NULL) continue;
       node_t *node = node_of((PyObject *)class->type);
       class->shape.shared_fate =
@@ -330,7 +330,7 @@ static void choose(size_t limit) {
 static bool may_choose(void) {
   if (zmanaged_phase() != ZMANAGED_IDLE) return false;
   zmanaged_cycles_take();
-  return zsuspects_count() == 0 && (zpyref_table.live > 0 || zclass_all != NULL);
+  return zsuspects_count() == 0 && (zpyref_table.live > 0 || zmanaged_class_all != NULL);
 }
 
 void zmanaged_cycles_choose(void) {

@@ -337,7 +337,7 @@ static PyObject *dict_new(PyTypeObject *type, PyObject *arguments, PyObject *key
   (void)arguments;
   (void)keywords;
   if (!zmanaged_enter()) return NULL;
-  return zmanaged_new_object(zclass_of(type), 0);
+  return zmanaged_new_object(zmanaged_class_of(type), 0);
 }
 
 static PyMethodDef dict_methods[] = {{"get", dict_get, METH_VARARGS, NULL},
@@ -360,8 +360,8 @@ static PyType_Spec dict_spec = {"zgc._Dict", sizeof(zhandle_t), 0, Py_TPFLAGS_BA
                                 dict_slots};
 
 bool zmanaged_dict_start(PyObject *names) {
-  zmanaged_raw_shape = zmanaged_make_shape(ZBODY_RAW);
-  zmanaged_entries_shape = zmanaged_make_shape(ZBODY_ENTRIES);
+  zmanaged_raw_shape = zmanaged_class_make_shape(ZBODY_RAW);
+  zmanaged_entries_shape = zmanaged_class_make_shape(ZBODY_ENTRIES);
   uint64_t map = 1u << (ENTRIES / 8) | 1u << (INDEX / 8);
-  return zmanaged_make_type(names, "Dict", &dict_spec, ZBODY_FIXED, DICT_SIZE, map) != NULL;
+  return zmanaged_class_make(names, "Dict", &dict_spec, ZBODY_FIXED, DICT_SIZE, map) != NULL;
 }

@@ -3,6 +3,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "preload/zmanaged_cycles.h"
+#include "preload/zmanaged_number.h"
 
 #define SPARE_BATCH 64
 #define SPARE_MAX 1024
@@ -10,8 +11,6 @@
 PyObject *zmanaged_spare_handles; /* linked through weak_list */
 static unsigned spare_count;
 PyTypeObject *zmanaged_handle_type;
-zclass_t *zclass_all;
-size_t zclass_offset;
 
 static inline PyObject *as_object(zhandle_t *handle) { return &handle->base; }
 
@@ -152,30 +151,6 @@ int zmanaged_handle_clear(PyObject *self) {
 
 /* ---- bodies -------------------------------------------------------------------------------------- */
 
-void zmanaged_class_is_used(zclass_t *class) {
-  class->alloc_seq = zbody_space.number;
-  if (!class->is_held) {
-    class->is_held = true;
-    zpy.Py_IncRef((PyObject *)class->type);
-  }
-}
-
-void zclass_release_unused(void) {
-  /* A class whose bodies all died before the last full mark. seen_seq is stored by marking. */
-  static uint64_t done;
-  static uint32_t last_full_seq;
-  uint64_t full = zload_relaxed(&zmanaged_stat_values.full_collections);
-  if (full == done || zmanaged_phase() != ZMANAGED_IDLE) return;
-  done = full;
-  last_full_seq = zmanaged_last_full_seq();
-  for (zclass_t *class = zclass_all; class != NULL; class = class->next) {
-    if (class->type == NULL || !class->is_held || class->alloc_seq >= last_full_seq) continue;
-    if (zload_relaxed(&class->shape.seen_seq) >= last_full_seq) continue;
-    class->is_held = false;
-    zpy.Py_DecRef((PyObject *)class->type);
-  }
-}
-
 zaddress_t zmanaged_new_body(const zshape_t *shape, uint64_t length) {
   zaddress_t body = zmanaged_alloc(shape, length);
   return zlikely(!zaddress_is_null(body)) ? body : zmanaged_stall(shape, length);
@@ -188,7 +163,7 @@ static znoinline PyObject *new_object_slow(zclass_t *class, uint64_t length) {
     if (!zmanaged_refill_handles()) return NULL;
     return new_object_slow(class, length);
   }
-  zmanaged_class_is_used(class);
+  zmanaged_class_note_use(class);
   return new_handle(body, class);
 }
 
@@ -207,13 +182,13 @@ PyObject *zmanaged_value_slow(zcolored_t word) {
     case ZKIND_MANAGED:
       return zmanaged_handle_for(zcolored_strip(word));
     case ZKIND_INT:
-      return zma.PyLong_FromLongLong((int64_t)word.bits >> ZCOLOR_PAYLOAD_SHIFT);
+      return zmanaged_new_int((int64_t)word.bits >> ZCOLOR_PAYLOAD_SHIFT);
     case ZKIND_FLOAT: {
       union {
         uint64_t bits;
         double number;
       } value = {word.bits & ~ZCOLOR_MASK};
-      return zma.PyFloat_FromDouble(value.number);
+      return zmanaged_new_float(value.number);
     }
     case ZKIND_BOOL:
       return zmanaged_incref(zcolored_payload(word) ? zma._Py_TrueStruct : zma._Py_FalseStruct);
@@ -247,8 +222,9 @@ bool zmanaged_prepare(PyObject *value, zaddress_t holder, zcolored_t *word) {
     return true;
   }
   if (type == zma.PyLong_Type) {
-    int overflow;
-    long long number = zma.PyLong_AsLongLongAndOverflow(value, &overflow);
+    int overflow = 0;
+    int64_t number;
+    if (!zmanaged_int_value(value, &number)) number = zma.PyLong_AsLongLongAndOverflow(value, &overflow);
     if (overflow == 0 && number >= -((int64_t)1 << 47) && number < (int64_t)1 << 47) {
       *word = zcolored_value(ZKIND_INT, (uint64_t)number);
       return true;

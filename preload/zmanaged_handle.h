@@ -16,8 +16,7 @@
 #ifndef PRELOAD_ZMANAGED_HANDLE_H
 #define PRELOAD_ZMANAGED_HANDLE_H
 
-#include "collector/zmanaged.h"
-#include "preload/zmanaged_api.h"
+#include "preload/zmanaged_class.h"
 
 typedef struct zhandle {
   PyObject base;
@@ -25,43 +24,7 @@ typedef struct zhandle {
   PyObject *weak_list;
 } zhandle_t;
 
-typedef enum { /* of a field; zmanaged.py has the same numbers */
-  ZFIELD_REFERENCE, ZFIELD_I8, ZFIELD_I16, ZFIELD_I32, ZFIELD_I64,
-  ZFIELD_U8, ZFIELD_U16, ZFIELD_U32, ZFIELD_U64, ZFIELD_F32, ZFIELD_F64, ZFIELD_BOOL, ZFIELD_KINDS
-} zfield_kind_t;
-
-typedef struct {
-  PyObject *name; /* interned */
-  uint16_t offset;
-  uint8_t kind;
-  PyObject *initial; /* value of a field with a default, or NULL */
-} zfield_t;
-
-#define ZCLASS_CACHE 64
-
-/* Fields by name, without a call into Python: names in code are interned. */
-typedef struct {
-  PyObject *name;
-  uint16_t offset;
-  uint8_t kind;
-} zclass_cache_t;
-
-typedef struct zclass {
-  zshape_t shape;
-  PyTypeObject *type; /* owned while is_held */
-  bool is_held;
-  bool has_initial;
-  bool is_plain;      /* a subclass of zgc.Object made by fields only: C constructor */
-  uint32_t alloc_seq; /* collection number of the last allocation */
-  unsigned field_count;
-  zfield_t *fields;   /* inherited ones first */
-  zclass_cache_t cache[ZCLASS_CACHE];
-  struct zclass *next; /* all classes */
-} zclass_t;
-
-extern zclass_t *zclass_all;
-extern size_t zclass_offset; /* of the zclass_t pointer in a type made by our metaclass */
-extern PyTypeObject *zmanaged_handle_type;
+extern zhidden PyTypeObject *zmanaged_handle_type;
 
 void zmanaged_handle_dealloc(PyObject *self);
 /* The end of a weak handle that weak_hide has taken out of reach. Runs Python code. */
@@ -72,15 +35,12 @@ int zmanaged_handle_clear(PyObject *self);
 static inline bool zmanaged_is_handle(PyObject *object) {
   return *zmanaged_type_word(object->type, ZMANAGED_TYPE_DEALLOC) == (void *)zmanaged_handle_dealloc;
 }
-static inline zclass_t *zclass_of(PyTypeObject *type) {
-  return *(zclass_t **)((char *)type + zclass_offset);
-}
 static inline zaddress_t zmanaged_body(PyObject *handle) {
   return zbarrier_load_entry(zslot(&((zhandle_t *)handle)->entry->word));
 }
 
 /* Handle objects in reserve; never empty after zmanaged_enter. */
-extern PyObject *zmanaged_spare_handles;
+extern zhidden PyObject *zmanaged_spare_handles;
 bool zmanaged_refill_handles(void); /* false with an exception set */
 
 /* Every accessor's first call: a safepoint. False with an exception set. */
@@ -105,6 +65,27 @@ PyObject *zmanaged_value_slow(zcolored_t word);
 static inline PyObject *zmanaged_value(zcolored_t word) {
   if (zlikely((word.bits & ~(ZCOLOR_MASK & ~ZCOLOR_KIND_MASK)) == 0)) return zpy_new_none();
   return zmanaged_value_slow(word);
+}
+
+static inline PyObject *zmanaged_none(void) {
+  PyObject *none = zpy_None();
+  if (!zpyabi_layout->immortal) none->refcount++;
+  return none;
+}
+
+/* The same for None and for a body that has a handle in use; NULL for others. Needs no spare handle. */
+static inline PyObject *zmanaged_known_value(zcolored_t word) {
+  if ((word.bits & ~(ZCOLOR_MASK & ~ZCOLOR_KIND_MASK)) == 0) return zmanaged_none();
+  if (zcolored_kind(word) != ZKIND_MANAGED) return NULL;
+  uint32_t id = zload_relaxed(&zbody_header(zcolored_strip(word))->handle);
+  const zhandle_entry_t *entry = &zhandle_table.entries[id];
+  zcolored_t root = {zload_acquire(&entry->word)};
+  /* A free entry has no address, a weak one has the suspect bit, which is not load-good. */
+  bool in_use = ((root.bits ^ word.bits) & ~ZCOLOR_MASK) == 0 && zcolored_is_load_good(root);
+  if (zunlikely(!in_use)) return NULL;
+  PyObject *handle = zhandle_object(entry);
+  handle->refcount++;
+  return handle;
 }
 
 /* Turns a value into what a slot holds. holder: the slot's body (for the
@@ -136,9 +117,5 @@ bool zmanaged_type_error(const char *what, PyObject *got);
 
 /* Runs at the first use: types, heap. False with an exception set. */
 bool zmanaged_ensure_started(void);
-
-/* The classes' own references: dropped where no body is left. GIL; may run Python code. */
-void zclass_release_unused(void);
-void zmanaged_class_is_used(zclass_t *class);
 
 #endif

@@ -1,4 +1,4 @@
-/* The Python types of managed objects: zgc.Object and its metaclass, zgc.Array, zgc.List, zgc.Dict. */
+/* The Python types of managed objects: zgc.Object, zgc.Array, zgc.List, zgc.Dict. */
 #ifndef PRELOAD_ZMANAGED_TYPES_H
 #define PRELOAD_ZMANAGED_TYPES_H
 
@@ -11,13 +11,11 @@ bool zmanaged_object_start(PyObject *names);
 bool zmanaged_array_start(PyObject *names);
 bool zmanaged_dict_start(PyObject *names);
 
-/* A type `name` of our metaclass over the C type of `spec` (a handle type), whose bodies have this
- * kind; for FIXED with `size` bytes and the slots of `slot_map`. */
-zclass_t *zmanaged_make_type(PyObject *names, const char *name, PyType_Spec *spec, zbody_kind_t kind,
-                             uint32_t size, uint64_t slot_map);
-
-/* An internal shape without handles. */
-zshape_t *zmanaged_make_shape(zbody_kind_t kind);
+/* zgc.Object's slots; the vectorcall is that of classes which do not construct in a way of their own. */
+PyObject *zmanaged_object_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords);
+int zmanaged_object_init(PyObject *self, PyObject *arguments, PyObject *keywords);
+PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments, size_t flags,
+                                     PyObject *keywords);
 
 /* Array bodies, for List and Dict. */
 extern zshape_t *zmanaged_array_shape, *zmanaged_raw_shape, *zmanaged_entries_shape;

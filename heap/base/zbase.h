@@ -11,6 +11,8 @@
 #define znoinline __attribute__((noinline))
 #define zcold __attribute__((cold, noinline))
 #define zalways_inline inline __attribute__((always_inline))
+/* On data that fast paths read: the compiler need not go by the table of symbols. */
+#define zhidden __attribute__((visibility("hidden")))
 #define zexport __attribute__((visibility("default")))
 #define zprintf_like(fmt, args) __attribute__((format(printf, fmt, args)))
 

@@ -189,6 +189,41 @@ class Objects(unittest.TestCase):
         Changing.a = property(lambda self: "changed")
         self.assertEqual(thing.a, "changed")
 
+    def test_a_plain_base_in_front_gets_the_name_later(self):
+        class Front:
+            __slots__ = ()
+
+        class Behind(Front, Node):
+            pass
+        behind = Behind(key=3000)
+        self.assertEqual(behind.key, 3000)
+        Front.key = property(lambda self: "in front")
+        self.assertEqual(behind.key, "in front")
+        del Front.key
+        self.assertEqual(behind.key, 3000)
+
+    def test_field_restored_after_a_shadow(self):
+        class Shadowed(Node):
+            pass
+        node = Shadowed(key=3000)
+        Shadowed.key = property(lambda self: "shadow")
+        self.assertEqual(node.key, "shadow")
+        del Shadowed.key
+        self.assertEqual(node.key, 3000)
+        node.key += 1
+        self.assertEqual(node.key, 3001)
+
+    def test_many_fields(self):
+        names = [f"field_{i}" for i in range(200)]
+        Many = type(Node)("Many", (zgc.Object,), {"__fields__": [(name, zgc.i64) for name in names]})
+        many = Many(*range(200))
+        for i, name in enumerate(names):
+            self.assertEqual(getattr(many, name), i)
+            setattr(many, name, -i)
+        self.assertEqual([getattr(many, name) for name in names], [-i for i in range(200)])
+        with self.assertRaises(AttributeError):
+            many.field_200
+
     def test_getattr_hook(self):
         class Hooked(zgc.Object):
             a: zgc.i64
@@ -282,6 +317,86 @@ class Objects(unittest.TestCase):
         self.assertEqual(errors, [])
         self.assertEqual(sorted(n.key for n in shared),
                          sorted(n * 10000 + i for n in range(4) for i in range(2000)))
+
+
+class Numbers(unittest.TestCase):
+    """Number objects are used again once the program has dropped them, and not before."""
+
+    EDGES = [n + d for n in (0, 256, 1024, 2**15, 2**30, 2**32, 2**45, 2**47, 2**60, 2**62)
+             for d in (-6, -1, 0, 1, 5)] + [2**63 - 1]
+
+    def test_values_at_the_edges(self):
+        for field in "key", "tag":
+            for n in self.EDGES + [-n for n in self.EDGES] + [-2**63]:
+                node = Node()
+                setattr(node, field, n)
+                self.assertEqual(getattr(node, field), n)
+                self.assertEqual(str(getattr(node, field)), str(n))
+                self.assertEqual(getattr(node, field) + 1, n + 1)
+                self.assertEqual(hash(getattr(node, field)), hash(n))
+
+    def test_what_is_kept_does_not_change(self):
+        for scale in (1, -1, 2**20, 2**40, -2**40, 2**61):
+            expected = [scale * (i + 2000) for i in range(100)]
+            nodes = [Node(key=n % 2**63, weight=n * 0.5, tag=n * 0.25) for n in expected]
+            keys = [node.key for node in nodes]
+            weights = [node.weight for node in nodes]
+            tags = [node.tag for node in nodes]
+            for node in nodes:
+                node.key, node.weight, node.tag
+            self.assertEqual(keys, [n % 2**63 for n in expected])
+            self.assertEqual(weights, [n * 0.5 for n in expected])
+            self.assertEqual(tags, [n * 0.25 for n in expected])
+
+    def test_kept_by_every_second_reader(self):
+        nodes = [Node(key=3000 + i) for i in range(50)]
+        kept = []
+        for round in range(20):
+            for i, node in enumerate(nodes):
+                number = node.key
+                self.assertEqual(number, 3000 + i)
+                if (i + round) % 3 == 0:
+                    kept.append((i, number))
+        for i, number in kept:
+            self.assertEqual(number, 3000 + i)
+
+    def test_several_in_one_expression(self):
+        a, b, c = Node(key=5000), Node(key=70000), Node(key=900000)
+        self.assertEqual((a.key, b.key, c.key, a.key, b.key, c.key),
+                         (5000, 70000, 900000, 5000, 70000, 900000))
+        self.assertEqual({a.key: b.key, b.key: c.key, c.key: a.key},
+                         {5000: 70000, 70000: 900000, 900000: 5000})
+        self.assertEqual(a.key * b.key + c.key * a.key - b.key, 5000 * 70000 + 900000 * 5000 - 70000)
+
+    def test_small_ones_are_the_shared_ones(self):
+        for n in range(-5, 257):
+            self.assertIs(Node(key=n).key, int(str(n)))
+
+    def test_stored_elsewhere_by_c_code(self):
+        nodes = [Node(key=10000 + i) for i in range(100)]
+        seen = set(map(lambda node: node.key, nodes))
+        self.assertEqual(seen, set(range(10000, 10100)))
+        table = {}
+        for node in nodes:
+            table.setdefault(node.key, []).append(node.key)
+        self.assertEqual(table, {n: [n] for n in range(10000, 10100)})
+        self.assertEqual(max(nodes, key=lambda node: node.key).key, 10099)
+
+    def test_in_threads(self):
+        errors = []
+
+        def work(base):
+            nodes = [Node(key=base + i, weight=base + i + 0.5) for i in range(300)]
+            for _ in range(60):
+                keys = [(node.key, node.weight) for node in nodes]
+                if keys != [(base + i, base + i + 0.5) for i in range(300)]:
+                    errors.append(base)
+        threads = [threading.Thread(target=work, args=(base,)) for base in (2000, 10**6, 2**40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(errors, [])
 
 
 class Containers(unittest.TestCase):

@@ -1,0 +1,87 @@
+/* Managed classes: zgc.Object's metaclass, and what it knows of each class.
+ *
+ * A class statement runs the metaclass's tp_new: zmanaged.py reads annotations and __fields__, the
+ * type is made with empty __slots__ (so instances are plain handles, whatever the class), and the
+ * generic deallocator and traversal that CPython installs are replaced by ours. The fields become
+ * descriptors in the class (zmanaged_field.h).
+ *
+ * A body's shape outlives its class: dead bodies may still lie about. A class is held while bodies of it
+ * may live, although they do not count as references to it. GIL. */
+#ifndef PRELOAD_ZMANAGED_CLASS_H
+#define PRELOAD_ZMANAGED_CLASS_H
+
+#include "collector/zmanaged.h"
+#include "preload/zmanaged_api.h"
+
+typedef enum { /* of a field; zmanaged.py has the same numbers */
+  ZFIELD_REFERENCE, ZFIELD_I8, ZFIELD_I16, ZFIELD_I32, ZFIELD_I64,
+  ZFIELD_U8, ZFIELD_U16, ZFIELD_U32, ZFIELD_U64, ZFIELD_F32, ZFIELD_F64, ZFIELD_BOOL, ZFIELD_KINDS
+} zfield_kind_t;
+
+typedef struct {
+  PyObject *name; /* interned */
+  uint16_t offset;
+  uint8_t kind;
+  PyObject *initial; /* value of a field with a default, or NULL */
+} zfield_t;
+
+#define ZCLASS_CACHE 256
+
+/* Fields by name: a hash table by the address of the name, because names in code are interned. The empty
+ * place that ends a search has no name. */
+typedef struct {
+  PyObject *name;
+  uint16_t offset;
+  uint8_t kind;
+} zclass_cache_t;
+
+typedef struct zclass {
+  zshape_t shape;
+  PyTypeObject *type; /* owned while is_held */
+  bool is_held;
+  bool has_initial;
+  bool is_plain;      /* a subclass of zgc.Object made by fields only: C constructor */
+  uint32_t alloc_seq; /* collection number of the last allocation */
+  unsigned field_count;
+  zfield_t *fields;   /* inherited ones first */
+  zclass_cache_t cache[ZCLASS_CACHE];
+  struct zclass *next; /* all classes */
+} zclass_t;
+
+extern zclass_t *zmanaged_class_all;
+extern zhidden size_t zmanaged_class_offset; /* of the zclass_t pointer in a type made by our metaclass */
+
+static inline zclass_t *zmanaged_class_of(PyTypeObject *type) {
+  return *(zclass_t **)((char *)type + zmanaged_class_offset);
+}
+
+/* The field that an attribute's name means, if it is known without a search through the types. */
+static inline const zclass_cache_t *zmanaged_class_cached(const zclass_t *class, PyObject *name) {
+  const zclass_cache_t *entry = &class->cache[((uintptr_t)name >> 4) % ZCLASS_CACHE];
+  while (zunlikely(entry->name != name)) {
+    if (entry->name == NULL) return NULL;
+    entry = entry == &class->cache[ZCLASS_CACHE - 1] ? class->cache : entry + 1;
+  }
+  return entry;
+}
+
+/* The field that an argument of the constructor means, or NULL. */
+const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name);
+
+/* A body was made; and, now and then: the classes' own references are dropped where no body is left,
+ * which may run Python code. */
+void zmanaged_class_note_use(zclass_t *class);
+void zmanaged_class_release_unused(void);
+
+/* A type `name` of our metaclass over the C type of `spec` (a handle type), whose bodies have this
+ * kind; for FIXED with `size` bytes and the slots of `slot_map`. Put into `names`. */
+zclass_t *zmanaged_class_make(PyObject *names, const char *name, PyType_Spec *spec, zbody_kind_t kind,
+                              uint32_t size, uint64_t slot_map);
+
+/* An internal shape without handles. */
+zshape_t *zmanaged_class_make_shape(zbody_kind_t kind);
+
+/* Makes the metaclass and zgc.Object over the base of all handles. */
+bool zmanaged_class_start(PyObject *names);
+
+#endif
