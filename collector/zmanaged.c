@@ -30,11 +30,11 @@ const char *zmanaged_phase_name(zmanaged_phase_t phase) {
 static void ensure_worker(void) {
   if (zm.inline_run) return;
   pthread_mutex_lock(&zm.lock);
-  bool alone = !zdriver_ensure_thread_locked();
+  bool alone = !zmanaged_driver_ensure_thread_locked();
   if (alone) zm.inline_run = true;
   pthread_mutex_unlock(&zm.lock);
   if (!alone) return;
-  zphases_relocate_here();
+  zmanaged_phase_relocate_here();
   zm.inline_run = false;
 }
 
@@ -107,7 +107,7 @@ void zmanaged_fork_prepare(void) {
   if (!zm.started) return;
   zmanaged_stop_world();
   pthread_mutex_lock(&zm.lock);
-  zrelease_lock_for_fork();
+  zmanaged_release_lock_for_fork();
   zmark_lock_for_fork();
   zbody_space_lock_for_fork();
 }
@@ -115,7 +115,7 @@ void zmanaged_fork_prepare(void) {
 static void unlock_all(void) {
   zbody_space_unlock_after_fork();
   zmark_unlock_after_fork();
-  zrelease_unlock_after_fork();
+  zmanaged_release_unlock_after_fork();
   pthread_mutex_unlock(&zm.lock);
 }
 
@@ -134,7 +134,7 @@ void zmanaged_fork_child(void) {
   zm.thread_alive = zm.job_open = false;
   zm.pause = NULL;
   zm.pausing = false;
-  zpoll_clear(ZPOLL_PAUSE);
+  zmanaged_poll_clear(ZPOLL_PAUSE);
   zstore_relaxed(&zm.stop, 0);
   /* The collection goes on when the next request, or a stuck mutator, starts the thread. */
 }

@@ -46,7 +46,7 @@ static void direct(void) {
   bool idle = zmanaged_phase() == ZMANAGED_IDLE;
   if (!idle && !zload_relaxed(&zm.thread_alive)) { /* a fork's child takes its parent's collection up */
     pthread_mutex_lock(&zm.lock);
-    zdriver_ensure_thread_locked();
+    zmanaged_driver_ensure_thread_locked();
     pthread_mutex_unlock(&zm.lock);
   }
   if (idle) {

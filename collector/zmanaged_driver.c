@@ -11,7 +11,7 @@
 
 /* ---- helpers ----------------------------------------------------------------------------------- */
 
-void zdriver_open_job(void) {
+void zmanaged_driver_open_job(void) {
   if (zm.inline_run || zm.threads <= 1) return;
   pthread_mutex_lock(&zm.lock);
   zm.job_open = true;
@@ -20,13 +20,13 @@ void zdriver_open_job(void) {
   pthread_mutex_unlock(&zm.lock);
 }
 
-void zdriver_close_job(void) {
+void zmanaged_driver_close_job(void) {
   if (zm.inline_run || zm.threads <= 1) return;
   pthread_mutex_lock(&zm.lock);
   zm.job_open = false;
-  zpause_leave_locked();
+  zmanaged_pause_leave_locked();
   while (zm.helpers > 0) pthread_cond_wait(&zm.changed, &zm.lock);
-  zpause_enter_locked();
+  zmanaged_pause_enter_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 
@@ -41,13 +41,13 @@ static void helper_main(void *argument) {
     }
     seen = zm.job;
     zm.helpers++;
-    zpause_enter_locked();
+    zmanaged_pause_enter_locked();
     bool open = zm.job_open; /* may have closed while a stop lasted */
     pthread_mutex_unlock(&zm.lock);
-    if (open) zphases_help(worker);
+    if (open) zmanaged_phase_help(worker);
     pthread_mutex_lock(&zm.lock);
     zm.helpers--;
-    zpause_leave_locked();
+    zmanaged_pause_leave_locked();
   }
 }
 
@@ -69,7 +69,7 @@ static bool begin_wanted_locked(void) {
   bool full = zm.requested[ZGENERATION_OLD] > zm.started_count[ZGENERATION_OLD];
   if (!full && !zload_relaxed(&zm.young_wanted)) return false;
   if (full) zm.started_count[ZGENERATION_OLD] = zm.requested[ZGENERATION_OLD];
-  zphases_begin_locked(full);
+  zmanaged_phase_begin_locked(full);
   return true;
 }
 
@@ -103,23 +103,23 @@ static void driver_main(void *argument) {
   zos_thread_lower_priority(THREAD_NICE);
   start_helpers();
   pthread_mutex_lock(&zm.lock);
-  zpause_enter_locked();
+  zmanaged_pause_enter_locked();
   for (;;) {
     if (!begin_wanted_locked()) {
-      zpause_leave_locked();
+      zmanaged_pause_leave_locked();
       await_request_locked();
-      zpause_enter_locked();
+      zmanaged_pause_enter_locked();
       continue;
     }
     pthread_mutex_unlock(&zm.lock);
-    while (zmanaged_phase() != ZMANAGED_IDLE) zphases_run(zmanaged_phase());
+    while (zmanaged_phase() != ZMANAGED_IDLE) zmanaged_phase_run(zmanaged_phase());
     pthread_mutex_lock(&zm.lock);
     finish_locked();
   }
 }
 
 /* False: no thread can be had. */
-bool zdriver_ensure_thread_locked(void) {
+bool zmanaged_driver_ensure_thread_locked(void) {
   if (zm.thread_alive) return true;
   if (zos_thread_start(driver_main, NULL, "zgc-managed") != 0) {
     zmanaged_stat_values.faults++;
@@ -133,7 +133,7 @@ uint64_t zmanaged_request(zgeneration_t generation, const char *cause) {
   pthread_mutex_lock(&zm.lock);
   want_locked(generation, cause);
   uint64_t ticket = zm.requested[generation];
-  zdriver_ensure_thread_locked();
+  zmanaged_driver_ensure_thread_locked();
   pthread_cond_broadcast(&zm.changed);
   pthread_mutex_unlock(&zm.lock);
   return ticket << 1 | (uint64_t)generation;
@@ -161,12 +161,12 @@ void zmanaged_wait(void) {
 
 void zmanaged_run_if_stuck(void) {
   pthread_mutex_lock(&zm.lock);
-  bool run = !zm.inline_run && !zdriver_ensure_thread_locked() && begin_wanted_locked();
+  bool run = !zm.inline_run && !zmanaged_driver_ensure_thread_locked() && begin_wanted_locked();
   if (run) zm.inline_run = true;
   pthread_mutex_unlock(&zm.lock);
   if (!run) return;
   zlog_warn("gc,managed", "no collector thread: collecting on the program's thread");
-  while (zmanaged_phase() != ZMANAGED_IDLE) zphases_run(zmanaged_phase());
+  while (zmanaged_phase() != ZMANAGED_IDLE) zmanaged_phase_run(zmanaged_phase());
   pthread_mutex_lock(&zm.lock);
   zm.inline_run = false;
   finish_locked();

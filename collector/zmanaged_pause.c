@@ -11,35 +11,35 @@
 uint32_t zmanaged_poll_wanted;
 uint64_t zmanaged_pauses[3][ZMANAGED_PAUSE_BUCKETS];
 
-void zpoll_set(uint32_t bit) { (void)zfetch_or_relaxed(&zmanaged_poll_wanted, bit); }
-void zpoll_clear(uint32_t bit) { (void)zfetch_and_relaxed(&zmanaged_poll_wanted, ~bit); }
+void zmanaged_poll_set(uint32_t bit) { (void)zfetch_or_relaxed(&zmanaged_poll_wanted, bit); }
+void zmanaged_poll_clear(uint32_t bit) { (void)zfetch_and_relaxed(&zmanaged_poll_wanted, ~bit); }
 
 /* ---- parking ----------------------------------------------------------------------------------- */
 
-void zpause_enter_locked(void) {
+void zmanaged_pause_enter_locked(void) {
   while (zload_relaxed(&zm.stop)) pthread_cond_wait(&zm.changed, &zm.lock);
   zm.running++;
 }
-void zpause_leave_locked(void) {
+void zmanaged_pause_leave_locked(void) {
   zm.running--;
   pthread_cond_broadcast(&zm.changed);
 }
-void zpause_enter(void) {
+void zmanaged_pause_enter(void) {
   if (zm.inline_run) return;
   pthread_mutex_lock(&zm.lock);
-  zpause_enter_locked();
+  zmanaged_pause_enter_locked();
   pthread_mutex_unlock(&zm.lock);
 }
-void zpause_leave(void) {
+void zmanaged_pause_leave(void) {
   if (zm.inline_run) return;
   pthread_mutex_lock(&zm.lock);
-  zpause_leave_locked();
+  zmanaged_pause_leave_locked();
   pthread_mutex_unlock(&zm.lock);
 }
-void zpause_yield(void) {
+void zmanaged_pause_yield(void) {
   if (zlikely(!zload_relaxed(&zm.stop)) || zm.inline_run) return;
-  zpause_leave();
-  zpause_enter();
+  zmanaged_pause_leave();
+  zmanaged_pause_enter();
 }
 
 void zmanaged_stop_world(void) {
@@ -88,8 +88,8 @@ static void verify_pause(void) {
   zmanaged_stat_values.verified_bodies += bodies;
 }
 
-void zpause_verify(void) {
-  if (zoption(verify)) zpause_request(verify_pause);
+void zmanaged_pause_verify(void) {
+  if (zoption(verify)) zmanaged_pause_request(verify_pause);
 }
 
 static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
@@ -127,15 +127,15 @@ static struct timespec in_5_ms(void) {
   return until;
 }
 
-void zpause_request(void (*pause)(void)) {
+void zmanaged_pause_request(void (*pause)(void)) {
   if (zm.inline_run) {
     run_timed(pause, zmanaged_phase());
     return;
   }
   pthread_mutex_lock(&zm.lock);
   zm.pause = pause;
-  zpause_leave_locked();
-  zpoll_set(ZPOLL_PAUSE);
+  zmanaged_pause_leave_locked();
+  zmanaged_poll_set(ZPOLL_PAUSE);
   pthread_cond_broadcast(&zm.changed);
   unsigned asked = 0;
   while (zm.pause != NULL || zm.pausing) {
@@ -149,7 +149,7 @@ void zpause_request(void (*pause)(void)) {
     struct timespec until = in_5_ms();
     pthread_cond_timedwait(&zm.changed, &zm.lock, &until);
   }
-  zpause_enter_locked();
+  zmanaged_pause_enter_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 
@@ -161,7 +161,7 @@ static void run_wanted_pause(void) {
     return;
   }
   zm.pausing = true;
-  zpoll_clear(ZPOLL_PAUSE);
+  zmanaged_poll_clear(ZPOLL_PAUSE);
   pthread_mutex_unlock(&zm.lock);
   run_timed(pause, zmanaged_phase());
   pthread_mutex_lock(&zm.lock);

@@ -7,7 +7,7 @@
 
 #define TURN_MAX_NS 100000000u /* of the old mark, before it gives way again */
 
-void zphases_set(zmanaged_phase_t phase) { zstore_release(&zm.phase, (uint32_t)phase); }
+void zmanaged_phase_set(zmanaged_phase_t phase) { zstore_release(&zm.phase, (uint32_t)phase); }
 
 /* ---- which young collection comes ----------------------------------------------------------------- */
 
@@ -24,7 +24,7 @@ static void begin_young_locked(zyoung_role_t role) {
   if (role == ZYOUNG_ALONE || role == ZYOUNG_WITHIN) {
     zprobe_managed_start(zbody_space.number + 1, "young", cause_of(ZGENERATION_YOUNG));
   }
-  zphases_set(ZMANAGED_PREPARE);
+  zmanaged_phase_set(ZMANAGED_PREPARE);
 }
 
 static void begin_young(zyoung_role_t role) {
@@ -33,7 +33,7 @@ static void begin_young(zyoung_role_t role) {
   pthread_mutex_unlock(&zm.lock);
 }
 
-void zphases_begin_locked(bool full) {
+void zmanaged_phase_begin_locked(bool full) {
   zm.full = full;
   if (full) {
     zm.full_number = zbody_space.number + 1;
@@ -59,13 +59,14 @@ static bool must_give_way(void) {
   return zload_relaxed(&zm.young_wanted) && zos_now_ns() >= zm.turn_end_ns;
 }
 
-static const zmark_calls_t steady = {zpause_yield, zpause_leave, zpause_enter, NULL};
-static const zmark_calls_t by_turns = {zpause_yield, zpause_leave, zpause_enter, must_give_way};
+static const zmark_calls_t steady = {zmanaged_pause_yield, zmanaged_pause_leave, zmanaged_pause_enter, NULL};
+static const zmark_calls_t by_turns = {zmanaged_pause_yield, zmanaged_pause_leave,
+                                       zmanaged_pause_enter, must_give_way};
 
 static bool follow_all(const zmark_calls_t *calls) {
-  zdriver_open_job();
+  zmanaged_driver_open_job();
   bool done = zmark_follow(0, calls);
-  zdriver_close_job();
+  zmanaged_driver_close_job();
   return done;
 }
 
@@ -122,7 +123,7 @@ static void hide_weak(void) {
     zm.ended[zm.ended_count] = object;
     zstore_relaxed(&zm.ended_count, zm.ended_count + 1);
   }
-  if (zmanaged_has_releases()) zpoll_set(ZPOLL_RELEASE);
+  if (zmanaged_has_releases()) zmanaged_poll_set(ZPOLL_RELEASE);
 }
 
 /* ---- a young collection --------------------------------------------------------------------------- */
@@ -135,9 +136,9 @@ static void concurrent_prepare(void) {
     if (zload_acquire(&page->kind) == ZBODY_PAGE_FREE || page->inner != 0) continue;
     if (!all && page->age == ZAGE_OLD) continue;
     zbody_page_clear_live(page);
-    zpause_yield();
+    zmanaged_pause_yield();
   }
-  zphases_set(ZMANAGED_MARK_START);
+  zmanaged_phase_set(ZMANAGED_MARK_START);
 }
 
 static void pause_mark_start(void) {
@@ -155,32 +156,32 @@ static void pause_mark_start(void) {
     if (zsuspects_has_results()) zsuspects_clear(); /* nobody took them */
   }
   zmark_begin(zm.role == ZYOUNG_ROOTS);
-  zphases_set(ZMANAGED_MARK);
+  zmanaged_phase_set(ZMANAGED_MARK);
 }
 
 static void concurrent_mark(void) {
-  zmark_roots(zpause_yield);
+  zmark_roots(zmanaged_pause_yield);
   follow_all(&steady);
   collect_weak();
   if (zm.weak_left_over) follow_all(&steady);
-  zphases_set(ZMANAGED_MARK_END);
+  zmanaged_phase_set(ZMANAGED_MARK_END);
 }
 
 static void pause_mark_end(void) {
   zmark_follow_some(ZMANAGED_PAUSE_BODIES);
   if (!zmark_try_end() || !end_weak()) {
-    zphases_set(ZMANAGED_MARK);
+    zmanaged_phase_set(ZMANAGED_MARK);
     return;
   }
   hide_weak();
   zmark_end();
-  zphases_set(ZMANAGED_SELECT);
+  zmanaged_phase_set(ZMANAGED_SELECT);
 }
 
 static void select_pages(zgeneration_t generation, bool tenure) {
   zrelocation_counts_t *counts = &zm.counts[generation];
   zrelocation_set_release(generation);
-  zrelease_sweep(generation);
+  zmanaged_release_sweep(generation);
   zrelocation_set_select(generation, tenure, counts);
   zrelocation_set_install(generation);
   zm.promoted_cursor = 0;
@@ -192,12 +193,12 @@ static void select_pages(zgeneration_t generation, bool tenure) {
 
 static void concurrent_select(void) {
   select_pages(ZGENERATION_YOUNG, zm.role == ZYOUNG_TENURE);
-  zphases_set(ZMANAGED_RELOCATE_START);
+  zmanaged_phase_set(ZMANAGED_RELOCATE_START);
 }
 
 static void pause_relocate_start(void) {
   zcolor_flip_remap(ZGENERATION_YOUNG);
-  zphases_set(ZMANAGED_RELOCATE);
+  zmanaged_phase_set(ZMANAGED_RELOCATE);
 }
 
 static void relocate_claimed(zgeneration_t generation, unsigned worker) {
@@ -205,27 +206,27 @@ static void relocate_claimed(zgeneration_t generation, unsigned worker) {
   for (;;) {
     size_t i = zfetch_add_relaxed(&set->next, 1);
     if (i >= set->count) break;
-    zrelocate_page(&set->forwardings[i], &zm.targets[worker], zpause_yield);
-    zpause_yield();
+    zrelocate_page(&set->forwardings[i], &zm.targets[worker], zmanaged_pause_yield);
+    zmanaged_pause_yield();
   }
 }
 
 static void relocate_all(zgeneration_t generation) {
   size_t index;
   while ((index = zrelocation_set_promoted(zm.promoted_cursor)) != SIZE_MAX) {
-    zrelocate_register_promoted(&zbody_space.pages[index], zpause_yield);
+    zrelocate_register_promoted(&zbody_space.pages[index], zmanaged_pause_yield);
     zm.promoted_cursor++;
   }
   zrelocation_sets[generation].next = 0;
-  zdriver_open_job();
+  zmanaged_driver_open_job();
   relocate_claimed(generation, 0);
-  zdriver_close_job();
+  zmanaged_driver_close_job();
   for (unsigned i = 0; i < ZMARK_WORKERS_MAX; i++) zrelocate_retire(&zm.targets[i]);
 }
 
 static void concurrent_relocate(void) {
   relocate_all(ZGENERATION_YOUNG);
-  zphases_set(ZMANAGED_YOUNG_FINISH);
+  zmanaged_phase_set(ZMANAGED_YOUNG_FINISH);
 }
 
 /* Adds what a generation's collection did; its time. */
@@ -286,7 +287,7 @@ static void concurrent_young_finish(void) {
   if (zm.role == ZYOUNG_TENURE) {
     begin_young(ZYOUNG_ROOTS);
   } else {
-    zphases_set(zm.full ? ZMANAGED_OLD_MARK : ZMANAGED_IDLE);
+    zmanaged_phase_set(zm.full ? ZMANAGED_OLD_MARK : ZMANAGED_IDLE);
   }
 }
 
@@ -302,19 +303,19 @@ static void concurrent_old_mark(void) {
   }
   collect_weak();
   if (zm.weak_left_over) follow_all(&steady);
-  zphases_set(ZMANAGED_OLD_MARK_END);
+  zmanaged_phase_set(ZMANAGED_OLD_MARK_END);
 }
 
 static void concurrent_group(void) {
-  zsuspects_walk(zpause_yield);
-  zphases_set(ZMANAGED_GROUP_END);
+  zsuspects_walk(zmanaged_pause_yield);
+  zmanaged_phase_set(ZMANAGED_GROUP_END);
 }
 
 static void pause_group_end(void) {
   zstore_buffer_flush();
   bool final = zsuspects_end();
   if (final) zmark_take_records();
-  zphases_set(final ? ZMANAGED_OLD_MARK : ZMANAGED_GROUP);
+  zmanaged_phase_set(final ? ZMANAGED_OLD_MARK : ZMANAGED_GROUP);
 }
 
 /* The first time that nothing is left: what only suspects reach is put into groups. */
@@ -330,32 +331,32 @@ static void pause_old_mark_end(void) {
   zmark_follow_some(ZMANAGED_PAUSE_BODIES);
   bool empty = zmark_try_end();
   if (empty && begin_groups()) {
-    zphases_set(ZMANAGED_GROUP);
+    zmanaged_phase_set(ZMANAGED_GROUP);
   } else if (empty && end_weak()) {
     hide_weak();
     zmark_end();
     zm.last_full_seq = zbody_space.seq[ZGENERATION_OLD];
     zm.results_final = true;
-    if (zsuspects_has_results()) zpoll_set(ZPOLL_RELEASE);
-    zphases_set(ZMANAGED_OLD_SELECT);
+    if (zsuspects_has_results()) zmanaged_poll_set(ZPOLL_RELEASE);
+    zmanaged_phase_set(ZMANAGED_OLD_SELECT);
   } else {
-    zphases_set(ZMANAGED_OLD_MARK);
+    zmanaged_phase_set(ZMANAGED_OLD_MARK);
   }
 }
 
 static void concurrent_old_select(void) {
   select_pages(ZGENERATION_OLD, false);
-  zphases_set(ZMANAGED_OLD_RELOCATE_START);
+  zmanaged_phase_set(ZMANAGED_OLD_RELOCATE_START);
 }
 
 static void pause_old_relocate_start(void) {
   zcolor_flip_remap(ZGENERATION_OLD);
-  zphases_set(ZMANAGED_OLD_RELOCATE);
+  zmanaged_phase_set(ZMANAGED_OLD_RELOCATE);
 }
 
 static void concurrent_old_relocate(void) {
   relocate_all(ZGENERATION_OLD);
-  zphases_set(ZMANAGED_FINISH);
+  zmanaged_phase_set(ZMANAGED_FINISH);
 }
 
 static void concurrent_finish(void) {
@@ -369,7 +370,7 @@ static void concurrent_finish(void) {
   zstore_relaxed(&zm.old_base_units, zload_relaxed(&zbody_space.used_units));
   size_t given = zbody_space_uncommit(zmax(8 * ZM, used_bytes() / 16));
   report(ZGENERATION_OLD, given, ns);
-  zphases_set(ZMANAGED_IDLE);
+  zmanaged_phase_set(ZMANAGED_IDLE);
 }
 
 /* ---- the list --------------------------------------------------------------------------------------- */
@@ -427,24 +428,24 @@ static bool is_verifiable(zmanaged_phase_t next) {
 }
 
 /* The time of a phase that is a pause includes the wait for a safepoint. */
-void zphases_run(zmanaged_phase_t phase) {
+void zmanaged_phase_run(zmanaged_phase_t phase) {
   while (zunlikely(zload_relaxed(&zmanaged_hold) == (uint32_t)phase)) {
-    zpause_yield();
+    zmanaged_pause_yield();
     zos_sleep_ns(100000);
   }
   uint64_t start = zos_now_ns();
   zprobe_phase_start(zmanaged_phase_name(phase));
   void (*pause)(void) = pause_of(phase);
   if (pause != NULL) {
-    zpause_request(pause);
+    zmanaged_pause_request(pause);
   } else {
     concurrent_of(phase)();
   }
   zprobe_phase_done(zmanaged_phase_name(phase), zos_now_ns() - start);
-  if (is_verifiable(zmanaged_phase())) zpause_verify();
+  if (is_verifiable(zmanaged_phase())) zmanaged_pause_verify();
 }
 
-void zphases_help(unsigned worker) {
+void zmanaged_phase_help(unsigned worker) {
   switch (zmanaged_phase()) {
     case ZMANAGED_MARK:
       zmark_follow(worker, &steady);
@@ -463,7 +464,7 @@ void zphases_help(unsigned worker) {
   }
 }
 
-void zphases_relocate_here(void) {
+void zmanaged_phase_relocate_here(void) {
   zmanaged_phase_t phase = zmanaged_phase();
   if (phase == ZMANAGED_RELOCATE || phase == ZMANAGED_OLD_RELOCATE) concurrent_of(phase)();
 }

@@ -33,7 +33,7 @@ static bool add_dead(uint32_t index) {
   return true;
 }
 
-void zrelease_sweep(zgeneration_t generation) {
+void zmanaged_release_sweep(zgeneration_t generation) {
   size_t top = zload_acquire(&zpyref_table.top);
   bool found = false;
   pthread_mutex_lock(&list.lock);
@@ -47,7 +47,7 @@ void zrelease_sweep(zgeneration_t generation) {
     found = true;
   }
   pthread_mutex_unlock(&list.lock);
-  if (found) zpoll_set(ZPOLL_RELEASE);
+  if (found) zmanaged_poll_set(ZPOLL_RELEASE);
 }
 
 bool zmanaged_has_releases(void) {
@@ -103,12 +103,12 @@ bool zmanaged_release_some(uint64_t ns) {
     if (i % 16 == 0 && zos_now_ns() > end) break;
   }
   if (empty) {
-    zpoll_clear(ZPOLL_RELEASE);
-    if (zmanaged_has_releases()) zpoll_set(ZPOLL_RELEASE);
+    zmanaged_poll_clear(ZPOLL_RELEASE);
+    if (zmanaged_has_releases()) zmanaged_poll_set(ZPOLL_RELEASE);
   }
   zm.releasing = false;
   return empty;
 }
 
-void zrelease_lock_for_fork(void) { pthread_mutex_lock(&list.lock); }
-void zrelease_unlock_after_fork(void) { pthread_mutex_unlock(&list.lock); }
+void zmanaged_release_lock_for_fork(void) { pthread_mutex_lock(&list.lock); }
+void zmanaged_release_unlock_after_fork(void) { pthread_mutex_unlock(&list.lock); }

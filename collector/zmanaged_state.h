@@ -84,42 +84,42 @@ extern zmanaged_state_t zm;
 
 enum { ZPOLL_PAUSE = 1, ZPOLL_RELEASE = 2 };
 
-void zpoll_set(uint32_t bit);
-void zpoll_clear(uint32_t bit);
+void zmanaged_poll_set(uint32_t bit);
+void zmanaged_poll_clear(uint32_t bit);
 
 /* Collector threads: not parked from enter to leave; yield is a chance to park. */
-void zpause_enter(void);
-void zpause_leave(void);
-void zpause_enter_locked(void);
-void zpause_leave_locked(void);
-void zpause_yield(void);
+void zmanaged_pause_enter(void);
+void zmanaged_pause_leave(void);
+void zmanaged_pause_enter_locked(void);
+void zmanaged_pause_leave_locked(void);
+void zmanaged_pause_yield(void);
 /* Driver: has `pause` run at a safepoint, and returns when it has been. */
-void zpause_request(void (*pause)(void));
+void zmanaged_pause_request(void (*pause)(void));
 /* The same, where ZGC_VERIFY asks for it: checks the heap. */
-void zpause_verify(void);
+void zmanaged_pause_verify(void);
 
 /* ---- zmanaged_phase.c */
 
-void zphases_set(zmanaged_phase_t phase);
+void zmanaged_phase_set(zmanaged_phase_t phase);
 /* lock: sets up the first young collection of what is to be done. */
-void zphases_begin_locked(bool full);
-void zphases_run(zmanaged_phase_t phase);
+void zmanaged_phase_begin_locked(bool full);
+void zmanaged_phase_run(zmanaged_phase_t phase);
 /* A helper's share of the open job. */
-void zphases_help(unsigned worker);
+void zmanaged_phase_help(unsigned worker);
 /* A mutator waits for a body to be moved, and no other thread will do it. GIL. */
-void zphases_relocate_here(void);
+void zmanaged_phase_relocate_here(void);
 
 /* ---- zmanaged_driver.c */
 
-void zdriver_open_job(void);
-void zdriver_close_job(void); /* helpers that are at it finish it */
-bool zdriver_ensure_thread_locked(void);
+void zmanaged_driver_open_job(void);
+void zmanaged_driver_close_job(void); /* helpers that are at it finish it */
+bool zmanaged_driver_ensure_thread_locked(void);
 
 /* ---- zmanaged_release.c */
 
 /* Driver, a generation's mark has ended: lists its dead Python references. */
-void zrelease_sweep(zgeneration_t generation);
-void zrelease_lock_for_fork(void);
-void zrelease_unlock_after_fork(void);
+void zmanaged_release_sweep(zgeneration_t generation);
+void zmanaged_release_lock_for_fork(void);
+void zmanaged_release_unlock_after_fork(void);
 
 #endif

@@ -113,10 +113,9 @@ bool zmanaged_ensure_started(void) {
     }
   }
   PyObject *names = zpy.PyDict_New();
-  if (names == NULL || !zmanaged_number_start() || !run_helpers() || !zmanaged_object_start(names) || !zmanaged_array_start(names) ||
-      !zmanaged_dict_start(names) || !zmanaged_cycles_start()) {
-    return false;
-  }
+  bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
+            zmanaged_array_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
+  if (!ok) return false;
   PyObject *done = zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "finish"), "O", names);
   if (done == NULL) return false;
   zpy.Py_DecRef(done);

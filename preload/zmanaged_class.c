@@ -129,7 +129,8 @@ static zclass_t *base_class(PyTypeObject *type) {
   PyObject *base = zpy.PyObject_GetAttrString((PyObject *)type, "__base__");
   if (base == NULL) return NULL;
   zpy.Py_DecRef(base); /* the type holds it */
-  zclass_t *class = zma.PyType_IsSubtype(base->type, meta_type) ? zmanaged_class_of((PyTypeObject *)base) : NULL;
+  bool is_ours = zma.PyType_IsSubtype(base->type, meta_type) != 0;
+  zclass_t *class = is_ours ? zmanaged_class_of((PyTypeObject *)base) : NULL;
   if (class == NULL) type_error("a managed class must inherit from zgc.Object");
   return class;
 }
@@ -141,7 +142,8 @@ static void install(PyTypeObject *type, zclass_t *class) {
   class->is_plain = class->shape.kind == ZBODY_FIXED &&
                     *zmanaged_type_word(type, ZMANAGED_TYPE_INIT) == (void *)zmanaged_object_init &&
                     *zmanaged_type_word(type, ZMANAGED_TYPE_NEW) == (void *)zmanaged_object_new;
-  *zmanaged_type_word(type, ZMANAGED_TYPE_VECTORCALL) = class->is_plain ? (void *)zmanaged_object_vectorcall : NULL;
+  *zmanaged_type_word(type, ZMANAGED_TYPE_VECTORCALL) =
+      class->is_plain ? (void *)zmanaged_object_vectorcall : NULL;
 }
 
 static bool add_descriptors(zclass_t *class, unsigned from) {
@@ -350,7 +352,8 @@ bool zmanaged_class_start(PyObject *names) {
   zmanaged_class_offset = (size_t)*zmanaged_type_word(type, ZMANAGED_TYPE_BASICSIZE);
   meta_spec.basicsize = (int)(zmanaged_class_offset + sizeof(zclass_t *));
   meta_spec.itemsize = (int)zpyabi_read_type(type).item_size;
-  type_new = (PyObject * (*)(PyTypeObject *, PyObject *, PyObject *)) * zmanaged_type_word(type, ZMANAGED_TYPE_NEW);
+  type_new = (PyObject * (*)(PyTypeObject *, PyObject *, PyObject *)) *
+             zmanaged_type_word(type, ZMANAGED_TYPE_NEW);
   type_setattro = (int (*)(PyObject *, PyObject *, PyObject *)) *
                   zmanaged_type_word(type, ZMANAGED_TYPE_SETATTRO);
   PyObject *bases = zma.PyTuple_Pack(1, zpy.PyType_Type);

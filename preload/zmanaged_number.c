@@ -35,7 +35,8 @@ PyObject *zmanaged_new_other_int(int64_t number) {
   uint64_t magnitude = number < 0 ? -(uint64_t)number : (uint64_t)number;
   bool is_kept = magnitude > ZMANAGED_SHARED_MAX && magnitude >> (2 * ZMANAGED_DIGIT_BITS) == 0;
   if (!is_kept) return zmanaged_make_int(number, NULL);
-  uint32_t low = (uint32_t)(magnitude % ZMANAGED_DIGIT_LIMIT), high = (uint32_t)(magnitude / ZMANAGED_DIGIT_LIMIT);
+  uint32_t low = (uint32_t)(magnitude % ZMANAGED_DIGIT_LIMIT);
+  uint32_t high = (uint32_t)(magnitude / ZMANAGED_DIGIT_LIMIT);
   zmanaged_numbers_t *numbers = &zmanaged_ints[high != 0][number < 0];
   PyObject *kept = zmanaged_numbers_take(numbers);
   if (zunlikely(kept == NULL)) return zmanaged_make_int(number, numbers);
@@ -98,7 +99,8 @@ bool zmanaged_number_start(void) {
     if (int_is_understood(edges[i]) && int_is_understood(-edges[i])) continue;
     if (zpy.PyErr_Occurred() == NULL) {
       zpy.PyErr_SetString(*zpy.PyExc_RuntimeError,
-                          "zgc: this interpreter lays out its ints in a way that managed objects do not know");
+                          "zgc: this interpreter lays out its ints in a way that managed objects "
+                          "do not know");
     }
     return false;
   }

@@ -57,7 +57,8 @@ static inline PyObject *zmanaged_new_float(double number) {
 }
 
 static inline PyObject *zmanaged_new_int(int64_t number) {
-  bool one_digit = (uint64_t)number - ZMANAGED_SHARED_MAX - 1 < ZMANAGED_DIGIT_LIMIT - ZMANAGED_SHARED_MAX - 1;
+  uint64_t lowest = ZMANAGED_SHARED_MAX + 1;
+  bool one_digit = (uint64_t)number - lowest < ZMANAGED_DIGIT_LIMIT - lowest;
   if (zunlikely(!one_digit)) return zmanaged_new_other_int(number);
   PyObject *kept = zmanaged_numbers_take(&zmanaged_ints[0][0]);
   if (zunlikely(kept == NULL)) return zmanaged_make_int(number, &zmanaged_ints[0][0]);
