@@ -1,7 +1,9 @@
 #include "preload/zmanaged.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -90,19 +92,52 @@ static bool run_helpers(void) {
   return result != NULL;
 }
 
-bool zmanaged_ensure_started(void) {
-  static enum { NEW, STARTED, FAILED } state;
-  if (zpy.PyInterpreterState_Get() != zpy.PyInterpreterState_Main()) {
-    /* Another interpreter may have another GIL, and ours is what the barriers rely on. */
-    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects serve the main interpreter only");
-    return false;
+/* Starting runs Python code, so other threads may come by meanwhile: they wait. The fields change under
+ * both the GIL and the lock. */
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  enum { START_NEW, START_RUNNING, START_DONE, START_FAILED } state;
+  pthread_t thread; /* while running */
+  pid_t process;
+} startup = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void set_start(int state) {
+  pthread_mutex_lock(&startup.lock);
+  startup.state = state;
+  startup.thread = pthread_self();
+  startup.process = getpid();
+  pthread_cond_broadcast(&startup.changed);
+  pthread_mutex_unlock(&startup.lock);
+}
+
+static void await_start(void) {
+  PyThreadState *state = zpy.PyEval_SaveThread();
+  pthread_mutex_lock(&startup.lock);
+  while (startup.state == START_RUNNING) pthread_cond_wait(&startup.changed, &startup.lock);
+  pthread_mutex_unlock(&startup.lock);
+  zpy.PyEval_RestoreThread(state);
+}
+
+static bool start_types(void) {
+  PyObject *names = zpy.PyDict_New();
+  bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
+            zmanaged_array_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
+  if (!ok) return false;
+  PyObject *finish = zpy.PyDict_GetItemString(zmanaged_helpers, "finish");
+  PyObject *done = zpy.PyObject_CallFunction(finish, "O", names);
+  if (done == NULL) return false;
+  zpy.Py_DecRef(done);
+  Py_ssize_t position = 0;
+  PyObject *key, *value;
+  while (zma.PyDict_Next(names, &position, &key, &value)) {
+    if (zma.PyDict_SetItem(module_dict, key, value) != 0) return false;
   }
-  if (state == STARTED) return true;
-  if (state == FAILED) {
-    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects could not be started");
-    return false;
-  }
-  state = FAILED;
+  zpy.Py_DecRef(names);
+  return true;
+}
+
+static bool start_all(void) {
   if (!zmanaged_api_prepare()) return false;
   size_t bytes = capacity();
   while (!zmanaged_start(bytes, (unsigned)zoption(managed_threads), &host)) {
@@ -112,21 +147,27 @@ bool zmanaged_ensure_started(void) {
       return false;
     }
   }
-  PyObject *names = zpy.PyDict_New();
-  bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
-            zmanaged_array_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
-  if (!ok) return false;
-  PyObject *done = zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "finish"), "O", names);
-  if (done == NULL) return false;
-  zpy.Py_DecRef(done);
-  Py_ssize_t position = 0;
-  PyObject *key, *value;
-  while (zma.PyDict_Next(names, &position, &key, &value)) {
-    if (zma.PyDict_SetItem(module_dict, key, value) != 0) return false;
+  return start_types();
+}
+
+bool zmanaged_ensure_started(void) {
+  if (zpy.PyInterpreterState_Get() != zpy.PyInterpreterState_Main()) {
+    /* Another interpreter may have another GIL, and ours is what the barriers rely on. */
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects serve the main interpreter only");
+    return false;
   }
-  zpy.Py_DecRef(names);
-  state = STARTED;
-  return true;
+  if (zlikely(startup.state == START_DONE)) return true;
+  if (startup.state == START_RUNNING && startup.process != getpid()) set_start(START_FAILED); /* a fork's child */
+  if (startup.state == START_RUNNING && !pthread_equal(startup.thread, pthread_self())) await_start();
+  if (startup.state == START_NEW) {
+    set_start(START_RUNNING);
+    bool ok = start_all();
+    set_start(ok ? START_DONE : START_FAILED);
+    return ok;
+  }
+  if (startup.state == START_DONE) return true;
+  zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: managed objects could not be started");
+  return false;
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------- */

@@ -125,16 +125,22 @@ def _row_repr(self):
     return f"{type(self).__qualname__}([{', '.join(_short(v) for v in self)}])"
 
 
-def row_slice(self, key):
+def _check_slice(self, key):
     if not isinstance(key, slice):
-        raise TypeError(f"indices must be integers or slices, not {type(key).__name__}")
+        kind = "list" if hasattr(self, "_truncate") else "array"
+        raise TypeError(f"{kind} indices must be integers or slices, not {type(key).__name__}")
+
+
+def row_slice(self, key):
+    _check_slice(self, key)
     indices = range(*key.indices(len(self)))
     return type(self)([self[i] for i in indices])
 
 
 def row_set_slice(self, key, values):
-    if not isinstance(key, slice):
-        raise TypeError(f"indices must be integers or slices, not {type(key).__name__}")
+    _check_slice(self, key)
+    if not hasattr(values, "__iter__") and not hasattr(values, "__getitem__"):
+        raise TypeError("can only assign an iterable")
     values = list(values)
     indices = range(*key.indices(len(self)))
     if len(values) == len(indices):
@@ -147,27 +153,22 @@ def row_set_slice(self, key, values):
     if key.step not in (None, 1):
         raise ValueError(f"attempt to assign sequence of size {len(values)} to extended slice of "
                          f"size {len(indices)}")
-    start = indices.start
-    tail = [self[i] for i in range(max(indices.stop, start), len(self))]
-    self._truncate(start)
-    for value in values:
-        self.append(value)
-    for value in tail:
-        self.append(value)
+    self._splice(indices.start, max(indices.start, indices.stop), values)
 
 
 def row_delete(self, key):
     if not hasattr(self, "_truncate"):
         raise TypeError("elements of an Array cannot be deleted")
     if isinstance(key, slice):
-        gone = set(range(*key.indices(len(self))))
-        if not gone:
-            return
-        kept = [self[i] for i in range(min(gone), len(self)) if i not in gone]
-        self._truncate(min(gone))
-        for value in kept:
-            self.append(value)
+        gone = range(*key.indices(len(self)))
+        if gone.step != 1 and len(gone) > 0:
+            first = min(gone)
+            self._splice(first, len(self), [self[i] for i in range(first, len(self)) if i not in gone])
+        else:
+            self._splice(gone.start, max(gone.start, gone.stop), [])
         return
+    if not hasattr(key, "__index__"):
+        _check_slice(self, key)
     try:
         self.pop(key)
     except IndexError:
@@ -186,20 +187,12 @@ def _array_setstate(self, state):
     self[:] = state
 
 
-def _list_init(self, iterable=()):
+def _list_init(self, iterable=(), /):
     self._truncate(0)
     self.extend(iterable)
 
 
-def _list_extend(self, values):
-    if values is self:
-        values = list(values)
-    append = self.append
-    for value in values:
-        append(value)
-
-
-def _list_insert(self, index, value):
+def _list_insert(self, index, value, /):
     self._insert(index, value)
 
 
@@ -211,7 +204,7 @@ def _list_copy(self):
     return type(self)(self)
 
 
-def _list_remove(self, value):
+def _list_remove(self, value, /):
     for i, item in enumerate(self):
         if item is value or item == value:
             del self[i]
@@ -221,8 +214,14 @@ def _list_remove(self, value):
 
 def _list_sort(self, *, key=None, reverse=False):
     values = list(self)
-    values.sort(key=key, reverse=reverse)
-    self[:] = values
+    self._truncate(0)                       # as list does: who looks meanwhile sees none
+    try:
+        values.sort(key=key, reverse=reverse)
+    finally:
+        modified = len(self) != 0
+        self[:] = values
+    if modified:
+        raise ValueError("list modified during sort")
 
 
 def _list_eq(self, other):
@@ -263,7 +262,14 @@ def _list_iadd(self, other):
     return self
 
 
+def _times(times):
+    if not hasattr(times, "__index__"):
+        raise TypeError(f"can't multiply sequence by non-int of type {type(times).__name__!r}")
+    return _operator.index(times)
+
+
 def _list_mul(self, times):
+    times = _times(times)
     result = type(self)()
     values = list(self)
     for _ in range(times):
@@ -272,6 +278,7 @@ def _list_mul(self, times):
 
 
 def _list_imul(self, times):
+    times = _times(times)
     values = list(self)
     if times <= 0:
         self._truncate(0)
@@ -284,30 +291,65 @@ def _list_reduce(self, protocol):
     return _copyreg.__newobj__, (type(self),), None, iter(list(self))
 
 
-class _SequenceMethods:
-    index = _abc.Sequence.index
-    count = _abc.Sequence.count
-
-    @staticmethod
-    def contains(self, value):
-        return any(item is value or item == value for item in self)
-
-    @staticmethod
-    def reverse(self):
-        self[:] = list(self)[::-1]
+def _row_contains(self, value, /):
+    return any(item is value or item == value for item in self)
 
 
-def _dict_init(self, *args, **kwargs):
-    self.update(*args, **kwargs)
+def _row_count(self, value, /):
+    return sum(1 for item in self if item is value or item == value)
 
 
-def _dict_update(self, other=(), /, **kwargs):
-    if isinstance(other, _abc.Mapping) or hasattr(other, "keys"):
-        for key in other.keys():
-            self[key] = other[key]
-    else:
-        for key, value in other:
-            self[key] = value
+def _row_index(self, value, start=0, stop=_sys.maxsize, /):
+    size = len(self)
+    i = start if start >= 0 else max(start + size, 0)
+    stop = stop if stop >= 0 else max(stop + size, 0)
+    while i < stop and i < len(self):       # a comparison may change the length
+        item = self[i]
+        if item is value or item == value:
+            return i
+        i += 1
+    raise ValueError(f"{value!r} is not in {'list' if hasattr(self, '_truncate') else 'array'}")
+
+
+def _row_reversed(self):
+    for i in range(len(self) - 1, -1, -1):
+        if i >= len(self):
+            return
+        yield self[i]
+
+
+def _list_reverse(self):
+    self[:] = list(self)[::-1]
+
+
+def _dict_init(self, /, *args, **kwargs):
+    _dict_update(self, *args, **kwargs)
+
+
+def _pairs(values):
+    for i, pair in enumerate(values):
+        try:
+            pair = tuple(pair)
+        except TypeError:
+            raise TypeError(f"cannot convert dictionary update sequence element #{i} to a sequence") from None
+        if len(pair) != 2:
+            raise ValueError(f"dictionary update sequence element #{i} has length {len(pair)}; 2 is required")
+        yield pair
+
+
+def _dict_update(self, /, *args, **kwargs):
+    if len(args) > 1:
+        raise TypeError(f"dict expected at most 1 argument, got {len(args)}")
+    for other in args:
+        if isinstance(other, Dict) and type(other).__getitem__ is Dict.__getitem__:
+            for key, value in _dict_entries(other):
+                self[key] = value
+        elif isinstance(other, _abc.Mapping) or hasattr(other, "keys"):
+            for key in other.keys():
+                self[key] = other[key]
+        else:
+            for key, value in _pairs(other):
+                self[key] = value
     for key, value in kwargs.items():
         self[key] = value
 
@@ -327,7 +369,7 @@ def _dict_eq(self, other):
     return True
 
 
-def _dict_setdefault(self, key, default=None):
+def _dict_setdefault(self, key, default=None, /):
     missing = _dict_setdefault
     found = self.get(key, missing)
     if found is missing:
@@ -338,7 +380,7 @@ def _dict_setdefault(self, key, default=None):
 _MISSING = object()
 
 
-def _dict_pop(self, key, default=_MISSING):
+def _dict_pop(self, key, default=_MISSING, /):
     found = self.get(key, _MISSING)
     if found is _MISSING:
         if default is _MISSING:
@@ -357,16 +399,23 @@ def _dict_popitem(self):
 
 
 def _dict_entries(self):
-    """(key, value) in order; complains when the size changes meanwhile."""
-    position, size = 0, len(self)
+    """(key, value) in order; complains when the keys change meanwhile."""
+    position, left, size = 0, len(self), len(self)
     while True:
         found = self._next(position)
         if found is None:
             return
+        if left == 0:
+            raise RuntimeError("dictionary keys changed during iteration")
         position, key, value = found
+        left -= 1
         yield key, value
         if len(self) != size:
             raise RuntimeError("dictionary changed size during iteration")
+
+
+def _dict_entries_reversed(self):
+    return reversed(list(_dict_entries(self)))
 
 
 def _dict_iter(self):
@@ -375,18 +424,44 @@ def _dict_iter(self):
 
 
 def _dict_reversed(self):
-    return reversed([key for key, _ in _dict_entries(self)])
+    return (key for key, _ in _dict_entries_reversed(self))
 
 
-class _Items(_abc.ItemsView):
+class _View:
+    __slots__ = ()
+
+    mapping = property(lambda self: _types.MappingProxyType(self._mapping))
+
+    def __repr__(self):
+        return f"{type(self).__name__}([{', '.join(_short(item) for item in self)}])"
+
+
+class DictKeys(_View, _abc.KeysView):
+    __slots__ = ()
+
+    def __reversed__(self):
+        return _dict_reversed(self._mapping)
+
+
+class DictItems(_View, _abc.ItemsView):
+    __slots__ = ()
+
     def __iter__(self):
         return _dict_entries(self._mapping)
 
+    def __reversed__(self):
+        return _dict_entries_reversed(self._mapping)
 
-class _Values(_abc.ValuesView):
+
+class DictValues(_View, _abc.ValuesView):
+    __slots__ = ()
+
     def __iter__(self):
         for _, value in _dict_entries(self._mapping):
             yield value
+
+    def __reversed__(self):
+        return (value for _, value in _dict_entries_reversed(self._mapping))
 
 
 def _dict_copy(self):
@@ -432,19 +507,21 @@ def _dict_reduce(self, protocol):
 
 _row = {
     "__repr__": _row_repr,
-    "__contains__": _SequenceMethods.contains,
-    "index": _SequenceMethods.index,
-    "count": _SequenceMethods.count,
+    "__contains__": _row_contains,
+    "__reversed__": _row_reversed,
+    "index": _row_index,
+    "count": _row_count,
     "__class_getitem__": classmethod(_types.GenericAlias),
 }
 _NAMESPACES = {
     "Object": {"__repr__": _object_repr, "__reduce_ex__": _object_reduce,
+               "__reduce__": lambda self: self.__reduce_ex__(2),
                "__doc__": "Base of managed classes: fields are declared by annotations or __fields__."},
     "Array": {**_row, "__reduce_ex__": _array_reduce, "__setstate__": _array_setstate,
               "__doc__": "A managed sequence of fixed length."},
-    "List": {**_row, "__init__": _list_init, "extend": _list_extend, "insert": _list_insert,
+    "List": {**_row, "__init__": _list_init, "insert": _list_insert,
              "clear": _list_clear, "copy": _list_copy, "__copy__": _list_copy, "remove": _list_remove,
-             "sort": _list_sort, "reverse": _SequenceMethods.reverse, "__eq__": _list_eq,
+             "sort": _list_sort, "reverse": _list_reverse, "__eq__": _list_eq,
              **{f"__{order.__name__}__": _list_order(order)
                 for order in (_operator.lt, _operator.le, _operator.gt, _operator.ge)},
              "__hash__": None, "__add__": _list_add, "__radd__": _list_radd, "__iadd__": _list_iadd,
@@ -452,8 +529,8 @@ _NAMESPACES = {
              "__reduce_ex__": _list_reduce, "__doc__": "A managed list."},
     "Dict": {"__init__": _dict_init, "update": _dict_update, "setdefault": _dict_setdefault,
              "pop": _dict_pop, "popitem": _dict_popitem, "__iter__": _dict_iter,
-             "__reversed__": _dict_reversed, "keys": lambda self: _abc.KeysView(self),
-             "items": lambda self: _Items(self), "values": lambda self: _Values(self),
+             "__reversed__": _dict_reversed, "keys": lambda self: DictKeys(self),
+             "items": lambda self: DictItems(self), "values": lambda self: DictValues(self),
              "copy": _dict_copy, "__copy__": _dict_copy, "fromkeys": classmethod(_dict_fromkeys),
              "__repr__": _dict_repr, "__eq__": _dict_eq, "__hash__": None, "__or__": _dict_or,
              "__ror__": _dict_ror, "__ior__": _dict_ior,
@@ -463,6 +540,10 @@ _NAMESPACES = {
 
 
 def namespace_of(name):
+    for key, value in _NAMESPACES[name].items():
+        value = getattr(value, "__func__", value)           # of a class method
+        if isinstance(value, _types.FunctionType) and value.__name__ not in _NAMESPACES[name]:
+            value.__name__ = value.__qualname__ = key       # what tracebacks and TypeErrors call it
     return {"__slots__": (), "__module__": "zgc", **_NAMESPACES[name]}
 
 

@@ -83,6 +83,7 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(Py_ssize_t, PyTuple_Size, (PyObject *))                                                    \
   X(PyObject *, PyTuple_Pack, (Py_ssize_t, ...))                                               \
   X(PyObject *, PyObject_GetIter, (PyObject *))                                                \
+  X(PyObject *, PySeqIter_New, (PyObject *))                                                   \
   X(PyObject *, PyIter_Next, (PyObject *))                                                     \
   X(PyObject *, PySequence_List, (PyObject *))                                                 \
   X(int, PyIndex_Check, (PyObject *))                                                          \

@@ -19,8 +19,10 @@ static inline Py_ssize_t *list_length(zaddress_t list) {
   return (Py_ssize_t *)(list.value + LIST_LENGTH);
 }
 
-static bool index_error(void) {
-  zpy.PyErr_SetString(*zma.PyExc_IndexError, "index out of range");
+/* what: "" or "assignment " */
+static bool index_error(PyObject *self, const char *what) {
+  bool is_array = zmanaged_class_of(self->type)->shape.kind == ZBODY_ARRAY;
+  zpy.PyErr_Format(*zma.PyExc_IndexError, "%s %sindex out of range", is_array ? "array" : "list", what);
   return false;
 }
 
@@ -47,7 +49,7 @@ static PyObject *row_item(PyObject *self, Py_ssize_t i) {
   Py_ssize_t length;
   zaddress_t row = row_of(self, &length);
   if (zunlikely((size_t)i >= (size_t)length)) {
-    index_error();
+    index_error(self, "");
     return NULL;
   }
   return zmanaged_value(zbarrier_load(element(row, i)));
@@ -57,7 +59,7 @@ static bool row_set(PyObject *self, Py_ssize_t i, PyObject *value) {
   zmanaged_poll();
   Py_ssize_t length;
   zaddress_t row = row_of(self, &length);
-  if (zunlikely((size_t)i >= (size_t)length)) return index_error();
+  if (zunlikely((size_t)i >= (size_t)length)) return index_error(self, "assignment ");
   return zmanaged_set(row, element(row, i), value);
 }
 
@@ -101,6 +103,8 @@ static int row_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
   zpy.Py_DecRef(result);
   return 0;
 }
+
+static PyObject *row_iter(PyObject *self) { return zma.PySeqIter_New(self); }
 
 /* ---- Array --------------------------------------------------------------------------------------- */
 
@@ -169,6 +173,7 @@ static PyType_Slot array_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                     {Py_mp_ass_subscript, row_ass_subscript},
                                     {Py_sq_length, row_length},
                                     {Py_sq_item, row_item},
+                                    {Py_tp_iter, row_iter},
                                     {0, NULL}};
 static PyType_Spec array_spec = {"zgc._Array", sizeof(zhandle_t), 0,
                                  Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, array_slots};
@@ -195,15 +200,35 @@ static bool reserve(PyObject *self) {
   }
 }
 
-static PyObject *list_append(PyObject *self, PyObject *value) {
+static bool append(PyObject *self, PyObject *value) {
   zmanaged_poll();
-  if (!reserve(self)) return NULL;
+  if (!reserve(self)) return false;
   zaddress_t list = zmanaged_body(self);
   zaddress_t storage = list_storage(list);
   zcolored_t word;
-  if (!zmanaged_prepare(value, storage, &word)) return NULL;
+  if (!zmanaged_prepare(value, storage, &word)) return false;
   zbarrier_store(element(storage, (*list_length(list))++), word);
-  return zpy_new_none();
+  return true;
+}
+
+static PyObject *list_append(PyObject *self, PyObject *value) {
+  return append(self, value) ? zpy_new_none() : NULL;
+}
+
+static PyObject *list_extend(PyObject *self, PyObject *values) {
+  /* Itself would not end. */
+  PyObject *source = values == self ? zma.PySequence_List(values) : zmanaged_incref(values);
+  PyObject *iterator = source == NULL ? NULL : zma.PyObject_GetIter(source);
+  if (source != NULL) zpy.Py_DecRef(source);
+  if (iterator == NULL) return NULL;
+  bool ok = true;
+  PyObject *value;
+  while (ok && (value = zma.PyIter_Next(iterator)) != NULL) {
+    ok = append(self, value);
+    zpy.Py_DecRef(value);
+  }
+  zpy.Py_DecRef(iterator);
+  return ok && zpy.PyErr_Occurred() == NULL ? zpy_new_none() : NULL;
 }
 
 /* Moves [from, length) by one place up or down and adjusts the length. */
@@ -221,6 +246,46 @@ static void shift_down(zaddress_t list, Py_ssize_t to) {
     zbarrier_store(element(storage, i), zmanaged_moved(zbarrier_load(element(storage, i + 1))));
   }
   zbarrier_store(element(storage, last), zcolored_none());
+}
+
+/* Turns the elements of [from, to) round. Runs no Python code. */
+static void turn(zaddress_t storage, Py_ssize_t from, Py_ssize_t to) {
+  for (to--; from < to; from++, to--) {
+    zcolored_t first = zmanaged_moved(zbarrier_load(element(storage, from)));
+    zcolored_t last = zmanaged_moved(zbarrier_load(element(storage, to)));
+    zbarrier_store(element(storage, from), last);
+    zbarrier_store(element(storage, to), first);
+  }
+}
+
+static void truncate(PyObject *self, Py_ssize_t length);
+
+/* _splice(start, stop, values): the elements between give way to those of a plain list. The new ones are
+ * added at the end, then both, with what lies between, change places. */
+static PyObject *list_splice(PyObject *self, PyObject *arguments) {
+  Py_ssize_t start, stop;
+  if (!as_index(zpy.PyTuple_GetItem(arguments, 0), &start)) return NULL;
+  if (!as_index(zpy.PyTuple_GetItem(arguments, 1), &stop)) return NULL;
+  PyObject *values = zpy.PyTuple_GetItem(arguments, 2);
+  Py_ssize_t added = zpy.PyList_Size(values);
+  for (Py_ssize_t i = 0; i < added; i++) {
+    if (append(self, zpy.PyList_GetItem(values, i))) continue;
+    truncate(self, *list_length(zmanaged_body(self)) - i);
+    return NULL;
+  }
+  zaddress_t list = zmanaged_body(self), storage = list_storage(list);
+  Py_ssize_t length = *list_length(list);
+  /* An allocation that had to wait may have run code that changed the list. */
+  added = added < length ? added : length;
+  stop = stop < length - added ? stop : length - added;
+  start = start < stop ? start : stop;
+  Py_ssize_t gone = stop - start;
+  turn(storage, start, length);
+  turn(storage, start, start + added);
+  turn(storage, start + added, length - gone);
+  turn(storage, length - gone, length);
+  truncate(self, length - gone);
+  return zpy_new_none();
 }
 
 /* _insert(index, value); index is already within bounds. */
@@ -242,8 +307,12 @@ static PyObject *list_insert(PyObject *self, PyObject *arguments) {
 }
 
 static PyObject *list_pop(PyObject *self, PyObject *arguments) {
-  Py_ssize_t at = -1;
-  if (zma.PyTuple_Size(arguments) > 0 && !as_index(zpy.PyTuple_GetItem(arguments, 0), &at)) return NULL;
+  Py_ssize_t at = -1, count = zma.PyTuple_Size(arguments);
+  if (count > 1) {
+    zpy.PyErr_Format(*zpy.PyExc_TypeError, "pop expected at most 1 argument, got %zd", count);
+    return NULL;
+  }
+  if (count > 0 && !as_index(zpy.PyTuple_GetItem(arguments, 0), &at)) return NULL;
   if (!zmanaged_enter()) return NULL;
   zaddress_t list = zmanaged_body(self);
   Py_ssize_t length = *list_length(list);
@@ -264,20 +333,25 @@ static PyObject *list_pop(PyObject *self, PyObject *arguments) {
   return value;
 }
 
-/* _truncate(length): forgets the elements behind. */
-static PyObject *list_truncate(PyObject *self, PyObject *length) {
-  Py_ssize_t n;
-  if (!as_index(length, &n)) return NULL;
+/* Forgets the elements behind; what they own may run Python code. */
+static void truncate(PyObject *self, Py_ssize_t length) {
   for (;;) {
     zmanaged_poll();
     zaddress_t list = zmanaged_body(self);
-    if (*list_length(list) <= n) return zpy_new_none();
+    if (*list_length(list) <= length) return;
     PyObject *owned = NULL;
-    for (unsigned i = 0; i < 256 && owned == NULL && *list_length(list) > n; i++) {
+    for (unsigned i = 0; i < 256 && owned == NULL && *list_length(list) > length; i++) {
       owned = zmanaged_replace(element(list_storage(list), --*list_length(list)), zcolored_none());
     }
     if (owned != NULL) zpy.Py_DecRef(owned);
   }
+}
+
+static PyObject *list_truncate(PyObject *self, PyObject *length) {
+  Py_ssize_t n;
+  if (!as_index(length, &n)) return NULL;
+  truncate(self, n);
+  return zpy_new_none();
 }
 
 static PyObject *list_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
@@ -288,6 +362,8 @@ static PyObject *list_new(PyTypeObject *type, PyObject *arguments, PyObject *key
 }
 
 static PyMethodDef list_methods[] = {{"append", list_append, METH_O, NULL},
+                                     {"extend", list_extend, METH_O, NULL},
+                                     {"_splice", list_splice, METH_VARARGS, NULL},
                                      {"_insert", list_insert, METH_VARARGS, NULL},
                                      {"pop", list_pop, METH_VARARGS, NULL},
                                      {"_truncate", list_truncate, METH_O, NULL},
@@ -303,6 +379,7 @@ static PyType_Slot list_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                    {Py_mp_ass_subscript, row_ass_subscript},
                                    {Py_sq_length, row_length},
                                    {Py_sq_item, row_item},
+                                   {Py_tp_iter, row_iter},
                                    {0, NULL}};
 static PyType_Spec list_spec = {"zgc._List", sizeof(zhandle_t), 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
                                 list_slots};

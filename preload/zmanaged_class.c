@@ -103,6 +103,8 @@ static bool lay_out(zclass_t *class, const zclass_t *base, PyObject *fields) {
 
 /* ---- the metaclass ------------------------------------------------------------------------------- */
 
+static const char no_finalizers[] = "a managed class cannot have __del__: bodies end without running code";
+
 static bool type_error(const char *message) {
   zpy.PyErr_SetString(*zpy.PyExc_TypeError, message);
   return false;
@@ -118,7 +120,7 @@ static bool check_type(PyTypeObject *type) {
   PyObject *finalizer = zpy.PyObject_GetAttrString((PyObject *)type, "__del__");
   if (finalizer != NULL) {
     zpy.Py_DecRef(finalizer);
-    return type_error("a managed class cannot have __del__: bodies end without running code");
+    return type_error(no_finalizers);
   }
   zpy.PyErr_Clear();
   return true;
@@ -238,6 +240,13 @@ static PyObject *meta_new(PyTypeObject *metatype, PyObject *arguments, PyObject 
 
 /* A field's name may get another meaning: the classes below forget what they knew by name. */
 static int meta_setattro(PyObject *type, PyObject *name, PyObject *value) {
+  bool is_text = (PyObject *)name->type == zma.PyUnicode_Type;
+  const char *text = is_text ? zpy.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+  if (text == NULL) zpy.PyErr_Clear(); /* a lone surrogate */
+  if (text != NULL && value != NULL && strcmp(text, "__del__") == 0) {
+    type_error(no_finalizers);
+    return -1;
+  }
   int error = type_setattro(type, name, value);
   if (error) return error;
   for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
@@ -304,6 +313,7 @@ const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name) {
   for (unsigned i = 0; i < class->field_count; i++) {
     if (class->fields[i].name == name) return &class->fields[i];
   }
+  if ((PyObject *)name->type != zma.PyUnicode_Type) return NULL;
   for (unsigned i = 0; i < class->field_count; i++) {
     if (zma.PyUnicode_Compare(class->fields[i].name, name) == 0) return &class->fields[i];
   }

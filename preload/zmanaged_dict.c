@@ -1,8 +1,11 @@
 /* zgc.Dict: insertion-ordered hash table over managed bodies, keys by Python's hash and equality.
  *
- *   body      [header][entries: slot][index: slot][live][filled]
- *   entries   ENTRIES body: {hash, key, value} in insertion order; a deleted one has state 0
+ *   body      [header][entries: slot][index: slot][live][filled][version][taken]
+ *   entries   ENTRIES body: {hash, key, value} in insertion order; a deleted one has HASH_DELETED
  *   index     RAW body: int32 per place, 0 empty, -1 deleted, else entry + 1; open addressing
+ *
+ * live <= filled <= length of entries <= 2/3 of the places. taken counts the places that are not empty:
+ * it ends at 2/3 too, so a search always comes to an empty one.
  *
  * A comparison of keys may run Python code, which may change this very dict or move its bodies. So a
  * lookup keeps no address over it: it works with positions, and starts over when the table's version
@@ -11,7 +14,7 @@
 
 zshape_t *zmanaged_raw_shape, *zmanaged_entries_shape;
 
-enum { ENTRIES = 8, INDEX = 16, LIVE = 24, FILLED = 32, VERSION = 40, DICT_SIZE = 48 };
+enum { ENTRIES = 8, INDEX = 16, LIVE = 24, FILLED = 32, VERSION = 40, TAKEN = 48, DICT_SIZE = 56 };
 #define EMPTY 0
 #define DELETED -1
 #define HASH_DELETED INT64_MIN /* no hash of an entry in use: hashes are stored without the top bit */
@@ -33,6 +36,7 @@ static inline zslot_t entry_value(zaddress_t entries, int64_t i) {
   return zslot(&zbody_elements(entries)[i * ZBODY_ENTRY_WORDS + 2]);
 }
 static inline int32_t *places(zaddress_t index) { return (int32_t *)zbody_elements(index); }
+static inline int64_t place_limit(zaddress_t index) { return (int64_t)zbody_length(index) / 4 / 3 * 2; }
 static inline size_t place_mask(zaddress_t index) { return zbody_length(index) / 4 - 1; }
 static inline int64_t stored_hash(Py_ssize_t hash) { return (int64_t)hash & INT64_MAX; }
 static inline size_t mix(int64_t hash) { return (size_t)((uint64_t)hash * 0x9E3779B97F4A7C15u >> 20); }
@@ -88,7 +92,7 @@ static outcome_t find(PyObject *self, PyObject *key, int64_t *hash, int64_t *pos
 static outcome_t rebuild(PyObject *self, int64_t live) {
   int64_t room = live + live / 2 + 6;
   size_t length = 8;
-  while ((int64_t)length * 2 < room * 3) length *= 2;
+  while ((int64_t)length / 3 * 2 < room) length *= 2;
   if (room >= INT32_MAX) {
     zma.PyErr_NoMemory();
     return FAILED;
@@ -127,7 +131,7 @@ static outcome_t rebuild(PyObject *self, int64_t live) {
   }
   zbarrier_store(slot_at(dict, ENTRIES), zcolored_store_good(entries));
   zbarrier_store(slot_at(dict, INDEX), zcolored_store_good(index));
-  *raw_at(dict, FILLED) = count;
+  *raw_at(dict, FILLED) = *raw_at(dict, TAKEN) = count;
   ++*raw_at(dict, VERSION);
   return FOUND;
 }
@@ -137,7 +141,9 @@ static outcome_t add(PyObject *self, PyObject *key, int64_t hash, PyObject *valu
   zaddress_t dict = zmanaged_body(self);
   zaddress_t entries = part(dict, ENTRIES);
   int64_t filled = *raw_at(dict, FILLED);
-  if (zaddress_is_null(entries) || filled == (int64_t)zbody_length(entries)) {
+  bool has_room = !zaddress_is_null(entries) && filled < (int64_t)zbody_length(entries) &&
+                  *raw_at(dict, TAKEN) < place_limit(part(dict, INDEX));
+  if (!has_room) {
     outcome_t outcome = rebuild(self, *raw_at(dict, LIVE) + 1);
     return outcome == FOUND ? CHANGED : outcome;
   }
@@ -156,6 +162,7 @@ static outcome_t add(PyObject *self, PyObject *key, int64_t hash, PyObject *valu
   zaddress_t index = part(dict, INDEX);
   size_t at = mix(hash);
   while (places(index)[at & place_mask(index)] > 0) at++;
+  if (places(index)[at & place_mask(index)] == EMPTY) ++*raw_at(dict, TAKEN);
   places(index)[at & place_mask(index)] = (int32_t)(filled + 1);
   ++*raw_at(dict, FILLED);
   ++*raw_at(dict, LIVE);
@@ -261,7 +268,8 @@ static int dict_contains(PyObject *self, PyObject *key) {
 static PyObject *dict_get(PyObject *self, PyObject *arguments) {
   Py_ssize_t count = zma.PyTuple_Size(arguments);
   if (count < 1 || count > 2) {
-    zpy.PyErr_SetString(*zpy.PyExc_TypeError, "get expected a key and an optional default");
+    zpy.PyErr_Format(*zpy.PyExc_TypeError, "get expected at %s, got %zd",
+                     count < 1 ? "least 1 argument" : "most 2 arguments", count);
     return NULL;
   }
   PyObject *value = get_item(self, zpy.PyTuple_GetItem(arguments, 0));
@@ -328,7 +336,7 @@ static PyObject *dict_clear(PyObject *self, PyObject *unused) {
   zaddress_t dict = zmanaged_body(self);
   zbarrier_store(slot_at(dict, ENTRIES), zcolored_none());
   zbarrier_store(slot_at(dict, INDEX), zcolored_none());
-  *raw_at(dict, LIVE) = *raw_at(dict, FILLED) = 0;
+  *raw_at(dict, LIVE) = *raw_at(dict, FILLED) = *raw_at(dict, TAKEN) = 0;
   ++*raw_at(dict, VERSION);
   return zpy_new_none();
 }

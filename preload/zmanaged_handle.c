@@ -231,7 +231,9 @@ bool zmanaged_prepare(PyObject *value, zaddress_t holder, zcolored_t *word) {
     }
   } else if (type == zma.PyFloat_Type) {
     uint64_t bits = *(uint64_t *)((char *)value + ZMANAGED_FLOAT_VALUE);
-    if ((bits & ZCOLOR_MASK) == 0) {
+    /* A NaN is equal to nothing: containers find it by its identity. */
+    bool is_number = zmanaged_float_value(value) == zmanaged_float_value(value);
+    if ((bits & ZCOLOR_MASK) == 0 && is_number) {
       *word = zcolored_value(ZKIND_FLOAT, bits >> ZCOLOR_PAYLOAD_SHIFT);
       return true;
     }

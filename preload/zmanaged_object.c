@@ -47,10 +47,18 @@ static bool too_many(const zclass_t *class, size_t given) {
   return false;
 }
 
-static bool no_such_field(const zclass_t *class, PyObject *name) {
-  zpy.PyErr_Format(*zpy.PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
-                   (const char *)*zmanaged_type_word(class->type, ZMANAGED_TYPE_NAME), name);
+static bool bad_keyword(const zclass_t *class, const char *what, PyObject *name) {
+  zpy.PyErr_Format(*zpy.PyExc_TypeError, "%s() got %s '%S'",
+                   (const char *)*zmanaged_type_word(class->type, ZMANAGED_TYPE_NAME), what, name);
   return false;
+}
+
+/* A field given by name, after `count` were given by position. */
+static bool set_named(PyObject *self, const zclass_t *class, size_t count, PyObject *name, PyObject *value) {
+  const zfield_t *field = zmanaged_class_find(class, name);
+  if (field == NULL) return bad_keyword(class, "an unexpected keyword argument", name);
+  if ((size_t)(field - class->fields) < count) return bad_keyword(class, "multiple values for argument", name);
+  return set_field(self, field, value);
 }
 
 /* Puts a value into a field of a body that was born since the last safepoint: its slots are empty and
@@ -100,10 +108,7 @@ PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments,
   bool ok = set_positional(self, class, arguments, count);
   Py_ssize_t named = keywords == NULL ? 0 : zma.PyTuple_Size(keywords);
   for (Py_ssize_t i = 0; ok && i < named; i++) {
-    PyObject *name = zpy.PyTuple_GetItem(keywords, i);
-    const zfield_t *field = zmanaged_class_find(class, name);
-    ok = field != NULL ? set_field(self, field, arguments[count + (size_t)i])
-                       : no_such_field(class, name);
+    ok = set_named(self, class, count, zpy.PyTuple_GetItem(keywords, i), arguments[count + (size_t)i]);
   }
   if (zlikely(ok)) return self;
   zpy.Py_DecRef(self);
@@ -132,9 +137,7 @@ int zmanaged_object_init(PyObject *self, PyObject *arguments, PyObject *keywords
   Py_ssize_t position = 0;
   PyObject *name, *value;
   while (keywords != NULL && zma.PyDict_Next(keywords, &position, &name, &value)) {
-    const zfield_t *field = zmanaged_class_find(class, name);
-    if (field == NULL) return no_such_field(class, name) ? 0 : -1;
-    if (!set_field(self, field, value)) return -1;
+    if (!set_named(self, class, (size_t)count, name, value)) return -1;
   }
   return 0;
 }
@@ -178,17 +181,31 @@ static PyObject *set_state(PyObject *self, PyObject *state) {
     return NULL;
   }
   while (zma.PyDict_Next(state, &position, &name, &value)) {
-    const zfield_t *field = zmanaged_class_find(class, name);
-    if (field == NULL) {
-      no_such_field(class, name);
-      return NULL;
-    }
-    if (!set_field(self, field, value)) return NULL;
+    if (!set_named(self, class, 0, name, value)) return NULL;
   }
   return zpy_new_none();
 }
 
+static void add_part(uint64_t *slot, void *total) {
+  zcolored_t word = zbarrier_load(zslot(slot));
+  if (!zcolored_is_body(word)) return;
+  zaddress_t part = zcolored_strip(word);
+  if (zbody_shape(part)->owner == NULL) *(size_t *)total += zbody_size(part);
+}
+
+/* The handle, the body, and the bodies without a class that only this one refers to: rows and tables. */
+static PyObject *handle_sizeof(PyObject *self, PyObject *unused) {
+  (void)unused;
+  zmanaged_poll();
+  zaddress_t body = zmanaged_body(self);
+  const zshape_t *shape = zbody_shape(body);
+  size_t total = sizeof(zhandle_t) + zbody_size(body);
+  if (shape->kind == ZBODY_FIXED) zbody_visit_slots(body, shape, 0, 1, add_part, &total);
+  return zma.PyLong_FromSsize_t((Py_ssize_t)total);
+}
+
 static PyMethodDef handle_methods[] = {
+    {"__sizeof__", handle_sizeof, METH_NOARGS, NULL},
     {"__getstate__", get_state, METH_NOARGS, NULL}, {"__setstate__", set_state, METH_O, NULL},
     {NULL, NULL, 0, NULL}};
 static PyGetSetDef handle_getset[] = {{"__class__", get_class, set_class, NULL, NULL},

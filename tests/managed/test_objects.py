@@ -4,6 +4,7 @@ import copy
 import gc
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import unittest
@@ -65,6 +66,15 @@ class Objects(unittest.TestCase):
             Node(1, 2, 3, 4, 5, 6)
         with self.assertRaisesRegex(TypeError, "unexpected keyword argument 'nokey'"):
             Node(nokey=1)
+
+    def test_constructor_errors(self):
+        for arguments, names, text in (((None,) * 6, {}, "takes at most 5 positional arguments .6 given"),
+                                       ((), {"nothing": 1}, "unexpected keyword argument 'nothing'"),
+                                       ((None,), {"left": None}, "multiple values for argument 'left'")):
+            with self.assertRaisesRegex(TypeError, text):
+                Node(*arguments, **names)
+        with self.assertRaisesRegex(TypeError, "unexpected keyword argument '5'"):
+            Node().__setstate__({5: 1})
 
     def test_own_init_and_defaults(self):
         thing = Initialised("n")
@@ -181,6 +191,14 @@ class Objects(unittest.TestCase):
         with self.assertRaises((TypeError, AttributeError)):
             object.__setattr__(node, "__class__", Raw)
 
+    def test_no_finalizer_later_either(self):
+        class Late(Node):
+            pass
+        with self.assertRaisesRegex(TypeError, "__del__"):
+            Late.__del__ = lambda self: None
+        setattr(Late, "\ud800", 1)      # no text in UTF-8
+        self.assertEqual(getattr(Late, "\ud800"), 1)
+
     def test_redefined_descriptor_wins(self):
         class Changing(zgc.Object):
             a: zgc.i64
@@ -246,7 +264,7 @@ class Objects(unittest.TestCase):
         self.assertIs(deep.left.left, deep)
         self.assertEqual((deep.tag, deep.left.key), (["t"], 2))
         self.assertIsNot(deep.tag, node.tag)
-        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             again = pickle.loads(pickle.dumps(node, protocol))
             self.assertIs(again.left.left, again)
             self.assertEqual((again.key, again.left.key, again.tag), (1, 2, ["t"]))
@@ -624,6 +642,34 @@ class BesidesTheCollector(unittest.TestCase):
             self.assertIs(copy.copy(one).tag, one.tag)
         finally:
             del globals()["Local"]
+
+
+class FirstUse(unittest.TestCase):
+
+    def test_several_threads_at_once(self):
+        program = """
+import sys, threading, zgc
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(8)
+failed = []
+
+def use():
+    together.wait()
+    try:
+        zgc.List([1, 2])
+    except BaseException as error:
+        failed.append(error)
+
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(failed)
+"""
+        for _ in range(3):
+            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+            self.assertEqual((done.stdout, done.stderr), ("[]\n", ""))
 
 
 class Fork(unittest.TestCase):
