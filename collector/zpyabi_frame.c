@@ -2,9 +2,10 @@
 
 #include "heap/base/zos.h"
 
-/* Frames of a thread hang on its state: directly (3.13), or on a small struct that each evaluation
- * loop has on the C stack (up to 3.12). A loop's frames end with one marked as its entry (3.11), or
- * with an empty frame on the C stack (from 3.12 on). */
+/* Frames of a thread hang on its state: directly (from 3.13 on), or on a small struct that each
+ * evaluation loop has on the C stack (up to 3.12). A loop's frames end with one marked as its entry
+ * (3.11), or with an empty frame on the C stack (from 3.12 on; 3.15 has one more in the thread state, at
+ * the end of all). Pointers to code are tagged from 3.14 on. */
 typedef struct {
   int minor;
   uint16_t current;     /* in PyThreadState: the _PyCFrame, or the frame */
@@ -14,12 +15,15 @@ typedef struct {
   int16_t is_entry; /* in it; -1: loops end with an empty frame */
 } frame_layout_t;
 
-#define OWNED_BY_C_STACK 3
+#define OWNED_BY_C_STACK 3 /* or, by its name from 3.14 on, by the interpreter */
+#define TAG_BITS ((uintptr_t)7)
 
 static const frame_layout_t layouts[] = {
     {11, 56, 8, 16, 32, 48, 56, 69, 68},
     {12, 56, 0, 8, 0, 8, 56, 70, -1},
     {13, 72, -1, 0, 0, 8, 56, 70, -1},
+    {14, 72, -1, 0, 0, 8, 56, 74, -1},
+    {15, 72, -1, 0, 0, 8, 56, 74, -1},
 };
 
 static const frame_layout_t *layout; /* NULL: not proven, or stopped */
@@ -73,6 +77,7 @@ static zalways_inline unsigned walk(bool careful, const frame_layout_t *l, PyThr
     } else {
       char *code, *instruction;
       if (!read_word(careful, frame, l->code, &code)) return 0;
+      code -= (uintptr_t)code & TAG_BITS;
       if (!read_word(careful, frame, l->instruction, &instruction)) return 0;
       if (!is_live_code(careful, (PyObject *)code)) break;
       frames[count++] = (zpyabi_frame_t){(PyObject *)code, (int32_t)(instruction - (code + code_start)),
