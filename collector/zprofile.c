@@ -18,7 +18,7 @@
 #define RATE_DEFAULT (512 * ZK)
 #define RATE_MAX ((uint64_t)1 << 40)
 #define BUCKETS_MIN 1024
-#define NEVER (INT64_MAX / 2)
+#define NEVER 0x1p62
 
 /* What one sample stands for: bytes [from, to) of a block. */
 typedef struct sample {
@@ -38,8 +38,8 @@ static uint64_t started_ns;
 
 /* The thread's own. 0 at first: its first allocation makes it draw. */
 #define THREAD_OWN static __thread __attribute__((tls_model("initial-exec")))
-THREAD_OWN int64_t left; /* bytes to the next sample */
-THREAD_OWN bool has_drawn;
+THREAD_OWN int64_t left; /* bytes to the next sample of what is counted by the byte */
+THREAD_OWN bool has_drawn, is_paused;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
 static sample_t **buckets;
@@ -50,13 +50,20 @@ static uint64_t random_state;
 /* -- chance ------------------------------------------------------------------------------------- */
 
 /* Bytes to the next sample: exponentially distributed. Lock. */
-static int64_t draw(void) {
+static double draw(void) {
   random_state ^= random_state << 13; /* xorshift */
   random_state ^= random_state >> 7;
   random_state ^= random_state << 17;
   double uniform = (double)((random_state >> 11) + 1) * 0x1p-53; /* (0, 1] */
   double bytes = -log(uniform) * (double)rate;
-  return bytes < (double)NEVER ? (int64_t)bytes : NEVER;
+  return bytes < NEVER ? bytes : NEVER;
+}
+
+static void draw_left(void) {
+  pthread_mutex_lock(&lock);
+  left = (int64_t)draw();
+  pthread_mutex_unlock(&lock);
+  has_drawn = true;
 }
 
 static double weight_of(size_t bytes) { return -1 / expm1(-(double)bytes / (double)rate); }
@@ -150,10 +157,31 @@ static void put_back(sample_t *s, void *block, size_t size) {
   }
 }
 
-/* Bytes [from, to) of the block are a sample. No memory for it: one sample less. */
-static void record(void *block, size_t from, size_t to, const void *caller) {
+/* -- what the allocator tells and asks (zallocator.h) ------------------------------------------------- */
+
+/* Whole blocks before the one in which the next sample lies: every block is sampled with the same
+ * probability, whatever came before it. */
+static uint64_t blocks_before_sample(size_t block_size) {
   pthread_mutex_lock(&lock);
-  zstack_t *stack = zstack_here(caller);
+  double bytes = draw();
+  pthread_mutex_unlock(&lock);
+  return (uint64_t)(bytes / (double)block_size);
+}
+
+static bool is_sample(size_t bytes) {
+  if (zunlikely(is_paused)) return false;
+  if (zunlikely(!has_drawn)) draw_left();
+  left -= (int64_t)bytes;
+  if (zlikely(left >= 0)) return false;
+  draw_left();
+  return true;
+}
+
+/* No memory for it: one sample less. */
+static void sampled(void *block, size_t from, size_t to) {
+  if (is_paused) return;
+  pthread_mutex_lock(&lock);
+  zstack_t *stack = zstack_here();
   sample_t *s = spare;
   if (s != NULL) {
     spare = s->next;
@@ -167,123 +195,36 @@ static void record(void *block, size_t from, size_t to, const void *caller) {
     s->next = spare;
     spare = s;
   }
-  left = draw();
   pthread_mutex_unlock(&lock);
   zstat_add(profile_samples, 1);
 }
 
-/* -- allocation ------------------------------------------------------------------------------------- */
-
-/* The count-down went below zero: whether that is a sample, or only the thread's first allocation. */
-static bool is_sample(size_t bytes) {
-  if (zlikely(has_drawn)) return true;
-  has_drawn = true;
-  pthread_mutex_lock(&lock);
-  left = draw();
-  pthread_mutex_unlock(&lock);
-  left -= (int64_t)bytes;
-  return left < 0;
-}
-
-static void draw_again(void) {
-  pthread_mutex_lock(&lock);
-  left = draw();
-  pthread_mutex_unlock(&lock);
-}
-
-static void *plain(size_t size, bool zeroed) {
-  return zeroed ? zallocator_alloc_zeroed(size) : zallocator_alloc(size);
-}
-
-static znoinline void *sampled(size_t size, bool zeroed, const void *caller) {
-  size_t bytes = zallocator_size_for(size);
-  if (!is_sample(bytes)) return plain(size, zeroed);
-  void *block = zallocator_alloc_sampled(size, zeroed);
-  if (block == NULL) {
-    draw_again();
-    return plain(size, zeroed);
-  }
-  record(block, 0, bytes, caller);
-  return block;
-}
-
-/* Counts the bytes; true when a sample may be due. Sizes that cannot be had do not disturb the count. */
-static zalways_inline bool count_down(size_t size) {
-  if (zlikely(size <= ZSMALL_MAX)) {
-    left -= (int64_t)zalign_up(size, ZBLOCK_ALIGNMENT);
-  } else if (size < (size_t)1 << 46) {
-    left -= (int64_t)zallocator_size_for(size);
-  }
-  return zunlikely(left < 0);
-}
-
-void *zprofile_malloc(void *ctx, size_t size) {
-  (void)ctx;
-  if (count_down(size)) return sampled(size, false, __builtin_return_address(0));
-  return zallocator_alloc(size);
-}
-
-void *zprofile_calloc(void *ctx, size_t count, size_t size) {
-  (void)ctx;
-  size_t total;
-  if (__builtin_mul_overflow(count, size, &total)) return NULL;
-  if (count_down(total)) return sampled(total, true, __builtin_return_address(0));
-  return zallocator_alloc_zeroed(total);
-}
-
-/* The block has samples, which go where it goes. */
-static znoinline void *realloc_sampled(void *block, size_t size) {
-  pthread_mutex_lock(&lock);
-  sample_t *samples = take(block); /* or the free of the old place would count them as freed */
-  pthread_mutex_unlock(&lock);
-  void *result = zallocator_realloc(block, size);
-  void *lies_at = result == NULL ? block : result;
-  pthread_mutex_lock(&lock);
-  if (zallocator_is_sampled(lies_at)) {
-    put_back(samples, lies_at, zallocator_size_of(lies_at));
-  } else { /* where a free is not told (a shortage of memory): it is lost to us */
-    count_freed_all(samples, zos_now_ns());
-  }
-  pthread_mutex_unlock(&lock);
-  return result;
-}
-
-/* Bytes [have, got) of the block, new to it, are a sample. */
-static znoinline void *sample_growth(void *block, size_t have, size_t got, const void *caller) {
-  if (!is_sample(got - have)) return block;
-  void *watched = zallocator_is_sampled(block) ? block : zallocator_watch(block);
-  if (watched == NULL) {
-    draw_again();
-    return block;
-  }
-  record(watched, have, got, caller);
-  return watched;
-}
-
-void *zprofile_realloc(void *ctx, void *block, size_t size) {
-  if (block == NULL) {
-    (void)ctx;
-    if (count_down(size)) return sampled(size, false, __builtin_return_address(0));
-    return zallocator_alloc(size);
-  }
-  size_t have = zallocator_size_of(block);
-  if (zunlikely(have == 0)) return zallocator_realloc(block, size); /* not in the heap */
-  void *result = zunlikely(zallocator_is_sampled(block)) ? realloc_sampled(block, size)
-                                                          : zallocator_realloc(block, size);
-  size_t got = zallocator_size_of(result); /* 0 when there is none */
-  if (got <= have) return result;
-  left -= (int64_t)(got - have);
-  if (zlikely(left >= 0)) return result;
-  return sample_growth(result, have, got, __builtin_return_address(0));
-}
-
-/* From a free in a page for watched blocks. */
-static void forget(void *block) {
+static void freed(void *block) {
   uint64_t now = zos_now_ns();
   pthread_mutex_lock(&lock);
   count_freed_all(take(block), now);
   pthread_mutex_unlock(&lock);
 }
+
+/* Its samples are taken out, or the free of the old place would count them as freed. */
+static void *moving(void *block) {
+  pthread_mutex_lock(&lock);
+  sample_t *samples = take(block);
+  pthread_mutex_unlock(&lock);
+  return samples;
+}
+
+static void moved(void *samples, void *block) {
+  pthread_mutex_lock(&lock);
+  if (zallocator_is_sampled(block)) {
+    put_back(samples, block, zallocator_size_of(block));
+  } else { /* where a free is not told (a shortage of memory): it is lost to us */
+    count_freed_all(samples, zos_now_ns());
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+static const zallocator_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
 
 /* -- start, pause ---------------------------------------------------------------------------------------- */
 
@@ -332,8 +273,8 @@ bool zprofile_start(const char *text) {
                 "Python functions only");
   }
   started_ns = zos_now_ns();
-  zallocator_sampled_free_hook = forget;
   is_on = true;
+  zallocator_start_watch(&watcher);
   return true;
 }
 
@@ -343,21 +284,16 @@ uint64_t zprofile_rate(void) { return rate; }
 
 void zprofile_interpreter_started(void) {
   const char *why;
-  int64_t paused = zprofile_pause();
+  zprofile_pause();
   if (!zpyabi_frames_prove(&why)) {
     zlog_notice("ZGC_PROFILE: this interpreter's frames are not as expected (%s); stacks will show native "
                 "functions only", why);
   }
-  zprofile_resume(paused);
+  zprofile_resume();
 }
 
-int64_t zprofile_pause(void) {
-  int64_t before = left;
-  left = NEVER;
-  return before;
-}
-
-void zprofile_resume(int64_t before) { left = before; }
+void zprofile_pause(void) { is_paused = true; }
+void zprofile_resume(void) { is_paused = false; }
 
 /* -- snapshot --------------------------------------------------------------------------------------------- */
 

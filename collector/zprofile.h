@@ -1,21 +1,21 @@
 /* The allocation profile: a random sample of what the program allocates, with stacks and lifetimes.
  *
  * Sampling. Every byte allocated is a sample with the same small probability, independent of all
- * others (a Poisson process over bytes, `rate` bytes apart in the mean). Each thread counts down to its
- * next sample: a subtraction and a branch for each allocation. A block of s bytes is taken with
+ * others: a Poisson process over bytes, `rate` bytes apart in the mean. The allocator runs it as many
+ * that are independent of each other, whose sum is one again: each size class of small blocks counts
+ * blocks, each thread counts the bytes of what is larger and of growth. A block of s bytes is taken with
  * probability p = 1 - exp(-s / rate) and stands for 1/p blocks, so every total is an unbiased estimate,
  * with a standard deviation below sqrt(total bytes * rate). s is what the heap gives, not what was
- * asked for (16-byte steps, 12.5 % above 1 KiB, 64 KiB above 256 KiB); requests for no bytes do not count.
+ * asked for (16-byte steps, 12.5 % above 1 KiB, 64 KiB above 256 KiB).
  *
- * Cost. Off: nothing, the functions here are put into the interpreter's allocator table in place of
- * zallocator's own. On: the count-down; sampled blocks lie in pages of their own, whose frees
- * zallocator tells us (zallocator.h), so that a free of any other block is what it was.
+ * Cost. Off: a test on slow paths. On: small blocks come in batches (zallocator.h), so that the fast
+ * paths, of the allocator table and of the symbols, are what they were.
  *
  * realloc. What a block gains is an allocation by whoever made it grow: sampled by itself, a part of
  * the block. What a block loses is freed. A block that moves takes its samples with it, also when its
  * OS pages are moved.
  *
- * Threads. The count-down is a thread's own. All the rest (samples, stacks, the random numbers) is
+ * Threads. All that is here (samples, stacks, the random numbers) is
  * under one lock, taken for a sample and for the free of one; the GIL alone would not do once a second
  * one exists. Under it nothing of Python runs: a code object's reference count goes up, no more. The
  * lock is held over fork, so that the child finds everything whole (libunwind's locks too).
@@ -28,23 +28,18 @@
 #include "collector/zstack_table.h"
 
 /* Parses "path[,rate]", loads libunwind. False: one line has said why, and there is no profile.
- * Once, before the functions below are in the allocator table. */
+ * Once, after zallocator_start and before the first allocation. */
 bool zprofile_start(const char *text);
 bool zprofile_is_on(void);
 const char *zprofile_path(void);
 uint64_t zprofile_rate(void);
 
-/* For the allocator table; free stays zallocator_free. GIL. */
-void *zprofile_malloc(void *ctx, size_t size);
-void *zprofile_calloc(void *ctx, size_t count, size_t size);
-void *zprofile_realloc(void *ctx, void *block, size_t size);
-
 /* Python stacks from here on, if the interpreter is as expected; to `zpyabi_frames_stop`. */
 void zprofile_interpreter_started(void);
 
 /* No samples by the calling thread between the two: a dump is not part of the program. */
-int64_t zprofile_pause(void);
-void zprofile_resume(int64_t left);
+void zprofile_pause(void);
+void zprofile_resume(void);
 
 /* A consistent copy of all totals, to be freed by zprofile_snapshot_free. */
 typedef struct {

@@ -174,7 +174,7 @@ static int write_all(const zprofile_snapshot_t *snapshot) {
 int zprofile_dump(const char *path, const char **written) {
   if (is_dumping) return -EBUSY;
   is_dumping = true;
-  int64_t paused = zprofile_pause();
+  zprofile_pause();
   uint64_t start = zos_now_ns();
   zprofile_snapshot_t snapshot;
   int error = -ENAMETOOLONG;
@@ -194,7 +194,7 @@ int zprofile_dump(const char *path, const char **written) {
       zprofile_snapshot_free(&snapshot);
     }
   }
-  zprofile_resume(paused);
+  zprofile_resume();
   is_dumping = false;
   return error;
 }

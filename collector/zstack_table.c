@@ -74,10 +74,10 @@ static znative_t *native_entry(uintptr_t address, bool *is_new) {
 /* -- which native frames run Python -------------------------------------------------------------- */
 
 /* A loop's address on the stack lies in the frame with the next lower stack pointer. */
-static znoinline void classify(const zpyabi_frame_t *frames, unsigned count, const void *from) {
+static znoinline void classify(const zpyabi_frame_t *frames, unsigned count) {
   void *addresses[ZSTACK_NATIVE_MAX];
   uintptr_t pointers[ZSTACK_NATIVE_MAX];
-  unsigned found = zbacktrace_with_stacks(addresses, pointers, ZSTACK_NATIVE_MAX, from), i = 0;
+  unsigned found = zbacktrace_with_stacks(addresses, pointers, ZSTACK_NATIVE_MAX), i = 0;
   for (unsigned j = 0; j < count; j++) {
     while (i + 1 < found && pointers[i + 1] <= frames[j].stack) i++;
     if (i >= found || frames[j].stack < pointers[i] || i + 1 == found) continue;
@@ -108,7 +108,6 @@ typedef struct {
   void *natives[ZSTACK_NATIVE_MAX];
   zpyabi_frame_t pythons[ZSTACK_PYTHON_MAX];
   unsigned native_count, python_count;
-  const void *from;
 } raw_t;
 
 static uint64_t hash_of(const raw_t *raw) {
@@ -161,7 +160,7 @@ static znoinline zstack_t *new_stack(uint64_t hash, const raw_t *raw) {
     free(stack);
     return NULL;
   }
-  if (has_new) classify(raw->pythons, raw->python_count, raw->from);
+  if (has_new) classify(raw->pythons, raw->python_count);
   match(stack, raw->pythons);
   zstack_t **bucket = &stacks[hash & (STACK_BUCKETS - 1)];
   stack->id = stack_count++;
@@ -169,10 +168,9 @@ static znoinline zstack_t *new_stack(uint64_t hash, const raw_t *raw) {
   return *bucket = stack;
 }
 
-zstack_t *zstack_here(const void *from) {
+zstack_t *zstack_here(void) {
   raw_t raw;
-  raw.from = from;
-  raw.native_count = zbacktrace(raw.natives, ZSTACK_NATIVE_MAX, from);
+  raw.native_count = zbacktrace(raw.natives, ZSTACK_NATIVE_MAX);
   raw.python_count = zpyabi_frames(raw.pythons, ZSTACK_PYTHON_MAX);
   uint64_t hash = hash_of(&raw);
   for (zstack_t *s = stacks[hash & (STACK_BUCKETS - 1)]; s != NULL; s = s->next) {

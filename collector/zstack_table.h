@@ -67,9 +67,9 @@ typedef struct zstack {
   zstack_python_t *python;
 } zstack_t;
 
-/* The stack of the calling thread, from the native frame that returns to `from` on. NULL: no memory.
+/* The stack of the calling thread, without the library's own frames at its inner end. NULL: no memory.
  * GIL and the caller's lock. */
-zstack_t *zstack_here(const void *from);
+zstack_t *zstack_here(void);
 
 /* All that there are: ids are below. Array of `zstack_count` in order of their ids, to be freed by the
  * caller; NULL: no memory. */

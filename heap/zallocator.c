@@ -18,7 +18,6 @@ zpage_t *zpage_table;
 zallocator_t zallocator;
 void (*zallocator_slow_hook)(void);
 void (*zallocator_idle_hook)(void);
-void (*zallocator_sampled_free_hook)(void *block);
 
 /* Stands in where a class has no page: nothing is free in it, so the fast path takes its exit. */
 static zpage_t empty_page;
@@ -28,8 +27,10 @@ static bool is_locked;
 static uint32_t new_page_flags; /* ZPAGE_FLAG_LOCKED once is_locked */
 static size_t moved_runs, fallback_blocks;
 static bool idle_is_known; /* zallocator_idle_hook has been called */
-/* With is_locked, `current` holds only empty_page and these are the pages to allocate from. */
-static zpage_t *locked_current[ZCLASS_ALL];
+/* The pages to allocate from where `current` does not hold them: once is_locked it has only empty_page,
+ * and with a watcher batches. */
+static zpage_t *current_behind[ZCLASS_ALL];
+static const zallocator_watcher_t *watcher;
 /* The pages with ZPAGE_FLAG_SAMPLED, which only slow paths touch. */
 static zallocator_t sampled;
 
@@ -43,7 +44,7 @@ void zallocator_unlock(void) {
 
 static zpage_t **current_of(unsigned size_class, uint32_t page_flags) {
   if (page_flags & ZPAGE_FLAG_SAMPLED) return &sampled.current[size_class];
-  return is_locked ? &locked_current[size_class] : &zallocator.current[size_class];
+  return is_locked || watcher != NULL ? &current_behind[size_class] : &zallocator.current[size_class];
 }
 
 static zpage_t **listed_of(unsigned size_class, uint32_t page_flags) {
@@ -52,7 +53,7 @@ static zpage_t **listed_of(unsigned size_class, uint32_t page_flags) {
 
 bool zallocator_start(size_t range_size) {
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    zallocator.current[i] = locked_current[i] = sampled.current[i] = &empty_page;
+    zallocator.current[i] = current_behind[i] = sampled.current[i] = &empty_page;
   }
   if (!zgranules_start(range_size)) return false;
   size_t granules = zgranules_range.size / ZGRANULE_SIZE;
@@ -248,48 +249,7 @@ static void *large_move(zpage_t *page, size_t size) {
   return to;
 }
 
-/* -- slow paths ---------------------------------------------------------------------------- */
-
-static unsigned class_of(size_t size) {
-  return size <= ZSMALL_MAX ? zsize_class_small(size) : zsize_class_medium(size);
-}
-
-static void *alloc_from_class(unsigned size_class, uint32_t flags) {
-  if (!refill(size_class, flags)) return NULL;
-  zpage_t *page = *current_of(size_class, flags);
-  zblock_t *block = page->free;
-  page->free = block->next;
-  page->used++;
-  return block;
-}
-
-typedef enum { PLAIN, ZEROED, GC } request_t;
-
-static znoinline void *alloc_slow(size_t size, request_t request) {
-  bool zeroed = request == ZEROED;
-  if (zallocator_slow_hook != NULL) zallocator_slow_hook();
-  /* Our mappings are not accounted, so nobody else would refuse what cannot be had. */
-  if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
-  void *block;
-  zallocator_lock();
-  if (size <= ZMEDIUM_MAX) {
-    bool gc = request == GC && size <= ZSMALL_MAX;
-    block = alloc_from_class(class_of(size) + (gc ? ZCLASS_GC : 0), 0);
-  } else {
-    block = large_alloc(size, zeroed);
-    zeroed = zeroed && block == NULL;
-  }
-  zallocator_unlock();
-  if (zunlikely(block == NULL)) {
-    if (zfetch_add_relaxed(&fallback_blocks, 1) == 0) {
-      zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from jemalloc",
-                (unsigned long)size);
-    }
-    return zeroed ? zfallback_alloc_zeroed(1, size) : zfallback_alloc(size);
-  }
-  if (zeroed) memset(block, 0, size);
-  return block;
-}
+/* -- blocks that come back -------------------------------------------------------------------- */
 
 /* What is left to do when a block went back to a page with flags, or when it was the last one. */
 static void after_free_locked(zpage_t *page) {
@@ -318,9 +278,171 @@ static void free_in_page(zpage_t *page, void *block) {
   if (page->used == 0 || page->flags & ZPAGE_FLAG_FULL) after_free_locked(page);
 }
 
+/* -- batches of small blocks, with a watcher ------------------------------------------------ */
+
+#define BATCH_MIN 16
+#define BATCH_MAX 32 /* of more, the rest waits in reserve: blocks that are freed meanwhile are warm */
+
+/* `front` is what the fast path pops from. Only its list and two numbers are used: `carved` blocks were
+ * put on the list, `used` of them have been handed out. All blocks of a batch count as used in their
+ * page, and go back there when they are freed. */
+typedef struct {
+  zpage_t front;
+  zblock_t *reserve;
+  uint32_t reserve_count;
+  uint64_t before_sample; /* blocks to go */
+} batch_t;
+
+static batch_t batches[ZCLASS_ALL];
+
+static bool is_small(unsigned size_class) { return size_class < ZSMALL_CLASSES || size_class >= ZCLASS_GC; }
+
+static size_t batch_waiting(unsigned size_class) {
+  const batch_t *batch = &batches[size_class];
+  uint32_t carved = zload_relaxed(&batch->front.carved), used = zload_relaxed(&batch->front.used);
+  return zload_relaxed(&batch->reserve_count) + (carved > used ? carved - used : 0);
+}
+
+/* The reserve, unless the page has enough; then all that is free there. As a whole: how long such a list
+ * is, is known, and to walk it would be a cache miss for each block. */
+static zblock_t *batch_source(batch_t *batch, unsigned size_class, uint32_t *count) {
+  zpage_t *page = *current_of(size_class, 0);
+  zblock_t *list = batch->reserve;
+  if (list != NULL && page->carved - page->used < BATCH_MIN) {
+    *count = batch->reserve_count;
+    batch->reserve = NULL;
+    zstore_relaxed(&batch->reserve_count, 0);
+    return list;
+  }
+  if (!refill(size_class, 0)) return NULL;
+  page = *current_of(size_class, 0);
+  list = page->free;
+  *count = page->carved - page->used;
+  page->free = NULL;
+  page->used = page->carved;
+  if (*count < BATCH_MIN) carve(page); /* so that there are more the next time */
+  return list;
+}
+
+/* Keeps `length` of `count` blocks in the list; the others become the reserve, or go back. */
+static void batch_cut(batch_t *batch, zblock_t *list, uint32_t count, uint32_t length) {
+  for (uint32_t i = 1; i < length; i++) list = list->next;
+  zblock_t *rest = list->next;
+  list->next = NULL;
+  if (batch->reserve == NULL) {
+    batch->reserve = rest;
+    zstore_relaxed(&batch->reserve_count, count - length);
+  } else { /* the page had enough, so nothing was carved and nothing is free there */
+    zpage_t *page = zpage_find(rest);
+    page->free = rest;
+    page->used -= count - length;
+  }
+}
+
+/* Makes the next batch, and hands out its first block; NULL when memory is short. */
+static void *batch_take(unsigned size_class) {
+  batch_t *batch = &batches[size_class];
+  bool was_reserve = batch->reserve != NULL;
+  uint32_t count;
+  zblock_t *first = batch_source(batch, size_class, &count);
+  if (first == NULL) return NULL;
+  uint64_t limit = was_reserve ? count : zmin(count, BATCH_MAX);
+  limit = zmax(zmin(limit, batch->before_sample), 1);
+  if (limit < count) batch_cut(batch, first, count, (uint32_t)limit);
+  batch->before_sample -= zmin(batch->before_sample, limit);
+  batch->front.free = first->next;
+  batch->front.carved = (uint32_t)limit;
+  batch->front.used = 1;
+  return first;
+}
+
+static void batch_give_back(batch_t *batch) {
+  zblock_t *lists[] = {batch->front.free, batch->reserve};
+  for (size_t i = 0; i < ZARRAY_LENGTH(lists); i++) {
+    for (zblock_t *b = lists[i], *next; b != NULL; b = next) {
+      next = b->next;
+      free_in_page(zpage_find(b), b);
+    }
+  }
+  batch->front = empty_page;
+  batch->reserve = NULL;
+  batch->reserve_count = 0;
+}
+
+/* -- slow paths ---------------------------------------------------------------------------- */
+
+/* MOVED: for a block that exists, and has been counted. */
+typedef enum { PLAIN, ZEROED, MOVED } request_t;
+
+static unsigned class_of(size_t size, unsigned first_class) {
+  return size <= ZSMALL_MAX ? first_class + zsize_class_small(size) : zsize_class_medium(size);
+}
+
+static void *alloc_from_class(unsigned size_class, uint32_t flags) {
+  if (zunlikely(watcher != NULL) && flags == 0 && !is_locked && is_small(size_class)) {
+    return batch_take(size_class);
+  }
+  if (!refill(size_class, flags)) return NULL;
+  zpage_t *page = *current_of(size_class, flags);
+  zblock_t *block = page->free;
+  page->free = block->next;
+  page->used++;
+  return block;
+}
+
+static void *alloc_in_heap(size_t size, unsigned first_class, uint32_t flags, bool *zeroed) {
+  if (size <= ZMEDIUM_MAX) return alloc_from_class(class_of(size, first_class), flags);
+  void *block = large_alloc(size, *zeroed);
+  if (block == NULL) return NULL;
+  *zeroed = false;
+  zpage_entry(block)->flags |= flags;
+  return block;
+}
+
+/* A small block that moves may take a turn that was drawn for a sample: then there is none, which
+ * leaves the others' chances as they are. */
+static bool is_sample(size_t size, unsigned first_class, request_t request) {
+  if (size > ZSMALL_MAX) return request != MOVED && watcher->is_sample(zallocator_size_for(size));
+  unsigned size_class = class_of(size, first_class);
+  uint64_t *before_sample = &batches[size_class].before_sample;
+  if (*before_sample > 0) {
+    if (is_locked) --*before_sample; /* there are no batches */
+    return false;
+  }
+  *before_sample = watcher->blocks_before_sample(zsize_class_block_size(size_class));
+  if (request != MOVED) return true;
+  if (!is_locked) ++*before_sample; /* the batch counts it */
+  return false;
+}
+
+static znoinline void *alloc_slow(size_t size, unsigned first_class, request_t request) {
+  bool zeroed = request == ZEROED, sample = false;
+  if (zallocator_slow_hook != NULL) zallocator_slow_hook();
+  /* Our mappings are not accounted, so nobody else would refuse what cannot be had. */
+  if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
+  void *block = NULL;
+  zallocator_lock();
+  if (zunlikely(watcher != NULL) && is_sample(size, first_class, request)) {
+    block = alloc_in_heap(size, first_class, ZPAGE_FLAG_SAMPLED, &zeroed);
+    sample = block != NULL;
+  }
+  if (zlikely(block == NULL)) block = alloc_in_heap(size, first_class, 0, &zeroed);
+  zallocator_unlock();
+  if (zunlikely(block == NULL)) {
+    if (zfetch_add_relaxed(&fallback_blocks, 1) == 0) {
+      zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from jemalloc",
+                (unsigned long)size);
+    }
+    return zeroed ? zfallback_alloc_zeroed(1, size) : zfallback_alloc(size);
+  }
+  if (zeroed) memset(block, 0, size);
+  if (zunlikely(sample)) watcher->sampled(block, 0, zallocator_size_of(block));
+  return block;
+}
+
 static znoinline void free_slow(void *block) {
   zpage_t *page = zpage_find(block);
-  if (zunlikely(page->flags & ZPAGE_FLAG_SAMPLED)) zallocator_sampled_free_hook(block);
+  if (zunlikely(page->flags & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
   zallocator_lock();
   free_in_page(page, block);
   zallocator_unlock();
@@ -338,14 +460,14 @@ static inline void *alloc(size_t size, unsigned first_class, request_t request) 
       return block;
     }
   }
-  return alloc_slow(size, request);
+  return alloc_slow(size, first_class, request);
 }
 
 void *zallocator_alloc(size_t size) { return alloc(size, 0, PLAIN); }
-void *zallocator_alloc_gc(size_t size) { return alloc(size, ZCLASS_GC, GC); }
+void *zallocator_alloc_gc(size_t size) { return alloc(size, ZCLASS_GC, PLAIN); }
 
 void *zallocator_alloc_zeroed(size_t size) {
-  if (zunlikely(size > ZSMALL_MAX)) return alloc_slow(size, ZEROED);
+  if (zunlikely(size > ZSMALL_MAX)) return alloc_slow(size, 0, ZEROED);
   void *block = zallocator_alloc(size);
   if (zlikely(block != NULL)) memset(block, 0, size);
   return block;
@@ -369,29 +491,6 @@ void zallocator_free(void *block) {
   page->used--;
 }
 
-/* -- sampled blocks -------------------------------------------------------------------------- */
-
-void *zallocator_alloc_sampled(size_t size, bool zeroed) {
-  if (zallocator_slow_hook != NULL) zallocator_slow_hook();
-  if (size > ZMEDIUM_MAX && size > zos_memory_and_swap()) return NULL;
-  void *block;
-  zallocator_lock();
-  if (size <= ZMEDIUM_MAX) {
-    block = alloc_from_class(class_of(size), ZPAGE_FLAG_SAMPLED);
-  } else {
-    block = large_alloc(size, zeroed);
-    zeroed = false;
-    if (block != NULL) zpage_entry(block)->flags |= ZPAGE_FLAG_SAMPLED;
-  }
-  zallocator_unlock();
-  if (zeroed && block != NULL) memset(block, 0, size);
-  return block;
-}
-
-bool zallocator_is_sampled(const void *block) {
-  return zgranules_contains(block) && zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED;
-}
-
 /* -- realloc ------------------------------------------------------------------------------- */
 
 static size_t block_bytes(const zpage_t *page) {
@@ -399,7 +498,7 @@ static size_t block_bytes(const zpage_t *page) {
 }
 
 size_t zallocator_size_for(size_t size) {
-  if (size <= ZMEDIUM_MAX) return zsize_class_block_size(class_of(size));
+  if (size <= ZMEDIUM_MAX) return zsize_class_block_size(class_of(size, 0));
   return size > SIZE_MAX - ZGRANULE_SIZE ? size : zalign_up(size, ZGRANULE_SIZE);
 }
 
@@ -433,61 +532,106 @@ static size_t with_slack(size_t have, size_t size) {
   return size > have && size > ZSMALL_MAX && size <= ZMEDIUM_MAX / 7 * 6 ? size + size / 6 : size;
 }
 
-static void *realloc_by_copy(void *block, size_t have, size_t size, bool is_gc) {
+/* A block among those that are watched; NULL where the heap has none. */
+static void *alloc_watched(size_t size, unsigned first_class) {
+  bool zeroed = false;
+  if (size > ZMEDIUM_MAX && size > zos_memory_and_swap()) return NULL;
+  zallocator_lock();
+  void *block = alloc_in_heap(size, first_class, ZPAGE_FLAG_SAMPLED, &zeroed);
+  zallocator_unlock();
+  return block;
+}
+
+static void *realloc_by_copy(void *block, size_t have, size_t size, unsigned first_class) {
   size_t wanted = with_slack(have, size);
   void *result = NULL;
-  if (zunlikely(zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED)) {
-    result = zallocator_alloc_sampled(wanted, false);
-  }
-  if (result == NULL) result = is_gc ? zallocator_alloc_gc(wanted) : zallocator_alloc(wanted);
+  if (zunlikely(zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED)) result = alloc_watched(wanted, first_class);
+  if (result == NULL) result = alloc(wanted, first_class, MOVED);
   if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
   zallocator_free(block);
   return result;
 }
 
-static inline void *resize(void *block, size_t size, request_t request) {
-  if (zunlikely(!zgranules_contains(block))) return zfallback_realloc(block, size);
+static void *move(void *block, size_t have, size_t size, unsigned first_class) {
+  void *result = zpage_find(block)->block_size == 0 ? realloc_large(block, size) : NULL;
+  return result != NULL ? result : realloc_by_copy(block, have, size, first_class);
+}
+
+/* Makes a block one of those that are watched: its place from now on; NULL, and nothing has changed,
+ * where the heap has no other. */
+static void *watch(void *block) {
   zpage_t *page = zpage_find(block);
-  size_t have = block_bytes(page);
-  if (fits_in_place(have, size)) return block;
-  if (page->block_size == 0) {
-    void *result = realloc_large(block, size);
-    if (result != NULL) return result;
-  }
-  return realloc_by_copy(block, have, size, request == GC || holds_gc(page));
-}
-
-void *zallocator_realloc(void *block, size_t size) {
-  return block == NULL ? zallocator_alloc(size) : resize(block, size, PLAIN);
-}
-
-void *zallocator_realloc_gc(void *block, size_t size) {
-  return block == NULL ? zallocator_alloc_gc(size) : resize(block, size, GC);
-}
-
-void *zallocator_watch(void *block) {
-  zpage_t *page = zpage_find(block);
-  size_t bytes = block_bytes(page);
+  if (page->flags & ZPAGE_FLAG_SAMPLED) return block;
   if (page->block_size == 0) {
     zallocator_lock();
     page->flags |= ZPAGE_FLAG_SAMPLED;
     zallocator_unlock();
     return block;
   }
-  void *result = zallocator_alloc_sampled(bytes, false);
+  size_t bytes = page->block_size;
+  void *result = alloc_watched(bytes, holds_gc(page) ? ZCLASS_GC : 0);
   if (result == NULL) return NULL;
   memcpy(result, block, bytes);
   zallocator_free(block);
   return result;
 }
 
+/* What the block gains is an allocation by whoever makes it grow: sampled by itself, a part of the block. */
+static znoinline void *move_watched(void *block, size_t have, size_t size, unsigned first_class) {
+  bool is_known = zallocator_is_sampled(block);
+  void *known = is_known ? watcher->moving(block) : NULL;
+  void *result = move(block, have, size, first_class);
+  if (is_known) watcher->moved(known, result == NULL ? block : result);
+  size_t got = zallocator_size_of(result); /* 0 when there is none */
+  if (got <= have || !watcher->is_sample(got - have)) return result;
+  void *watched = watch(result);
+  if (watched == NULL) return result;
+  watcher->sampled(watched, have, got);
+  return watched;
+}
+
+static inline void *resize(void *block, size_t size, unsigned first_class) {
+  if (zunlikely(!zgranules_contains(block))) return zfallback_realloc(block, size);
+  zpage_t *page = zpage_find(block);
+  size_t have = block_bytes(page);
+  if (fits_in_place(have, size)) return block;
+  if (holds_gc(page)) first_class = ZCLASS_GC;
+  return zunlikely(watcher != NULL) ? move_watched(block, have, size, first_class)
+                                    : move(block, have, size, first_class);
+}
+
+void *zallocator_realloc(void *block, size_t size) {
+  return block == NULL ? zallocator_alloc(size) : resize(block, size, 0);
+}
+
+void *zallocator_realloc_gc(void *block, size_t size) {
+  return block == NULL ? zallocator_alloc_gc(size) : resize(block, size, ZCLASS_GC);
+}
+
+/* -- a watcher ------------------------------------------------------------------------------ */
+
+void zallocator_start_watch(const zallocator_watcher_t *with) {
+  watcher = with;
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    if (!is_small(i)) continue;
+    zallocator.current[i] = &batches[i].front;
+    batches[i].before_sample = watcher->blocks_before_sample(zsize_class_block_size(i));
+  }
+}
+
+bool zallocator_is_sampled(const void *block) {
+  return zgranules_contains(block) && zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED;
+}
+
+
 /* -- the second GIL, fork, statistics ------------------------------------------------------- */
 
 void zallocator_lock_forever(void) {
   if (is_locked) return;
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    locked_current[i] = zallocator.current[i];
+    batch_give_back(&batches[i]);
+    if (watcher == NULL) current_behind[i] = zallocator.current[i];
     zallocator.current[i] = &empty_page;
   }
   is_locked = true;
@@ -527,6 +671,10 @@ void zallocator_stats(zallocator_stats_t *stats) {
     stats->used_bytes += (size_t)page->used * block_bytes(page);
     i += zmax(run, 1);
   }
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    stats->used_blocks -= batch_waiting(i);
+    stats->used_bytes -= batch_waiting(i) * zsize_class_block_size(i);
+  }
   stats->fallback_blocks = zload_relaxed(&fallback_blocks);
 }
 
@@ -548,6 +696,9 @@ void zallocator_class_stats(zallocator_class_t classes[ZCLASS_COUNT]) {
       c->used += page->used;
     }
     i += zmax(page_granules(page), 1);
+  }
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    classes[i < ZCLASS_GC ? i : i - ZCLASS_GC].used -= batch_waiting(i);
   }
 }
 

@@ -33,19 +33,35 @@ void *zallocator_alloc_gc(size_t size);
 void *zallocator_realloc_gc(void *block, size_t size);
 void zallocator_free(void *block);
 
-/* Blocks that an allocation profile watches lie in pages of their own, flagged: what leads their
- * frees through zallocator_sampled_free_hook is the test of page flags that every free makes anyway,
- * so watching a few blocks costs the others nothing. */
+/* An allocation profile, which is told of a random sample of what is allocated.
+ *
+ * Small blocks are sampled without counting them one by one. Which of a class will be a sample is drawn
+ * ahead, and up to there (and to a bound) the fast path gets its blocks in batches: a batch stands where
+ * the current page does otherwise, and both a sample and the next batch are due when it is empty, which
+ * is the exit that the fast path has in any case. What is larger, and growth by realloc, is counted by
+ * the byte; neither is ever on a fast path.
+ *
+ * Sampled blocks lie in pages of their own, flagged: what leads their frees here is the test of page
+ * flags that every free makes anyway. */
+typedef struct {
+  /* How many blocks of this size come before the next one that is a sample. */
+  uint64_t (*blocks_before_sample)(size_t block_size);
+  /* Whether these bytes, larger than a small block or gained by a realloc, are a sample. */
+  bool (*is_sample)(size_t bytes);
+  /* Bytes [from, to) of the block are. Not called if the heap cannot give a block to watch. */
+  void (*sampled)(void *block, size_t from, size_t to);
+  /* The block lies in a page of sampled blocks and is freed. */
+  void (*freed)(void *block);
+  /* ... is about to be moved or resized; *_moved tells where it lies after that. It may have left
+   * those pages, when memory is short. The result of the first is handed to the second. */
+  void *(*moving)(void *block);
+  void (*moved)(void *known, void *block);
+} zallocator_watcher_t;
 
-/* As zallocator_alloc or _alloc_zeroed, but NULL also where the heap itself cannot give the block. */
-void *zallocator_alloc_sampled(size_t size, bool zeroed);
+/* From now on, for good. Before the first allocation. All are called by a thread that has a GIL; the
+ * first two may be called with the allocator's lock held, the others are not. */
+void zallocator_start_watch(const zallocator_watcher_t *watcher);
 bool zallocator_is_sampled(const void *block);
-/* Makes a block of ours, allocated before, such a block: its place from now on; NULL, and nothing has
- * changed, where the heap has no other. A realloc keeps what a block is. */
-void *zallocator_watch(void *block);
-/* Called with each block that is freed in such a page, the allocator's lock not held. Not called
- * where a realloc moves a block's OS pages. Set before the first sampled block. */
-extern void (*zallocator_sampled_free_hook)(void *block);
 
 /* Bytes of the block that a request for `size` gets, and of a block that exists; 0: not ours. */
 size_t zallocator_size_for(size_t size);

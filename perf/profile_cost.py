@@ -4,11 +4,12 @@
   perf/profile_cost.py
   perf/profile_cost.py --python ~/python3.13/bin/python3 --base ZGC_BINDING=table
 
-Two processes under the preload, one of them with ZGC_PROFILE, work in turn for slices of a few
-hundredths of a second, so that a change of the machine's mood falls on both. A slice makes and
-drops objects of perf/workloads/alloc_micro.py and does nothing else: a program that also computes
-pays less.
-Printed: the median of profile / none over the pairs of slices, and its quartiles.
+Two processes under the preload, one of them with ZGC_PROFILE, work in turn on the same processor for
+slices of a few hundredths of a second, so that a change of the machine's mood falls on both. Where
+their memory happens to lie makes some per cent of difference: they are started anew several times. A
+slice makes and drops objects of perf/workloads/alloc_micro.py and does nothing else: a program that
+also computes pays less.
+Printed: the median of profile / none over all pairs of slices, and the medians of the single starts.
 """
 
 import argparse
@@ -38,8 +39,10 @@ def serve():
 
 
 def start(options, settings):
-    return subprocess.Popen([options.python, __file__, "--serve"], text=True, stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, env=environment(options.lib, settings))
+    process = subprocess.Popen([options.python, __file__, "--serve"], text=True, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, env=environment(options.lib, settings))
+    os.sched_setaffinity(process.pid, {max(os.sched_getaffinity(0))})
+    return process
 
 
 def work(process):
@@ -59,6 +62,16 @@ def pairs(plain, profiled, count):
         yield without, with_profile
 
 
+def one_start(options, base):
+    with tempfile.TemporaryDirectory(prefix="zgc-bench-") as folder:
+        path = os.path.join(folder, "heap.pb.gz")
+        with start(options, base) as plain, \
+                start(options, {"ZGC_PROFILE": f"{path},{options.rate}"}) as profiled:
+            yield from pairs(plain, profiled, options.pairs)
+        if not os.path.exists(path):
+            sys.exit("profile_cost.py: no profile was written: is the library active here?")
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,7 +80,8 @@ def parse_arguments():
     parser.add_argument("--base", action="append", default=[], metavar="ZGC_X=VALUE",
                         help="an option of the side without a profile")
     parser.add_argument("--rate", default="512k", help="bytes between samples (%(default)s)")
-    parser.add_argument("--pairs", type=int, default=800, help="(%(default)s)")
+    parser.add_argument("--starts", type=int, default=8, help="(%(default)s)")
+    parser.add_argument("--pairs", type=int, default=100, help="of slices, for each start (%(default)s)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -78,16 +92,13 @@ def main():
         return serve()
     if busy_note():
         print(busy_note(), file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="zgc-bench-") as folder:
-        path = os.path.join(folder, "heap.pb.gz")
-        with start(options, dict(one.split("=", 1) for one in options.base)) as plain, \
-                start(options, {"ZGC_PROFILE": f"{path},{options.rate}"}) as profiled:
-            times = list(pairs(plain, profiled, options.pairs))
-        if not os.path.exists(path):
-            sys.exit("profile_cost.py: no profile was written: is the library active here?")
-    low, middle, high = statistics.quantiles([b / a for a, b in times], n=4)
-    print(f"{len(times)} pairs of {statistics.median(a for a, _ in times) / 1e6:.1f} ms: "
-          f"{100 * (middle - 1):+.1f} % (quartiles {100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %)")
+    base = dict(one.split("=", 1) for one in options.base)
+    starts = [list(one_start(options, base)) for _ in range(options.starts)]
+    ratios = [[b / a - 1 for a, b in times] for times in starts]
+    single = " ".join(f"{median:+.1%}" for median in sorted(map(statistics.median, ratios)))
+    print(f"{options.starts} starts of {options.pairs} pairs of "
+          f"{statistics.median(a for times in starts for a, _ in times) / 1e6:.1f} ms: "
+          f"{statistics.median(sum(ratios, [])):+.1%} ({single})")
 
 
 if __name__ == "__main__":

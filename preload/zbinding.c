@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "collector/zprofile.h"
 #include "collector/zpyapi.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -43,9 +42,9 @@ static void object_free(void *ctx, void *block) {
 
 /* The contexts are not used: they tell the two tables apart when we look for them. */
 static char contexts[3];
-static PyMemAllocatorEx object_table = {&contexts[0], object_malloc, object_calloc,
+static const PyMemAllocatorEx object_table = {&contexts[0], object_malloc, object_calloc,
                                               object_realloc, object_free};
-static PyMemAllocatorEx mem_table = {&contexts[1], object_malloc, object_calloc,
+static const PyMemAllocatorEx mem_table = {&contexts[1], object_malloc, object_calloc,
                                            object_realloc, object_free};
 
 static void set_table(int domain, const PyMemAllocatorEx *table) {
@@ -67,13 +66,6 @@ static void *raw_calloc(void *ctx, size_t count, size_t size) {
     zallocator_lock_forever();
   }
   return raw_before.calloc(ctx, count, size);
-}
-
-/* An allocation profile looks at each block on its way to the heap. */
-static void watch(PyMemAllocatorEx *table) {
-  table->malloc = zprofile_malloc;
-  table->calloc = zprofile_calloc;
-  table->realloc = zprofile_realloc;
 }
 
 static void watch_raw(void) {
@@ -150,10 +142,6 @@ static bool on_arena_request(size_t size) {
 }
 
 static void bind_table(void) {
-  if (zprofile_is_on()) {
-    watch(&object_table);
-    watch(&mem_table);
-  }
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
   watch_raw();
   if (!zdebug_hooks_are_set() || !go_below_hooks()) {
@@ -240,8 +228,6 @@ static void bind_symbols(void) {
   if (is_below_hooks) return;
   if (zoption(binding) == ZBINDING_TABLE) {
     reason = "ZGC_BINDING=table";
-  } else if (zprofile_is_on()) {
-    reason = "the allocation profile counts in the allocator table";
   } else if (!zsymbols_are_first()) {
     reason = "the executable holds the interpreter (a static build), whose calls never look beyond it";
   } else if ((object = find_table(PYMEM_DOMAIN_OBJ, &object_table)) == NULL ||

@@ -8,7 +8,7 @@
  *   end           an atexit function, registered first and therefore run last: hands everything back.
  *
  * Fork handlers hold every lock of ours over the fork, in the order driver, allocator, granules,
- * statistics page. */
+ * profile, statistics page. */
 #define _GNU_SOURCE
 #include "preload/zboot.h"
 
@@ -181,15 +181,15 @@ static void before_fork(void) {
   zos_thread_fork_prepare();
   zmanaged_fork_prepare();
   zcollector_fork_prepare();
-  zprofile_lock_for_fork();
   zallocator_lock_for_fork();
+  zprofile_lock_for_fork();
   zstatpage_lock_for_fork();
 }
 
 static void after_fork_in_parent(void) {
   zstatpage_unlock_after_fork_in_parent();
-  zallocator_unlock_after_fork();
   zprofile_unlock_after_fork();
+  zallocator_unlock_after_fork();
   zcollector_fork_parent();
   zmanaged_fork_parent();
 }
@@ -197,9 +197,9 @@ static void after_fork_in_parent(void) {
 static void after_fork_in_child(void) {
   zos_thread_fork_child();
   zstatpage_reset_after_fork_in_child();
+  zprofile_unlock_after_fork();
   zallocator_unlock_after_fork();
   zallocator_reset_after_fork_in_child();
-  zprofile_unlock_after_fork();
   zprofile_dump_after_fork_in_child();
   zcollector_fork_child();
   zmanaged_fork_child();

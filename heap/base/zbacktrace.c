@@ -42,35 +42,35 @@ bool zbacktrace_start(void) {
   return is_started;
 }
 
-/* How many leading entries are ours. */
-static unsigned own_frames(void **addresses, unsigned count, const void *from) {
-  if (from == NULL) return 0;
-  for (unsigned i = 0; i < count; i++) {
-    if (addresses[i] == from) return i;
-  }
-  return 0;
+/* From the linker: where this library (in a unit test: the program) begins, and its code ends. */
+#define FROM_LINKER extern const char __attribute__((visibility("hidden")))
+FROM_LINKER __ehdr_start[];
+FROM_LINKER etext[];
+
+static bool is_ours(const void *address) {
+  return (const char *)address >= __ehdr_start && (const char *)address < etext;
 }
 
-unsigned zbacktrace(void **addresses, unsigned max, const void *from) {
+unsigned zbacktrace(void **addresses, unsigned max) {
   if (!is_started) return 0;
-  int count = lib.backtrace(addresses, (int)max);
-  if (count <= 0) return 0;
-  unsigned skipped = own_frames(addresses, (unsigned)count, from);
-  memmove(addresses, addresses + skipped, ((unsigned)count - skipped) * sizeof *addresses);
-  return (unsigned)count - skipped;
+  int found = lib.backtrace(addresses, (int)max);
+  unsigned count = found > 0 ? (unsigned)found : 0, own = 0;
+  while (own < count && is_ours(addresses[own])) own++;
+  memmove(addresses, addresses + own, (count - own) * sizeof *addresses);
+  return count - own;
 }
 
-unsigned zbacktrace_with_stacks(void **addresses, uintptr_t *stacks, unsigned max, const void *from) {
+unsigned zbacktrace_with_stacks(void **addresses, uintptr_t *stacks, unsigned max) {
   unw_context_t context;
   unw_cursor_t cursor;
   if (!is_started || lib.getcontext(&context) != 0 || lib.init_local(&cursor, &context) != 0) return 0;
   unsigned count = 0;
-  bool begun = from == NULL;
+  bool begun = false;
   do {
     unw_word_t address, stack;
     if (lib.get_reg(&cursor, UNW_REG_IP, &address) != 0 || address == 0) break;
     if (lib.get_reg(&cursor, UNW_REG_SP, &stack) != 0) break;
-    begun = begun || (const void *)address == from;
+    begun = begun || !is_ours((const void *)address);
     if (!begun) continue;
     addresses[count] = (void *)address;
     stacks[count++] = (uintptr_t)stack;

@@ -16,14 +16,13 @@
  * under a lock of the caller's. */
 bool zbacktrace_start(void);
 
-/* Return addresses, innermost first, from `from` on: the address that a caller of ours returns to
- * (the frames of our own below it are of no interest), or NULL for all. At most `max`, cut at the
- * outer end. */
-unsigned zbacktrace(void **addresses, unsigned max, const void *from);
+/* Return addresses, innermost first, without the innermost ones that lie in this library. At most
+ * `max`, cut at the outer end. */
+unsigned zbacktrace(void **addresses, unsigned max);
 
 /* The same, slowly, with each frame's stack pointer: what a frame keeps on the stack lies between
  * its own and the next one's. */
-unsigned zbacktrace_with_stacks(void **addresses, uintptr_t *stacks, unsigned max, const void *from);
+unsigned zbacktrace_with_stacks(void **addresses, uintptr_t *stacks, unsigned max);
 
 /* Name of the function that holds `address`, from the symbols that the loader knows; else
  * "object+0x123" with the function's start where unwinding information tells it; else the address. */

@@ -574,102 +574,230 @@ static void test_verify_sees_a_lost_block(void **state) {
   assert_broken();
 }
 
-/* -- blocks of an allocation profile ------------------------------------------------------------- */
+/* -- a watcher --------------------------------------------------------------------------------- */
 
-static void *told;
-static size_t told_count;
+static uint64_t before_sample = 6; /* small blocks: every seventh is a sample */
+static bool bytes_are_sample;      /* of larger blocks, and of growth */
 
-static void tell(void *block) {
-  told = block;
-  told_count++;
+static struct {
+  void *block;
+  size_t from, to;
+} last; /* sample that was told */
+static size_t sampled_count, freed_count, moving_count;
+static void *last_freed;
+
+static uint64_t blocks_before_sample(size_t block_size) {
+  assert_true(block_size <= ZSMALL_MAX);
+  return before_sample;
 }
 
-static void test_sampled_blocks_lie_apart_and_their_frees_are_told(void **state) {
+static bool is_sample(size_t bytes) {
+  (void)bytes;
+  return bytes_are_sample;
+}
+
+static void sampled(void *block, size_t from, size_t to) {
+  assert_true(zallocator_is_sampled(block));
+  assert_int_equal(zallocator_size_of(block), to);
+  last.block = block;
+  last.from = from;
+  last.to = to;
+  sampled_count++;
+}
+
+static void freed(void *block) {
+  assert_true(zallocator_is_sampled(block));
+  last_freed = block;
+  freed_count++;
+}
+
+static void *moving(void *block) {
+  assert_true(zallocator_is_sampled(block));
+  moving_count++;
+  return &moving_count;
+}
+
+static void moved(void *known, void *block) {
+  assert_ptr_equal(known, &moving_count);
+  assert_true(zallocator_is_sampled(block));
+}
+
+static const zallocator_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
+
+static int start_watched(void **state) {
+  if (start(state) != 0) return -1;
+  zallocator_start_watch(&watcher);
+  return 0;
+}
+
+static void test_every_seventh_small_block_is_a_sample(void **state) {
   (void)state;
-  zallocator_sampled_free_hook = tell;
+  for (size_t size = 1; size <= ZSMALL_MAX; size += 13) {
+    bool first_class_is_new = zsize_class_small(size) != zsize_class_small(size - 1) || size == 1;
+    if (!first_class_is_new) continue;
+    char *blocks[100];
+    sampled_count = freed_count = 0;
+    for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) {
+      blocks[i] = i % 3 == 0 ? zallocator_alloc_zeroed(size) : zallocator_alloc(size);
+      if (i % 3 == 0) assert_true(ztest_all(blocks[i], 0, size));
+      paint(blocks[i], size, i);
+      assert_int_equal(zallocator_is_sampled(blocks[i]), i % 7 == 6);
+      assert_int_equal(sampled_count, (i + 1) / 7);
+      assert_int_equal(zallocator_size_of(blocks[i]), zallocator_size_for(size));
+    }
+    assert_ptr_equal(last.block, blocks[97]);
+    assert_int_equal(last.from, 0);
+    for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) {
+      assert_true(is_painted(blocks[i], size, i));
+      zallocator_free(blocks[i]);
+      assert_int_equal(freed_count, (i + 1) / 7);
+    }
+    assert_ptr_equal(last_freed, blocks[97]);
+    check();
+  }
+  assert_int_equal(stats().used_bytes, 0);
+}
+
+/* Turns are counted by what is handed out, freed or not: a program that makes and drops one object at
+ * a time is seen as well as one that keeps them. */
+static void test_a_block_reused_again_and_again_comes_to_its_turn(void **state) {
+  (void)state;
+  before_sample = 99;
+  zallocator_start_watch(&watcher);
+  for (size_t i = 1; i <= 1000; i++) {
+    zallocator_free(zallocator_alloc_gc(48));
+    assert_int_equal(sampled_count, i / 100);
+  }
+  assert_int_equal(freed_count, 10);
+  assert_int_equal(stats().used_blocks, 0);
+  check();
+}
+
+/* A free list that a batch leaves behind is used before new memory is. */
+static void test_batches_do_not_spread(void **state) {
+  (void)state;
+  enum { COUNT = 3000 };
+  static void *blocks[COUNT];
+  for (int round = 0; round < 20; round++) {
+    for (size_t i = 0; i < COUNT; i++) blocks[i] = zallocator_alloc(64);
+    assert_int_equal(stats().used_blocks, COUNT);
+    assert_true(stats().page_bytes <= 5 * ZGRANULE_SIZE); /* 3 and 1 for the blocks */
+    for (size_t i = 0; i < COUNT; i += 2) zallocator_free(blocks[i]);
+    for (size_t i = 0; i < COUNT; i += 2) blocks[i] = zallocator_alloc(64);
+    check();
+    for (size_t i = 0; i < COUNT; i++) zallocator_free(blocks[(i * 7) % COUNT]);
+    assert_int_equal(stats().used_blocks, 0);
+    check();
+  }
+}
+
+static void test_larger_blocks_and_growth_are_asked_for_by_the_byte(void **state) {
+  (void)state;
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
-    void *plain = zallocator_alloc(sizes[i]);
-    void *watched = zallocator_alloc_sampled(sizes[i], true);
-    void *after = zallocator_alloc(sizes[i]);
-    assert_true(zallocator_is_sampled(watched));
-    assert_false(zallocator_is_sampled(plain));
-    assert_false(zallocator_is_sampled(after));
-    assert_int_equal(zallocator_size_of(watched), zallocator_size_for(sizes[i]));
-    assert_int_equal(zallocator_size_of(plain), zallocator_size_for(sizes[i]));
-    assert_true(ztest_all(watched, 0, sizes[i]));
-    paint(watched, sizes[i], i);
-    zallocator_free(plain);
-    zallocator_free(after);
-    assert_int_equal(told_count, i);
-    zallocator_free(watched);
-    assert_int_equal(told_count, i + 1);
-    assert_ptr_equal(told, watched);
+    if (sizes[i] <= ZSMALL_MAX) continue;
+    bytes_are_sample = true;
+    sampled_count = 0;
+    void *block = zallocator_alloc_zeroed(sizes[i]);
+    assert_true(ztest_all(block, 0, sizes[i]));
+    assert_int_equal(sampled_count, 1);
+    assert_ptr_equal(last.block, block);
+    assert_int_equal(last.from, 0);
+    bytes_are_sample = false;
+    void *other = zallocator_alloc(sizes[i]);
+    assert_int_equal(sampled_count, 1);
+    assert_false(zallocator_is_sampled(other));
+    bytes_are_sample = true;
+    paint(other, sizes[i], i);
+    size_t had = zallocator_size_of(other);
+    other = zallocator_realloc(other, 2 * had);
+    assert_int_equal(sampled_count, 2);
+    assert_ptr_equal(last.block, other);
+    assert_int_equal(last.from, had);
+    assert_true(is_painted(other, sizes[i], i));
+    freed_count = 0;
+    zallocator_free(block);
+    zallocator_free(other);
+    assert_int_equal(freed_count, 2);
   }
   check();
 }
 
-static void sampled_pages_fill_and_empty(void) {
+static void test_a_block_that_moves_is_not_counted_again(void **state) {
+  (void)state;
+  before_sample = 0;
+  zallocator_start_watch(&watcher);
+  void *block = zallocator_alloc(64);
+  assert_int_equal(sampled_count, 1);
+  before_sample = 1000;
+  zallocator_free(zallocator_alloc(512)); /* its turn was drawn before */
+  void *plain = zallocator_alloc(512);
+  sampled_count = 0;
+  for (size_t i = 0; i < 3000; i++) { /* many turns */
+    plain = zallocator_realloc(plain, i % 2 == 0 ? 256 : 512);
+    block = zallocator_realloc(block, i % 2 == 0 ? 700 : 64);
+    assert_false(zallocator_is_sampled(plain));
+    assert_true(zallocator_is_sampled(block));
+  }
+  assert_int_equal(sampled_count, 0);
+  assert_int_equal(moving_count, 3000);
+  check();
+}
+
+static void fill_and_empty_watched(void) {
   enum { COUNT = 20000 };
-  zallocator_sampled_free_hook = tell;
   size_t used = stats().used_blocks;
   void **blocks = calloc(COUNT, sizeof *blocks);
+  sampled_count = freed_count = 0;
   for (int round = 0; round < 3; round++) {
-    for (size_t i = 0; i < COUNT; i++) {
-      blocks[i] = i % 7 == 0 ? zallocator_alloc(48) : zallocator_alloc_sampled(48, false);
-      assert_int_equal(zallocator_is_sampled(blocks[i]), i % 7 != 0);
-    }
+    for (size_t i = 0; i < COUNT; i++) blocks[i] = zallocator_alloc(48);
     check();
+    assert_int_equal(stats().used_blocks, used + COUNT);
     for (size_t i = 0; i < COUNT; i += 2) zallocator_free(blocks[i]);
     check();
     for (size_t i = 1; i < COUNT; i += 2) zallocator_free(blocks[i]);
     check();
     assert_int_equal(stats().used_blocks, used);
   }
-  assert_int_equal(told_count, 3 * (COUNT - (COUNT + 6) / 7));
+  assert_in_range(sampled_count, 3 * COUNT / 7, 3 * COUNT / 7 + 1);
+  assert_int_equal(freed_count, sampled_count);
   free(blocks);
 }
 
-static void test_sampled_pages_fill_and_empty(void **state) {
+static void test_watched_pages_fill_and_empty(void **state) {
   (void)state;
-  sampled_pages_fill_and_empty();
+  fill_and_empty_watched();
 }
 
-static void test_sampled_pages_once_locked(void **state) {
+static void test_watched_pages_once_locked(void **state) {
   (void)state;
-  zallocator_sampled_free_hook = tell;
-  void *before = zallocator_alloc_sampled(48, false);
+  void *blocks[10];
+  for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) blocks[i] = zallocator_alloc(48);
   zallocator_lock_forever();
-  zallocator_free(before);
-  assert_int_equal(told_count, 1);
-  told_count = 0;
-  sampled_pages_fill_and_empty();
+  assert_int_equal(stats().used_blocks, ZARRAY_LENGTH(blocks));
+  check(); /* what was left of the batch is free again */
+  for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) zallocator_free(blocks[i]);
+  assert_int_equal(freed_count, 1);
+  fill_and_empty_watched();
 }
 
 static void test_realloc_keeps_blocks_sampled(void **state) {
   (void)state;
-  zallocator_sampled_free_hook = tell;
+  before_sample = 0;
+  bytes_are_sample = true;
+  zallocator_start_watch(&watcher);
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
     for (size_t j = 0; j < ZARRAY_LENGTH(sizes); j++) {
       void *block = zallocator_alloc(sizes[i]);
       paint(block, sizes[i], j);
-      if ((i + j) % 2 == 0) {
-        size_t had = zallocator_size_of(block);
-        block = zallocator_watch(block);
-        assert_int_equal(zallocator_size_of(block), had);
-      } else {
-        zallocator_free(block);
-        block = zallocator_alloc_sampled(sizes[i], false);
-        paint(block, sizes[i], j);
-      }
       assert_true(zallocator_is_sampled(block));
-      void *moved = zallocator_realloc(block, sizes[j]);
-      assert_true(zallocator_is_sampled(moved));
-      assert_true(is_painted(moved, zmin(sizes[i], sizes[j]), j));
-      assert_true(zallocator_size_of(moved) >= sizes[j]);
-      told_count = 0;
-      zallocator_free(moved);
-      assert_int_equal(told_count, 1);
-      assert_ptr_equal(told, moved);
+      void *result = zallocator_realloc(block, sizes[j]);
+      assert_true(zallocator_is_sampled(result));
+      assert_true(is_painted(result, zmin(sizes[i], sizes[j]), j));
+      assert_true(zallocator_size_of(result) >= sizes[j]);
+      freed_count = 0;
+      zallocator_free(result);
+      assert_int_equal(freed_count, 1);
+      assert_ptr_equal(last_freed, result);
     }
   }
   check();
@@ -677,37 +805,39 @@ static void test_realloc_keeps_blocks_sampled(void **state) {
 
 static void test_sampled_block_moves_its_pages(void **state) {
   (void)state;
-  zallocator_sampled_free_hook = tell;
-  char *block = zallocator_alloc_sampled(8 * ZM, false);
+  bytes_are_sample = true;
+  char *block = zallocator_alloc(8 * ZM);
+  bytes_are_sample = false;
   void *in_the_way = zallocator_alloc(LARGE);
   paint(block, 8 * ZM, 1);
-  char *moved = zallocator_realloc(block, 16 * ZM);
-  assert_ptr_not_equal(moved, block);
-  assert_true(zallocator_is_sampled(moved));
-  assert_true(is_painted(moved, 8 * ZM, 1));
-  assert_int_equal(told_count, 0);
-  zallocator_free(moved);
-  assert_int_equal(told_count, 1);
+  char *there = zallocator_realloc(block, 16 * ZM);
+  assert_ptr_not_equal(there, block);
+  assert_true(zallocator_is_sampled(there));
+  assert_true(is_painted(there, 8 * ZM, 1));
+  assert_int_equal(freed_count, 0);
+  zallocator_free(there);
+  assert_int_equal(freed_count, 1);
   zallocator_free(in_the_way);
 }
 
 static void test_large_block_is_watched_where_it_lies(void **state) {
   (void)state;
-  zallocator_sampled_free_hook = tell;
   void *block = zallocator_alloc(LARGE);
-  assert_ptr_equal(zallocator_watch(block), block);
+  bytes_are_sample = true;
   void *grown = zallocator_realloc(block, 4 * LARGE);
   assert_ptr_equal(grown, block);
   assert_true(zallocator_is_sampled((char *)grown + 4 * LARGE - 1));
   zallocator_free(grown);
-  assert_int_equal(told_count, 1);
+  assert_int_equal(freed_count, 1);
+  bytes_are_sample = false;
   block = zallocator_alloc(LARGE);
   assert_false(zallocator_is_sampled(block)); /* the flag went with the page */
   zallocator_free(block);
-  assert_int_equal(told_count, 1);
+  assert_int_equal(freed_count, 1);
 }
 
 #define STARTED(test) cmocka_unit_test_setup(test, start)
+#define WATCHED(test) {#test " (watched)", test, start_watched, NULL, NULL}
 static const struct CMUnitTest tests[] = {
     STARTED(test_blocks_are_aligned_and_apart),
     STARTED(test_stats_count_pages_by_kind),
@@ -740,15 +870,28 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_locked_allocator_fills_and_empties_pages),
     STARTED(test_slow_hook_is_called_about_once_per_page_filling),
     STARTED(test_freed_block_is_no_longer_old),
-    STARTED(test_sampled_blocks_lie_apart_and_their_frees_are_told),
-    STARTED(test_sampled_pages_fill_and_empty),
-    STARTED(test_sampled_pages_once_locked),
-    STARTED(test_realloc_keeps_blocks_sampled),
-    STARTED(test_sampled_block_moves_its_pages),
-    STARTED(test_large_block_is_watched_where_it_lies),
     STARTED(test_verify_sees_a_misaligned_link),
     STARTED(test_verify_sees_a_link_out_of_the_page),
     STARTED(test_verify_sees_a_block_freed_twice),
     STARTED(test_verify_sees_a_lost_block),
+    WATCHED(test_every_seventh_small_block_is_a_sample),
+    WATCHED(test_a_block_reused_again_and_again_comes_to_its_turn),
+    WATCHED(test_batches_do_not_spread),
+    WATCHED(test_larger_blocks_and_growth_are_asked_for_by_the_byte),
+    WATCHED(test_a_block_that_moves_is_not_counted_again),
+    WATCHED(test_watched_pages_fill_and_empty),
+    WATCHED(test_watched_pages_once_locked),
+    WATCHED(test_realloc_keeps_blocks_sampled),
+    WATCHED(test_sampled_block_moves_its_pages),
+    WATCHED(test_large_block_is_watched_where_it_lies),
+    /* What holds without a watcher, holds with one. */
+    WATCHED(test_blocks_are_aligned_and_apart),
+    WATCHED(test_medium_pages_fill_and_empty),
+    WATCHED(test_realloc_between_all_sizes_keeps_the_content),
+    WATCHED(test_failing_commit_is_served_by_the_fallback),
+    WATCHED(test_exhausted_range_is_served_by_the_fallback),
+    WATCHED(test_no_memory_at_all_but_shrinking_needs_none),
+    WATCHED(test_two_threads_once_locked),
+    WATCHED(test_freed_block_is_no_longer_old),
 };
 ZTEST_MAIN(tests, NULL)
