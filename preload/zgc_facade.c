@@ -1,6 +1,7 @@
 #include "preload/zgc_facade.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "collector/zcollector.h"
 #include "collector/zpyapi.h"
@@ -77,9 +78,7 @@ static PyObject *sys_getallocatedblocks(PyObject *self, PyObject *unused) {
 }
 
 /* pymalloc's table would not be there at all; this is ours, in the manner of it. */
-static PyObject *sys_debugmallocstats(PyObject *self, PyObject *unused) {
-  (void)self;
-  (void)unused;
+static void print_heap(void) {
   static zallocator_class_t classes[ZCLASS_COUNT];
   zallocator_stats_t heap;
   zallocator_class_stats(classes);
@@ -95,7 +94,28 @@ static PyObject *sys_debugmallocstats(PyObject *self, PyObject *unused) {
   }
   fprintf(stderr, "\n%zu blocks of %zu bytes in pages of %zu bytes\n", heap.used_blocks,
           heap.used_bytes, heap.page_bytes);
+}
+
+static PyObject *sys_debugmallocstats(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  print_heap();
   return call_stock(stock_debugmallocstats);
+}
+
+/* CPython prints pymalloc's table at its end if asked to, but only where pymalloc is in use. */
+static bool is_table_wanted_at_end(void) {
+  const char *wish = getenv("PYTHONMALLOCSTATS");
+  if (wish == NULL || wish[0] == '\0') return false;
+  PyObject *sys = zpy.PyImport_ImportModule("sys");
+  PyObject *flags = sys == NULL ? NULL : zpy.PyObject_GetAttrString(sys, "flags");
+  PyObject *ignored = flags == NULL
+                          ? NULL : zpy.PyObject_GetAttrString(flags, "ignore_environment");
+  bool wanted = ignored != NULL && zpy.PyObject_IsTrue(ignored) == 0;
+  if (ignored != NULL) zpy.Py_DecRef(ignored);
+  if (flags != NULL) zpy.Py_DecRef(flags);
+  if (sys != NULL) zpy.Py_DecRef(sys);
+  return wanted;
 }
 
 static PyMethodDef functions[] = {
@@ -164,6 +184,7 @@ void zgc_facade_install(void) {
 }
 
 void zgc_facade_remove(void) {
+  if (is_table_wanted_at_end()) print_heap();
   for (size_t i = 0; i < FUNCTIONS; i++) {
     PyObject *module = zpy.PyImport_ImportModule(module_of(&functions[i]));
     if (module != NULL && originals[i] != NULL) {

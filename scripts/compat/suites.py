@@ -140,6 +140,7 @@ SUITES = {
 EXPLAINED = [
     ('cpython', 'test_pythonmalloc',
      'asks CPython for the name of its allocator, and ours has none there'),
+    ('cpython', 'test_xdev', 'asks for the name of the allocator, too'),
 ]
 
 

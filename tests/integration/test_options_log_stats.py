@@ -693,6 +693,12 @@ class StayAsleep(unittest.TestCase):
         row = next(r.split() for r in err.splitlines() if r.split()[1:2] == ["640"])
         self.assertGreaterEqual(int(row[3]), 1234)
 
+    def test_pythonmallocstats_shows_our_heap_at_the_end(self):
+        asked = {"PYTHONMALLOCSTATS": "1"}
+        self.assertIn("Small block threshold", run("pass", preload=True, env=asked).err)
+        self.assertEqual(run("pass", preload=True, env=asked, flags=("-E",)).err, "")
+        self.assertEqual(run("pass", preload=True).err, "")
+
     def test_functions_kept_to_the_very_end(self):
         run("""
             import gc, sys
