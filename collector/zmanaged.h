@@ -39,6 +39,7 @@
 #include "barrier/zbarrier_inline.h"
 #include "collector/zmark.h"
 #include "collector/zrelocate.h"
+#include "heap/base/zpause.h"
 #include "heap/zhandle_table.h"
 #include "heap/zpyref_table.h"
 
@@ -46,22 +47,22 @@
 #define ZMANAGED_PAUSE_BODIES 256
 
 #define ZMANAGED_PHASES(X)  \
-  X(IDLE, "idle")           \
-  X(PREPARE, "prepare")     \
-  X(MARK_START, "mark start") \
-  X(MARK, "mark")           \
-  X(MARK_END, "mark end")   \
-  X(SELECT, "select")       \
-  X(RELOCATE_START, "relocate start") \
-  X(RELOCATE, "relocate")   \
-  X(YOUNG_FINISH, "young finish") \
-  X(OLD_MARK, "old mark")   \
-  X(GROUP, "group")         \
-  X(GROUP_END, "group end") \
-  X(OLD_MARK_END, "old mark end") \
-  X(OLD_SELECT, "old select") \
-  X(OLD_RELOCATE_START, "old relocate start") \
-  X(OLD_RELOCATE, "old relocate") \
+  X(IDLE, "idle")                                                                                   \
+  X(PREPARE, "prepare")                                                                             \
+  X(MARK_START, "mark start")                                                                       \
+  X(MARK, "mark")                                                                                   \
+  X(MARK_END, "mark end")                                                                           \
+  X(SELECT, "select")                                                                               \
+  X(RELOCATE_START, "relocate start")                                                               \
+  X(RELOCATE, "relocate")                                                                           \
+  X(YOUNG_FINISH, "young finish")                                                                   \
+  X(OLD_MARK, "old mark")                                                                           \
+  X(GROUP, "group")                                                                                 \
+  X(GROUP_END, "group end")                                                                         \
+  X(OLD_MARK_END, "old mark end")                                                                   \
+  X(OLD_SELECT, "old select")                                                                       \
+  X(OLD_RELOCATE_START, "old relocate start")                                                       \
+  X(OLD_RELOCATE, "old relocate")                                                                   \
   X(FINISH, "finish")
 
 typedef enum {
@@ -135,39 +136,40 @@ void zmanaged_resume_world(void);
 
 /* ---- statistics ------------------------------------------------------------------------------ */
 
-#define ZMANAGED_STATS(X)                                                   \
-  X(young_collections)                                                      \
-  X(young_within_full)      /* of them, beside an old mark */               \
-  X(full_collections)                                                       \
-  X(pauses)                                                                 \
-  X(pause_max_ns)                                                           \
-  X(pause_max_cpu_ns)       /* by the clock of the thread that paused */    \
-  X(pause_total_ns)                                                         \
-  X(young_concurrent_ns)                                                    \
-  X(full_concurrent_ns)                                                     \
-  X(marked_bodies)          /* over all time */                             \
-  X(marked_bytes)                                                           \
-  X(relocated_pages)        /* units evacuated or slid, over all time */    \
-  X(in_place_pages)                                                         \
-  X(freed_pages)            /* units freed because nothing in them lived */ \
-  X(promoted_pages)         /* units that became old where they are */      \
-  X(released_references)    /* Python references of dead bodies */          \
-  X(weak_ended)                                                             \
-  X(cycle_groups)           /* groups handed to Python's gc */              \
-  X(allocation_stalls)                                                      \
-  X(stall_total_ns)                                                         \
-  X(used_bytes)             /* in pages, now */                             \
-  X(resident_bytes)                                                         \
-  X(capacity_bytes)                                                         \
-  X(live_bytes)             /* after the last full collection */            \
-  X(handles)                                                                \
-  X(weak_handles)                                                           \
-  X(python_references)                                                      \
-  X(faults)                                                                 \
-  X(verified_bodies)
+/* X(field, kind, unit, help), as in zstat.h. */
+#define ZMANAGED_STATS(X)                                                                           \
+  X(young_collections, COUNTER, PLAIN, "collections of young bodies")                               \
+  X(young_within_full, COUNTER, PLAIN, "collections of young bodies beside an old mark")            \
+  X(full_collections, COUNTER, PLAIN, "collections of all bodies")                                  \
+  X(pauses, COUNTER, PLAIN, "pauses of both generations")                                           \
+  X(pause_max_ns, GAUGE, NS, "longest pause so far")                                                \
+  X(pause_max_cpu_ns, GAUGE, NS, "longest pause by the CPU clock of its thread")                    \
+  X(pause_total_ns, COUNTER, NS, "all pauses together")                                             \
+  X(young_concurrent_ns, COUNTER, NS, "wall time of concurrent phases of young collections")        \
+  X(full_concurrent_ns, COUNTER, NS, "wall time of concurrent phases of full collections")          \
+  X(marked_bodies, COUNTER, PLAIN, "bodies marked")                                                 \
+  X(marked_bytes, COUNTER, BYTES, "bytes of bodies marked")                                         \
+  X(relocated_pages, COUNTER, PLAIN, "units of pages evacuated or slid")                            \
+  X(in_place_pages, COUNTER, PLAIN, "units of pages slid in place")                                 \
+  X(freed_pages, COUNTER, PLAIN, "units of pages freed because nothing in them lived")              \
+  X(promoted_pages, COUNTER, PLAIN, "units of pages that became old where they are")                \
+  X(released_references, COUNTER, PLAIN, "references to Python objects dropped with dead bodies")   \
+  X(weak_ended, COUNTER, PLAIN, "weak references whose body was found dead")                        \
+  X(cycle_groups, COUNTER, PLAIN, "groups of cycles handed to Python's collector")                  \
+  X(allocation_stalls, COUNTER, PLAIN, "allocations that had to wait for a collection")             \
+  X(stall_total_ns, COUNTER, NS, "time for which they waited")                                      \
+  X(used_bytes, GAUGE, BYTES, "memory in pages with bodies")                                        \
+  X(resident_bytes, GAUGE, BYTES, "resident memory, that of empty pages included")                  \
+  X(capacity_bytes, GAUGE, BYTES, "the most that pages may take (ZGC_MANAGED_MAX)")                 \
+  X(live_bytes, GAUGE, BYTES, "bytes of bodies alive after the last full collection")               \
+  X(handles, GAUGE, PLAIN, "handles in Python's hands")                                             \
+  X(weak_handles, GAUGE, PLAIN, "handles held only by a weak reference")                            \
+  X(python_references, GAUGE, PLAIN, "references from bodies to Python objects")                    \
+  X(faults, COUNTER, PLAIN, "failures that were survived")                                          \
+  X(verified_bodies, COUNTER, PLAIN, "bodies looked at by ZGC_VERIFY")
 
 typedef struct {
-#define X(field) uint64_t field;
+#define X(field, ...) uint64_t field;
   ZMANAGED_STATS(X)
 #undef X
 } zmanaged_stats_t;
@@ -175,20 +177,20 @@ typedef struct {
 extern zmanaged_stats_t zmanaged_stat_values;
 
 /* Of each generation, over all time. The young one's include the collections that a full one begins with. */
-#define ZMANAGED_GENERATION_STATS(X) \
-  X(marks)                           \
-  X(marked_bodies)                   \
-  X(marked_bytes)                    \
-  X(concurrent_ns)                   \
-  X(moved_pages)                     \
-  X(freed_pages)                     \
-  X(promoted_pages)                  \
-  X(pauses)                          \
-  X(pause_max_ns)                    \
-  X(pause_total_ns)
+#define ZMANAGED_GENERATION_STATS(X)                                                                \
+  X(marks, COUNTER, PLAIN, "marks of a generation")                                                 \
+  X(marked_bodies, COUNTER, PLAIN, "bodies marked in a generation")                                 \
+  X(marked_bytes, COUNTER, BYTES, "bytes of bodies marked in a generation")                         \
+  X(concurrent_ns, COUNTER, NS, "wall time of concurrent phases of a generation")                   \
+  X(moved_pages, COUNTER, PLAIN, "units of pages of a generation that were moved")                  \
+  X(freed_pages, COUNTER, PLAIN, "units of pages of a generation that were freed")                  \
+  X(promoted_pages, COUNTER, PLAIN, "units of pages of a generation that were promoted")            \
+  X(pauses, COUNTER, PLAIN, "pauses of a generation")                                               \
+  X(pause_max_ns, GAUGE, NS, "longest pause of a generation so far")                                \
+  X(pause_total_ns, COUNTER, NS, "all pauses of a generation together")
 
 typedef struct {
-#define X(field) uint64_t field;
+#define X(field, ...) uint64_t field;
   ZMANAGED_GENERATION_STATS(X)
 #undef X
 } zmanaged_generation_stats_t;
@@ -196,9 +198,14 @@ typedef struct {
 extern zmanaged_generation_stats_t zmanaged_generation_values[2]; /* by zgeneration_t */
 void zmanaged_stats_read(zmanaged_stats_t *stats);
 
-/* Pauses by kind (MARK_START, MARK_END, RELOCATE_START) in log-linear buckets: 8 per power of 2. */
+/* Pauses by kind: mark start, mark end, relocate start. One writer, the thread that pauses. */
+enum { ZMANAGED_PAUSE_KINDS = 3 };
+extern const char *const zmanaged_pause_names[ZMANAGED_PAUSE_KINDS];
+extern zpause_histogram_t zmanaged_pause_histograms[ZMANAGED_PAUSE_KINDS];
+
+/* The same in log-linear buckets, 8 per power of 2. */
 #define ZMANAGED_PAUSE_BUCKETS 256
-extern uint64_t zmanaged_pauses[3][ZMANAGED_PAUSE_BUCKETS];
+extern uint64_t zmanaged_pauses[ZMANAGED_PAUSE_KINDS][ZMANAGED_PAUSE_BUCKETS];
 uint64_t zmanaged_pause_bucket_ns(unsigned bucket); /* upper bound */
 
 /* ---- allocation's fast path ------------------------------------------------------------------- */

@@ -9,7 +9,9 @@
 #include "heap/base/zprobe.h"
 
 uint32_t zmanaged_poll_wanted;
-uint64_t zmanaged_pauses[3][ZMANAGED_PAUSE_BUCKETS];
+const char *const zmanaged_pause_names[] = {"mark_start", "mark_end", "relocate_start"};
+zpause_histogram_t zmanaged_pause_histograms[ZMANAGED_PAUSE_KINDS];
+uint64_t zmanaged_pauses[ZMANAGED_PAUSE_KINDS][ZMANAGED_PAUSE_BUCKETS];
 
 void zmanaged_poll_set(uint32_t bit) { (void)zfetch_or_relaxed(&zmanaged_poll_wanted, bit); }
 void zmanaged_poll_clear(uint32_t bit) { (void)zfetch_and_relaxed(&zmanaged_poll_wanted, ~bit); }
@@ -104,6 +106,7 @@ static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
   zprobe_pause_done(zmanaged_phase_name(phase), ns);
   zmanaged_stats_t *stats = &zmanaged_stat_values;
   zmanaged_pauses[kind_of(phase)][zmin(bucket_of(ns), ZMANAGED_PAUSE_BUCKETS - 1)]++;
+  zpause_histogram_add(&zmanaged_pause_histograms[kind_of(phase)], ns);
   stats->pauses++;
   stats->pause_total_ns += ns;
   stats->pause_max_ns = zmax(stats->pause_max_ns, ns);

@@ -290,7 +290,7 @@ static PyObject *generation_stats(zgeneration_t generation) {
   const zmanaged_generation_stats_t *stats = &zmanaged_generation_values[generation];
   PyObject *dict = zpy.PyDict_New();
   if (dict == NULL) return NULL;
-#define X(field) put(dict, #field, number(stats->field));
+#define X(field, ...) put(dict, #field, number(stats->field));
   ZMANAGED_GENERATION_STATS(X)
 #undef X
   return dict;
@@ -301,7 +301,7 @@ static PyObject *managed_stats(void) {
   zmanaged_stats_read(&stats);
   PyObject *dict = zpy.PyDict_New();
   if (dict == NULL) return NULL;
-#define X(field) put(dict, #field, number(stats.field));
+#define X(field, ...) put(dict, #field, number(stats.field));
   ZMANAGED_STATS(X)
 #undef X
   put(dict, "young", generation_stats(ZGENERATION_YOUNG));
@@ -363,9 +363,8 @@ static PyObject *module_pages(PyObject *self, PyObject *unused) {
 static PyObject *module_pause_histogram(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  static const char *const kinds[] = {"mark_start", "mark_end", "relocate_start"};
   PyObject *dict = zpy.PyDict_New();
-  for (int kind = 0; dict != NULL && kind < 3; kind++) {
+  for (int kind = 0; dict != NULL && kind < ZMANAGED_PAUSE_KINDS; kind++) {
     PyObject *list = zpy.PyList_New(0);
     if (list == NULL) break;
     for (unsigned i = 0; i < ZMANAGED_PAUSE_BUCKETS; i++) {
@@ -376,7 +375,7 @@ static PyObject *module_pause_histogram(PyObject *self, PyObject *unused) {
       zpy.PyList_Append(list, row);
       zpy.Py_DecRef(row);
     }
-    put(dict, kinds[kind], list);
+    put(dict, zmanaged_pause_names[kind], list);
   }
   return dict;
 }

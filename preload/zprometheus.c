@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/zcollector.h"
+#include "collector/zmanaged.h"
 #include "collector/zpyabi.h"
 #include "heap/base/zpause.h"
 #include "heap/base/zstat.h"
@@ -60,27 +61,37 @@ static void cut(char *text, const char *end) {
   if (ends_with(text, end)) text[strlen(text) - strlen(end)] = '\0';
 }
 
+/* A row of a table of counters. */
+typedef struct {
+  const char *name, *help;
+  uint8_t kind, unit; /* zstat_kind_t, zstat_unit_t */
+} row_t;
+
 /* "pause_total_ns", a counter of nanoseconds, becomes "zgc_pause_seconds_total". */
-static void metric_name(const zstat_row_t *row, char name[NAME_MAX_BYTES]) {
+static void metric_name(const char *prefix, row_t row, char name[NAME_MAX_BYTES]) {
   static const char units[][12] = {"", "_objects", "_bytes", "_seconds"};
-  snprintf(name, NAME_MAX_BYTES, "zgc_%s", row->name);
+  snprintf(name, NAME_MAX_BYTES, "%s%s", prefix, row.name);
   cut(name, "_ns");
   cut(name, "_total");
   size_t length = strlen(name);
-  bool has_unit = ends_with(name, units[row->unit]);
-  snprintf(name + length, NAME_MAX_BYTES - length, "%s%s", has_unit ? "" : units[row->unit],
-           row->kind == ZSTAT_COUNTER ? "_total" : "");
+  bool has_unit = ends_with(name, units[row.unit]);
+  snprintf(name + length, NAME_MAX_BYTES - length, "%s%s", has_unit ? "" : units[row.unit],
+           row.kind == ZSTAT_COUNTER ? "_total" : "");
 }
 
-/* What labels or the histogram say already. */
-static bool is_a_sum(const zstat_row_t *row) {
-  return strcmp(row->name, "collections") == 0 || strcmp(row->name, "pauses") == 0 ||
-         strcmp(row->name, "pause_total_ns") == 0;
+/* What labels or a histogram say already. */
+static bool is_a_sum(const char *name) {
+  return strcmp(name, "collections") == 0 || strcmp(name, "pauses") == 0 ||
+         strcmp(name, "pause_total_ns") == 0;
 }
 
-static void put_value(text_t *out, const zstat_row_t *row, uint64_t value) {
+static void put_head(text_t *out, const char *name, row_t row) {
+  head(out, name, row.kind == ZSTAT_GAUGE ? "gauge" : "counter", row.help);
+}
+
+static void put_value(text_t *out, row_t row, uint64_t value) {
   put(out, " ");
-  if (row->unit == ZSTAT_NS) {
+  if (row.unit == ZSTAT_NS) {
     seconds(out, value);
   } else {
     put(out, "%llu", (unsigned long long)value);
@@ -88,17 +99,20 @@ static void put_value(text_t *out, const zstat_row_t *row, uint64_t value) {
   put(out, "\n");
 }
 
+static void put_counter(text_t *out, const char *prefix, row_t row, uint64_t value) {
+  char name[NAME_MAX_BYTES];
+  if (row.kind == ZSTAT_CAUSE || is_a_sum(row.name)) return;
+  metric_name(prefix, row, name);
+  put_head(out, name, row);
+  put(out, "%s", name);
+  put_value(out, row, value);
+}
+
 static void put_counters(text_t *out) {
-  const char *ignored;
+  const char *name;
   uint64_t value;
-  for (unsigned i = 0; zstat_at(i, &ignored, &value); i++) {
-    const zstat_row_t *row = &zstat_rows[i];
-    if (row->kind == ZSTAT_CAUSE || is_a_sum(row)) continue;
-    char name[NAME_MAX_BYTES];
-    metric_name(row, name);
-    head(out, name, row->kind == ZSTAT_GAUGE ? "gauge" : "counter", row->help);
-    put(out, "%s", name);
-    put_value(out, row, value);
+  for (unsigned i = 0; zstat_at(i, &name, &value); i++) {
+    put_counter(out, "zgc_", (row_t){name, zstat_rows[i].help, zstat_rows[i].kind, zstat_rows[i].unit}, value);
   }
 }
 
@@ -113,13 +127,11 @@ static void put_causes(text_t *out) {
   }
 }
 
-static void put_histogram(text_t *out, zpause_kind_t kind) {
-  zpause_histogram_t histogram = zpause_read(kind);
-  const char *name = zpause_name(kind);
+static void put_histogram(text_t *out, const char *metric, const char *kind, zpause_histogram_t histogram) {
   uint64_t count = 0;
   for (unsigned i = 0; i < ZPAUSE_BUCKETS; i++) {
     count += histogram.counts[i];
-    put(out, "zgc_pause_seconds_bucket{kind=\"%s\",le=\"", name);
+    put(out, "%s_bucket{kind=\"%s\",le=\"", metric, kind);
     if (i == ZPAUSE_BUCKETS - 1) {
       put(out, "+Inf");
     } else {
@@ -127,15 +139,61 @@ static void put_histogram(text_t *out, zpause_kind_t kind) {
     }
     put(out, "\"} %llu\n", (unsigned long long)count);
   }
-  put(out, "zgc_pause_seconds_sum{kind=\"%s\"} ", name);
+  put(out, "%s_sum{kind=\"%s\"} ", metric, kind);
   seconds(out, histogram.total_ns);
-  put(out, "\nzgc_pause_seconds_count{kind=\"%s\"} %llu\n", name, (unsigned long long)count);
+  put(out, "\n%s_count{kind=\"%s\"} %llu\n", metric, kind, (unsigned long long)count);
 }
 
 static void put_pauses(text_t *out) {
-  head(out, "zgc_pause_seconds", "histogram",
+  static const char metric[] = "zgc_pause_seconds";
+  head(out, metric, "histogram",
        "safepoints at which we did something: young collections, batches of garbage, full stops");
-  for (int kind = 0; kind < ZPAUSE_KINDS; kind++) put_histogram(out, (zpause_kind_t)kind);
+  for (int i = 0; i < ZPAUSE_KINDS; i++) {
+    zpause_kind_t kind = (zpause_kind_t)i;
+    put_histogram(out, metric, zpause_name(kind), zpause_read(kind));
+  }
+}
+
+/* -- managed objects: zgc.stats()["managed"] ---------------------------------------------------------- */
+
+#define ROW(field, kind, unit, help) {#field, help, ZSTAT_##kind, ZSTAT_##unit},
+static const row_t managed_rows[] = {ZMANAGED_STATS(ROW)};
+static const row_t generation_rows[] = {ZMANAGED_GENERATION_STATS(ROW)};
+#undef ROW
+
+_Static_assert(sizeof(zmanaged_stats_t) == ZARRAY_LENGTH(managed_rows) * sizeof(uint64_t),
+               "the values, as the rows, are one for each line of the table");
+
+static void put_managed_pauses(text_t *out) {
+  static const char metric[] = "zgc_managed_pause_seconds";
+  head(out, metric, "histogram", "pauses of collections of managed objects");
+  for (int kind = 0; kind < ZMANAGED_PAUSE_KINDS; kind++) {
+    put_histogram(out, metric, zmanaged_pause_names[kind],
+                  zpause_histogram_read(&zmanaged_pause_histograms[kind]));
+  }
+}
+
+static void put_managed_generations(text_t *out) {
+  static const char *const names[] = {"young", "old"};
+  for (size_t i = 0; i < ZARRAY_LENGTH(generation_rows); i++) {
+    char name[NAME_MAX_BYTES];
+    metric_name("zgc_managed_generation_", generation_rows[i], name);
+    put_head(out, name, generation_rows[i]);
+    for (size_t g = 0; g < ZARRAY_LENGTH(names); g++) {
+      put(out, "%s{generation=\"%s\"}", name, names[g]);
+      put_value(out, generation_rows[i], ((const uint64_t *)&zmanaged_generation_values[g])[i]);
+    }
+  }
+}
+
+static void put_managed(text_t *out) {
+  zmanaged_stats_t stats;
+  zmanaged_stats_read(&stats);
+  put_managed_pauses(out);
+  for (size_t i = 0; i < ZARRAY_LENGTH(managed_rows); i++) {
+    put_counter(out, "zgc_managed_", managed_rows[i], ((const uint64_t *)&stats)[i]);
+  }
+  put_managed_generations(out);
 }
 
 /* gc.get_stats(), under the names that OpenTelemetry has for it. */
@@ -177,6 +235,7 @@ PyObject *zprometheus_text(void) {
   put_pauses(&out);
   put_counters(&out);
   if (is_active) put_generations(&out);
+  if (zmanaged_is_started()) put_managed(&out);
   if (out.text == NULL) {
     zpy.PyErr_SetString(*zpy.PyExc_MemoryError, "zgc.prometheus: no memory for the text");
     return NULL;

@@ -181,6 +181,74 @@ class Prometheus(unittest.TestCase):
         self.assertNotIn("cpython_gc_", passive)
 
 
+@requires_active
+class Managed(unittest.TestCase):
+    """Managed objects, from their first use on: zgc.stats()["managed"] and the pauses."""
+
+    GAUGES = {"pause_max_ns", "pause_max_cpu_ns", "used_bytes", "resident_bytes", "capacity_bytes", "live_bytes",
+              "handles", "weak_handles", "python_references"}
+    NOT_BY_NAME = {"pauses", "pause_total_ns"}                                  # the histogram
+    DERIVED = {"young_pages", "old_pages", "young_bytes", "old_bytes"}          # from a walk over pages
+
+    @classmethod
+    def setUpClass(cls):
+        class Node(zgc.Object):
+            next: object
+            key: zgc.i64
+        cls.keep = [Node(None, i) for i in range(20000)]
+        del cls.keep[::3]
+        zgc.collect("young")
+        zgc.collect("full")
+
+    def expected_name(self, prefix, counter):
+        name = prefix + re.sub("_total$", "", re.sub("_ns$", "", counter))
+        name += "_seconds" if counter.endswith("_ns") else ""
+        return name if counter in self.GAUGES else name + "_total"
+
+    def test_every_counter_is_there_with_its_value(self):
+        stats, found = zgc.stats()["managed"], samples()
+        generations = {g: stats.pop(g) for g in ("young", "old")}
+        for counter in set(stats) - self.NOT_BY_NAME - self.DERIVED:
+            shown = value(found, self.expected_name("zgc_managed_", counter))
+            self.assertAlmostEqual(shown, stats[counter] * (1e-9 if counter.endswith("_ns") else 1), 9, counter)
+        for generation, values in generations.items():
+            for counter in values:
+                shown = value(found, self.expected_name("zgc_managed_generation_", counter), generation=generation)
+                self.assertAlmostEqual(shown, values[counter] * (1e-9 if counter.endswith("_ns") else 1), 9,
+                                       counter)
+        self.assertGreater(value(found, "zgc_managed_generation_marked_bodies_total", generation="old"), 13000)
+
+    def test_the_histogram_has_every_pause_once(self):
+        stats, found, fine = zgc.stats()["managed"], samples(), zgc.pause_histogram()
+        counts = {kind: value(found, "zgc_managed_pause_seconds_count", kind=kind) for kind in fine}
+        self.assertEqual(counts, {kind: sum(n for _, n in rows) for kind, rows in fine.items()})
+        self.assertEqual(sum(counts.values()), stats["pauses"])
+        total = sum(value(found, "zgc_managed_pause_seconds_sum", kind=kind) for kind in fine)
+        self.assertAlmostEqual(total, stats["pause_total_ns"] / 1e9, 9)
+        for kind, rows in fine.items():
+            buckets = [(float(dict(labels)["le"]), n) for (name, labels), n in found.items()
+                       if name == "zgc_managed_pause_seconds_bucket" and dict(labels)["kind"] == kind]
+            self.assertEqual(buckets, sorted(buckets))
+            for bound, below in buckets:    # a row's bound is an upper one, at most an eighth too high
+                self.assertGreaterEqual(below, sum(n for ns, n in rows if ns <= bound * 1e9))
+                self.assertLessEqual(below, sum(n for ns, n in rows if ns * 8 / 9 <= bound * 1e9))
+            self.assertEqual(buckets[-1], (float("inf"), counts[kind]))
+
+    @unittest.skipUnless(text_string_to_metric_families, "needs prometheus_client")
+    def test_the_reference_parser_reads_it(self):
+        families = {f.name: f for f in text_string_to_metric_families(zgc.prometheus())}
+        managed = {name: f for name, f in families.items() if name.startswith("zgc_managed_")}
+        self.assertEqual(managed["zgc_managed_pause_seconds"].type, "histogram")
+        self.assertEqual(managed["zgc_managed_used_bytes"].type, "gauge")
+        self.assertEqual(managed["zgc_managed_generation_marks"].type, "counter")
+        read = {(s.name, tuple(sorted(s.labels.items()))) for f in managed.values() for s in f.samples}
+        self.assertEqual(read, {key for key in samples() if key[0].startswith("zgc_managed_")})
+        self.assertTrue(all(f.documentation for f in managed.values()))
+
+    def test_nothing_of_it_before_the_first_use(self):
+        self.assertNotIn("managed", run("import zgc; print(zgc.prometheus())").out)
+
+
 class OpenTelemetry(unittest.TestCase):
     """Its runtime metrics are observations of gc.get_stats()."""
 
