@@ -48,18 +48,21 @@ void zcollector_get_thresholds(int thresholds[3]) {
   for (int i = 0; i < ZGC_GENERATIONS; i++) thresholds[i] = user_thresholds[i];
 }
 
-void zcollector_set_thresholds(const int thresholds[3]) {
-  for (int i = 0; i < ZGC_GENERATIONS; i++) user_thresholds[i] = thresholds[i];
+void zcollector_lend_thresholds(void) {
+  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+    zgc_state.generations[i].threshold = user_thresholds[i];
+  }
+}
+
+void zcollector_take_thresholds(void) {
+  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+    user_thresholds[i] = zgc_state.generations[i].threshold;
+  }
   zcollector_apply_thresholds();
 }
 
-/* The inner count of generation 1 goes on and on, where CPython would have collected it. */
 void zcollector_get_counts(int counts[3]) {
   for (int i = 0; i < ZGC_GENERATIONS; i++) counts[i] = zgc_state.generations[i].count;
-  if (zgc_state.generations[1].threshold != INT_MAX || user_thresholds[1] == INT_MAX) return;
-  int per_middle = (user_thresholds[1] > 0 ? user_thresholds[1] : 0) + 1;
-  counts[2] += counts[1] / per_middle;
-  counts[1] %= per_middle;
 }
 
 /* -- start, stop, switch ------------------------------------------------------------------------------ */

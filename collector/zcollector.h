@@ -19,7 +19,10 @@ bool zcollector_is_on(void);
 
 /* What the user set, whatever is in force inside. */
 void zcollector_get_thresholds(int thresholds[3]);
-void zcollector_set_thresholds(const int thresholds[3]);
+/* Puts the users' thresholds where CPython keeps its own, and takes them from there: around its own
+ * gc.set_threshold. */
+void zcollector_lend_thresholds(void);
+void zcollector_take_thresholds(void);
 void zcollector_apply_thresholds(void); /* after a change of what is in force */
 void zcollector_get_counts(int counts[3]);
 

@@ -102,6 +102,7 @@ typedef struct PyModuleDef {
   NEED(PyObject *, PyObject_CallMethod, (PyObject *, const char *, const char *, ...))        \
   NEED(PyObject *, PyObject_CallObject, (PyObject *, PyObject *))                             \
   NEED(PyObject *, PyObject_Call, (PyObject *, PyObject *, PyObject *))                       \
+  NEED(PyObject *, PyObject_Vectorcall, (PyObject *, PyObject *const *, size_t, PyObject *))  \
   NEED(PyObject *, PyObject_Repr, (PyObject *))                                               \
   NEED(Py_ssize_t, PyObject_Size, (PyObject *))                                               \
   NEED(int, PyObject_IsTrue, (PyObject *))                                                    \

@@ -44,7 +44,7 @@ typedef enum {
   PLAN_TAKE_OVER, /* an oversized generation 0 is promoted without a walk */
   PLAN_BATCH,     /* a batch of garbage is fed */
   PLAN_FULL,      /* passes with the world stopped, then all their garbage is fed */
-  PLAN_FREE_LISTS /* a generation 2 collection of nothing, for the free lists that it clears */
+  PLAN_SILENT /* of ours, without the oldest objects, that nobody hears of */
 } plan_t;
 
 /* Who is about to call gc.collect: set before the call, read at its start. */
@@ -53,7 +53,7 @@ static enum {
   CALLER_USER,
   CALLER_SAFEPOINT,
   CALLER_FULL,
-  CALLER_FREE_LISTS
+  CALLER_SILENT
 } caller;
 
 /* The collection of CPython's under way, from start to stop. */
@@ -81,23 +81,81 @@ static struct {
   uint64_t count, max_ns, total_ns, reclaimed, logged_ns;
 } young_since_log;
 
+/* Only between start and stop of a collection in which nothing of the program's runs. */
+static zgc_head_t set_aside;
+
 static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
 static uint64_t budget_ns(void) { return zoption(pause_target) * 1000u; }
+
+/* Nothing of Python runs between setting `caller` and the start callback that reads it. */
+static Py_ssize_t call_collect(int generation, int who) {
+  if (*zgc_state.collecting) return 0;
+  caller = who;
+  PyObject *result = zpy.PyObject_CallFunction(stock_collect, "i", generation);
+  caller = CALLER_CPYTHON;
+  if (result == NULL) return -1;
+  Py_ssize_t count = zpy.PyLong_AsLong(result);
+  zpy.Py_DecRef(result);
+  return count;
+}
+
+/* Of a generation of CPython's, the oldest objects left out: no statistics, no output, no callbacks of
+ * users. */
+static void collect_silently(int generation) {
+  int debug = *zgc_state.debug;
+  *zgc_state.debug = 0;
+  set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
+  zgc_generation_stats_t before = zpyabi_stats(generation);
+  call_collect(generation, CALLER_SILENT);
+  zpyabi_set_stats(generation, &before);
+  *zgc_state.debug = debug;
+}
 
 /* -- warmth: from when on we take part ---------------------------------------------------------- */
 
 /* The registry's proofs run here, once, and not at start-up: small programs never come here. A young
  * collection in the midst of them would promote objects of classes not yet understood, which then
  * stay deferred for good: hence none may start. */
+static void prove_walkers(void) {
+  int collecting = *zgc_state.collecting;
+  *zgc_state.collecting = 1;
+  ztype_registry_start();
+  *zgc_state.collecting = collecting;
+  registry_started = true;
+}
+
+/* What the proofs were made on is garbage in cycles: it must not count in what gc.collect returns. All
+ * that stands in generation 0 before the marker stands aside. */
+static void discard_samples(PyObject *marker) {
+  zgc_head_t older = {(uintptr_t)&older, (uintptr_t)&older}, *young = list_of(0);
+  zgc_list_splice(young, &older);
+  for (zgc_head_t *at; (at = zgc_head_prev(&older)) != zpyabi_head(marker);) {
+    zgc_list_unlink(at);
+    zgc_list_insert_before(at, zgc_head_next(young));
+  }
+  collect_silently(0);
+  zgc_list_splice(young, &older);
+  zgc_list_splice(&older, young);
+}
+
+/* In a collection of CPython's another one cannot run: there the samples go with the program's garbage. */
+static void prove_and_discard(void) {
+  zgc_generation_t *generations = zgc_state.generations;
+  int young_count = generations[0].count, middle_count = generations[1].count;
+  PyObject *marker = *zgc_state.collecting ? NULL : zpy.PyList_New(0);
+  prove_walkers();
+  if (marker != NULL) discard_samples(marker);
+  if (marker != NULL) zpy.Py_DecRef(marker);
+  zpy.PyErr_Clear();
+  generations[0].count = young_count;
+  generations[1].count = middle_count;
+}
+
 bool zsafepoint_warm_up(void) {
   if (is_warm) return true;
   if (zimport_lock_is_held()) return false; /* the proofs import: another time */
   is_warm = true;
-  int collecting = *zgc_state.collecting;
-  *zgc_state.collecting = 1;
-  if (!registry_started) ztype_registry_start();
-  *zgc_state.collecting = collecting;
-  registry_started = true;
+  if (!registry_started) prove_and_discard();
   zcollector_apply_thresholds();
   return true;
 }
@@ -142,7 +200,7 @@ static bool is_automatic(long generation) {
 }
 
 static plan_t make_plan(long generation) {
-  if (caller == CALLER_FREE_LISTS) return PLAN_FREE_LISTS;
+  if (caller == CALLER_SILENT) return PLAN_SILENT;
   if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) && is_oversized() &&
       zsafepoint_warm_up()) {
     return PLAN_TAKE_OVER;
@@ -166,9 +224,6 @@ static void open_batch(void) {
   zfeed_open();
   now.batch = zfeed_components(zdriver_garbage(), batch_size);
 }
-
-/* Only between start and stop of a collection of nothing, in which nothing of Python runs. */
-static zgc_head_t set_aside;
 
 static void take_over(void) {
   set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
@@ -240,11 +295,23 @@ static zpause_kind_t pause_kind(void) {
   return now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG;
 }
 
+/* CPython would have collected generation 1 now, by the thresholds that the program knows of: the
+ * counts say so. It adds one to the middle one for the collection that begins. */
+static void count_as_stock(void) {
+  zgc_generation_t *middle = &zgc_state.generations[1];
+  int thresholds[ZGC_GENERATIONS];
+  zcollector_get_thresholds(thresholds);
+  if (middle->count <= thresholds[1]) return;
+  middle->count = -1;
+  zgc_state.generations[2].count++;
+}
+
 static void on_start(void) {
+  if (now.plan == PLAN_YOUNG || now.plan == PLAN_TAKE_OVER) count_as_stock();
   if (now.plan == PLAN_BATCH) open_batch();
   if (now.plan == PLAN_TAKE_OVER) take_over();
   if (now.plan == PLAN_FULL) open_full();
-  if (now.plan == PLAN_FREE_LISTS) zgc_list_splice(list_of(2), &set_aside);
+  if (now.plan == PLAN_SILENT) zgc_list_splice(list_of(2), &set_aside);
 }
 
 /* -- stop -------------------------------------------------------------------------------------------- */
@@ -471,7 +538,7 @@ static void on_stop(PyObject *info, long generation) {
       if (generation > 1) zpromotion_rewind(); /* CPython has reordered the oldest list */
       if (!is_warm && generation == 0) watch_size();
       return;
-    case PLAN_FREE_LISTS:
+    case PLAN_SILENT:
       zgc_list_splice(&set_aside, list_of(2));
       return;
     case PLAN_FULL:
@@ -528,11 +595,11 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
     now.plan = make_plan(generation);
     settle_stats();
     now.young_stats = zpyabi_stats(0);
-    if (now.plan != PLAN_FREE_LISTS) {
+    if (now.plan != PLAN_SILENT) {
       zcallbacks_forward(phase, info, reported_generation(generation));
     }
     now.start_ns = zos_now_ns();
-    if (now.plan != PLAN_FORWARD && now.plan != PLAN_FREE_LISTS) zpause_begin(pause_kind());
+    if (now.plan != PLAN_FORWARD && now.plan != PLAN_SILENT) zpause_begin(pause_kind());
     if (zlog_is(ZLOG_DEBUG)) now.start_cpu_ns = zos_thread_cpu_ns();
     on_start();
   } else {
@@ -542,7 +609,7 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
       on_stop(info, generation);
       zcollector_publish_at_safepoint(now.start_ns);
     }
-    if (plan != PLAN_FREE_LISTS) zcallbacks_forward(phase, info, reported);
+    if (plan != PLAN_SILENT) zcallbacks_forward(phase, info, reported);
   }
   return zpy_new_none();
 }
@@ -573,18 +640,6 @@ void zsafepoint_switch(bool on) { is_on = on; }
 bool zsafepoint_is_on(void) { return is_on; }
 bool zsafepoint_is_warm(void) { return is_warm; }
 
-/* Nothing of Python runs between setting `caller` and the start callback that reads it. */
-static Py_ssize_t call_collect(int generation, int who) {
-  if (*zgc_state.collecting) return 0;
-  caller = who;
-  PyObject *result = zpy.PyObject_CallFunction(stock_collect, "i", generation);
-  caller = CALLER_CPYTHON;
-  if (result == NULL) return -1;
-  Py_ssize_t count = zpy.PyLong_AsLong(result);
-  zpy.Py_DecRef(result);
-  return count;
-}
-
 Py_ssize_t zsafepoint_stock_collect(int generation) {
   return call_collect(generation, CALLER_USER);
 }
@@ -602,10 +657,9 @@ bool zsafepoint_now(void) {
 /* CPython clears its free lists in collections of generation 2, and only there. */
 static void clear_free_lists(void) {
   if (!zgc_list_is_empty(list_of(0)) || !zgc_list_is_empty(list_of(1))) return;
-  set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
-  zgc_generation_stats_t before = zpyabi_stats(ZGC_GENERATIONS - 1);
-  call_collect(ZGC_GENERATIONS - 1, CALLER_FREE_LISTS);
-  zpyabi_set_stats(ZGC_GENERATIONS - 1, &before);
+  int young_count = zgc_state.generations[0].count;
+  collect_silently(ZGC_GENERATIONS - 1);
+  zgc_state.generations[0].count = young_count;
 }
 
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {

@@ -2,24 +2,39 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "collector/zcollector.h"
-#include "collector/zpyapi.h"
+#include "collector/zpyabi.h"
 #include "heap/zallocator.h"
 
-static PyObject *gc_collect(PyObject *self, PyObject *arguments, PyObject *keywords) {
+static PyObject *stock_collect, *stock_set_threshold, *stock_freeze, *stock_debugmallocstats;
+
+/* 0, 1 or 2; -1 for arguments that are not as they should be. */
+static int generation_of(PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+  if (names != NULL) count += zpy.PyObject_Size(names);
+  if (count == 0) return ZGC_GENERATIONS - 1;
+  if (count > 1) return -1;
+  if (names != NULL) {
+    const char *name = zpy.PyUnicode_AsUTF8AndSize(zpy.PyTuple_GetItem(names, 0), NULL);
+    if (name == NULL || strcmp(name, "generation") != 0) return -1;
+  }
+  long generation = zpy.PyLong_AsLong(arguments[0]);
+  if (generation == -1 && zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+  return generation >= 0 && generation < ZGC_GENERATIONS ? (int)generation : -1;
+}
+
+/* Like the original it takes no tuple of arguments, which would count as a young object. What the
+ * original would refuse it is given, to say so in its own words. */
+static PyObject *gc_collect(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
+                            PyObject *names) {
   (void)self;
-  static char *names[] = {"generation", NULL};
-  int generation = 2;
-  if (!zpy.PyArg_ParseTupleAndKeywords(arguments, keywords, "|i:collect", names, &generation)) {
-    return NULL;
+  int generation = generation_of(arguments, count, names);
+  if (generation < 0 && stock_collect != NULL) {
+    return zpy.PyObject_Vectorcall(stock_collect, arguments, (size_t)count, names);
   }
-  if (generation < 0 || generation > 2) {
-    zpy.PyErr_SetString(*zpy.PyExc_ValueError, "invalid generation");
-    return NULL;
-  }
-  Py_ssize_t count = zcollector_collect(generation);
-  return count < 0 ? NULL : zpy.PyLong_FromLong(count);
+  Py_ssize_t collected = zcollector_collect(generation < 0 ? ZGC_GENERATIONS - 1 : generation);
+  return collected < 0 ? NULL : zpy.PyLong_FromLong(collected);
 }
 
 static PyObject *gc_get_threshold(PyObject *self, PyObject *unused) {
@@ -30,17 +45,14 @@ static PyObject *gc_get_threshold(PyObject *self, PyObject *unused) {
   return zpy.Py_BuildValue("(iii)", t[0], t[1], t[2]);
 }
 
+/* The original reads its arguments into the interpreter's own thresholds. */
 static PyObject *gc_set_threshold(PyObject *self, PyObject *arguments) {
   (void)self;
-  int t[3];
-  zcollector_get_thresholds(t);
-  static char *names[] = {"", "", "", NULL};
-  if (!zpy.PyArg_ParseTupleAndKeywords(arguments, NULL, "i|ii:set_threshold", names, &t[0], &t[1],
-                                       &t[2])) {
-    return NULL;
-  }
-  zcollector_set_thresholds(t);
-  return zpy_new_none();
+  if (stock_set_threshold == NULL) return zpy_new_none();
+  zcollector_lend_thresholds();
+  PyObject *result = zpy.PyObject_Call(stock_set_threshold, arguments, NULL);
+  zcollector_take_thresholds();
+  return result;
 }
 
 static PyObject *gc_get_count(PyObject *self, PyObject *unused) {
@@ -50,8 +62,6 @@ static PyObject *gc_get_count(PyObject *self, PyObject *unused) {
   zcollector_get_counts(c);
   return zpy.Py_BuildValue("(iii)", c[0], c[1], c[2]);
 }
-
-static PyObject *stock_freeze, *stock_debugmallocstats;
 
 /* Finalizers may hold our functions when the originals have been given back already. */
 static PyObject *call_stock(PyObject *function) {
@@ -119,7 +129,7 @@ static bool is_table_wanted_at_end(void) {
 }
 
 static PyMethodDef functions[] = {
-    {"collect", (PyCFunction)(void (*)(void))gc_collect, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"collect", (PyCFunction)(void (*)(void))gc_collect, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"get_threshold", gc_get_threshold, METH_NOARGS, NULL},
     {"set_threshold", gc_set_threshold, METH_VARARGS, NULL},
     {"get_count", gc_get_count, METH_NOARGS, NULL},
@@ -158,6 +168,20 @@ static void copy_doc(PyMethodDef *function, PyObject *original) {
 
 static PyObject *originals[FUNCTIONS];
 
+static PyObject *original_of(const char *name) {
+  for (size_t i = 0; i < FUNCTIONS; i++) {
+    if (strcmp(functions[i].ml_name, name) == 0) return originals[i];
+  }
+  return NULL;
+}
+
+static void find_stock(void) {
+  stock_collect = original_of("collect");
+  stock_set_threshold = original_of("set_threshold");
+  stock_freeze = original_of("freeze");
+  stock_debugmallocstats = original_of("_debugmallocstats");
+}
+
 static void replace(PyObject *module, PyMethodDef *function, PyObject **original) {
   PyObject *name = zpy.PyUnicode_FromString(module_of(function));
   *original = zpy.PyObject_GetAttrString(module, function->ml_name);
@@ -177,10 +201,9 @@ void zgc_facade_install(void) {
       replace(module, &functions[i], &originals[i]);
       zpy.Py_DecRef(module);
     }
-    if (functions[i].ml_meth == gc_freeze) stock_freeze = originals[i];
-    if (functions[i].ml_meth == sys_debugmallocstats) stock_debugmallocstats = originals[i];
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   }
+  find_stock();
 }
 
 void zgc_facade_remove(void) {
@@ -195,5 +218,5 @@ void zgc_facade_remove(void) {
     if (module != NULL) zpy.Py_DecRef(module);
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   }
-  stock_freeze = stock_debugmallocstats = NULL;
+  find_stock();
 }

@@ -2,11 +2,24 @@
 
 import gc
 import json
+import re
 import sys
+import textwrap
 import unittest
 import weakref
 
 from zgctest import ACTIVE, age, automatic_gc_off, collect, main, requires_active, run, zgc
+
+
+# What the programs of Documentation begin with.
+PRINTED = """
+import gc, sys, weakref
+def attempt(function, *arguments):
+    try:
+        print(function(*arguments))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
 
 
 class Node:
@@ -876,6 +889,161 @@ class DebugFlags(unittest.TestCase):
         """
         self.assertIn("gc: 5 uncollectable objects at shutdown",
                       run(code, flags=("-Walways",)).err)
+
+
+class Documentation(unittest.TestCase):
+    """What the documentation says and shows, printed by the same program on stock: not a word differs.
+    Left out are addresses, times, and how many objects there are besides the program's."""
+
+    maxDiff = None
+
+    def same(self, code, *flags):
+        code = PRINTED + textwrap.dedent(code)
+        ours, stock = (run(code, flags=flags, preload=p) for p in (None, False))
+
+        def clean(text):
+            text = re.sub(r"0x[0-9a-f]+|[0-9.]+s elapsed|permanent generation: \d+", "", text)
+            # An empty list of ours stands in the oldest generation.
+            return re.sub(r"(each generation: \d+ \d+) \d+", r"\1", text)
+        self.assertEqual(clean(ours.out), clean(stock.out))
+        self.assertEqual(clean(ours.err), clean(stock.err))
+        self.assertNotEqual(ours.out + ours.err, "")
+
+    def test_the_examples(self):
+        self.same("""
+            print([gc.is_tracked(x) for x in (0, "a", [], {}, {"a": 1}, {"a": []}, (), None, int, gc)])
+            x = None
+            class Lazarus:
+                def __del__(self):
+                    global x
+                    x = self
+            lazarus = Lazarus()
+            print(gc.is_finalized(lazarus))
+            del lazarus
+            print(gc.is_finalized(x), gc.is_finalized(3), gc.is_finalized([]))
+        """)
+
+    def test_switches_thresholds_counts(self):
+        self.same("""
+            print(gc.isenabled(), gc.disable(), gc.isenabled(), gc.enable(), gc.isenabled())
+            print(gc.get_threshold(), gc.set_threshold(500), gc.get_threshold(),
+                  gc.set_threshold(1, 2, 3), gc.get_threshold(), gc.set_threshold(0), gc.get_threshold())
+            for arguments in ((), ("a",), (1, 2, 3, 4), (2**40,), (1.5,), (None,), (-1, -2, -3)):
+                attempt(gc.set_threshold, *arguments)
+            print(gc.get_threshold())
+            for arguments in ((-1,), (3,), ("2",), (None,), (1, 2), (True,), (2**70,)):
+                attempt(gc.collect, *arguments)
+            attempt(lambda: gc.collect(generation=2) * 0)
+            attempt(lambda: gc.collect(gen=2))
+            gc.disable()
+            for generation in (2, 0, 0, 1, 0, 2, 1, 1, 0, 2):
+                gc.collect(generation)
+                print(gc.get_count()[1:], end=" ")
+        """)
+
+    def test_collect_counts_in_statistics_and_callbacks(self):
+        self.same("""
+            gc.disable()
+            gc.callbacks.append(lambda phase, info: told.append((phase, sorted(info.items())[:4]
+                                                                if sys.version_info < (3, 15) else phase)))
+            told = []
+            gc.collect(1)       # what start-up has left
+            told.clear()
+            for generation in (2, 0, 1, 2, 0, 2):
+                for _ in range(generation + 3):
+                    x = []; x.append(x)
+                del x
+                before = gc.get_stats()
+                print(gc.collect(generation), end=" ")
+                after = gc.get_stats()
+                print([{key: b[key] - a[key] for key in ("collections", "collected", "uncollectable")}
+                       for a, b in zip(before, after)])
+            print(*told, sep="\\n")
+        """)
+
+    def test_debug_output(self):
+        for flags in ("DEBUG_STATS", "DEBUG_COLLECTABLE", "DEBUG_UNCOLLECTABLE", "DEBUG_SAVEALL", "DEBUG_LEAK",
+                      "DEBUG_STATS | gc.DEBUG_LEAK"):
+            for generation in (0, 1, 2):
+                with self.subTest(flags=flags, generation=generation):
+                    self.same(f"""
+                        gc.disable()
+                        gc.freeze()
+                        gc.collect()
+                        class A: pass
+                        gc.freeze()
+                        gc.set_debug(gc.{flags})
+                        a, b = A(), []
+                        a.me, a.list = a, b; b.append(b)
+                        del a, b
+                        print(gc.collect({generation}), gc.get_debug())
+                        gc.set_debug(0)
+                        print([type(x).__name__ for x in gc.garbage])
+                    """)
+
+    def test_uncollectable_in_every_account(self):
+        self.same("""
+            try:
+                from _testcapi import with_tp_del
+            except ImportError:
+                print("no _testcapi"); sys.exit()
+            gc.disable()
+            @with_tp_del
+            class Legacy:
+                def __tp_del__(self): pass
+            def make():
+                x = Legacy(); x.me = x; x.list = [x]
+            gc.collect()
+            gc.callbacks.append(lambda phase, info: phase == "stop" and print(
+                info["generation"], info["collected"], info["uncollectable"]))
+            for generation in (0, 1, 2):
+                make()
+                before = gc.get_stats()[generation]["uncollectable"]
+                print(gc.collect(generation), gc.get_stats()[generation]["uncollectable"] - before,
+                      [type(x).__name__ for x in gc.garbage])
+            gc.set_debug(gc.DEBUG_UNCOLLECTABLE)
+            make()
+            gc.collect()
+        """, "-Wignore")
+
+    def test_garbage_at_exit(self):
+        for flags, code in ((("-Wdefault",), "gc.garbage.append(1)"), ((), "gc.garbage.append(1)"),
+                            ((), "gc.set_debug(gc.DEBUG_UNCOLLECTABLE); gc.garbage.append('thing')")):
+            self.same("print('end', file=sys.stderr)\n" + code, *flags)
+
+    def test_frozen_objects(self):
+        self.same("""
+            gc.disable()
+            gc.collect()
+            class A: pass
+            def where(x):
+                return [g for g in (0, 1, 2) if any(o is x for o in gc.get_objects(generation=g))]
+            a = A(); a.me = a
+            r = weakref.ref(a)
+            print(gc.get_freeze_count(), where(a), gc.freeze(), gc.get_freeze_count() > 0, where(a),
+                  any(o is a for o in gc.get_objects()), gc.get_count())
+            b = A(); b.me = b
+            print(where(b), gc.collect(), where(b), where(a))
+            del a
+            print(gc.collect(), r() is None, gc.unfreeze(), gc.get_freeze_count(), where(r()), gc.get_count())
+            print(gc.collect() > 0, r() is None)
+        """)
+
+    def test_looking_at_objects(self):
+        self.same("""
+            gc.disable()
+            x = {"key": (1, [2])}
+            print(gc.get_referents(x), gc.get_referents(1, "a"), gc.get_referents(), gc.get_referents([3, 4], (5,)))
+            holder = [x]
+            print([r for r in gc.get_referrers(x) if r is holder], gc.get_referrers())
+            for arguments in ((-1,), (-2,), (3,), ("1",), (None, 1)):
+                attempt(lambda *a: type(gc.get_objects(*a)), *arguments)
+            seen = []
+            sys.addaudithook(lambda event, arguments: seen.append((event, len(arguments)))
+                             if event.startswith("gc.") else None)
+            gc.get_objects(); gc.get_objects(1); gc.get_referrers(x); gc.get_referents(x)
+            print(seen)
+        """)
 
 
 class ModuleSurface(unittest.TestCase):

@@ -38,7 +38,7 @@ def main():
             wrong += total != sum(map(expected, seeds))
             answers += len(seeds)
             seed += len(seeds)
-        pids = client.run(os.getpid)
+        pids = client.run(os.getpid)       # each worker answers
     print(json.dumps({"answers": answers, "wrong": wrong, "workers": len(pids)}), flush=True)
 
 

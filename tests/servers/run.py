@@ -9,15 +9,19 @@ would, the second time through scripts/zgc-run, gets requests from four clients 
 to reload in the middle where it can (SIGHUP), recycles its workers (max_requests and the like), and is
 ended with SIGTERM.
 
+    hours      what the answers would be of, with a request a second from each of four users
     failed     requests without the right answer
     workers    processes seen in all: recycling works
+    stuck      workers of those wanted that answered nothing after the load
     RSS        of all its processes, MB: in the middle, at the end
     stop       seconds from SIGTERM to the end, and the exit status
     left       processes that were still there
     GC, faults from the logs: full collections, failures of the library
 
-Exit status 1 when the library's side has failed requests that stock has not, grows by over a tenth more
-than stock does, does not end cleanly, leaves processes behind or logs a failure.
+Seconds of load are those in which this process ran, too: a machine that stood still meanwhile is no
+load and no time-out. Exit status 1 when the library's side has failed requests that stock has not, grows
+by over a tenth more than stock does, has a worker stuck, does not end cleanly, leaves processes behind or
+logs a failure.
 """
 
 import argparse
@@ -41,8 +45,12 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 BIN = os.path.dirname(sys.executable)
 KEYS = 4500         # of requests; the application's cache holds fewer
 CLIENTS = 4
+CLUSTER_WORKERS = 3
 STOP_S = 60
 READY_S = 180
+PATIENCE_S = 240    # until an answer counts as none: longer than the machine stands still
+STEP_S = 0.25
+STUCK_S = 30
 GROWTH = 1.10
 FLOOR_MB = 4        # growth below this is noise
 
@@ -111,25 +119,27 @@ class Processes:
 class HttpClient:
     """One connection per request, so that every worker gets some."""
 
+    count = 1
+
     def __init__(self, port):
-        self.port = port
+        self.port, self.workers = port, set()
 
     def ask(self, key):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", f"/item/{key}")
             answer = json.load(connection.getresponse())
+            self.workers.add(answer["pid"])
             return answer["key"] == key and answer["rows"] == 40
         finally:
             connection.close()
-
-    count = 1
 
 
 class CeleryClient:
     count = 20      # tasks at a time
 
     def __init__(self, redis_url):
+        self.workers = set()
         os.environ["REDIS_URL"] = redis_url
         sys.path.insert(0, HERE)
         import application
@@ -139,25 +149,53 @@ class CeleryClient:
     def ask(self, key):
         tasks = [self.application.send_task("item" if i % 4 else "sort", (key,))
                  for i in range(self.count)]
-        answers = [task.get(timeout=30) for task in tasks]
-        return all(a is True if i % 4 == 0 else json.loads(a)["key"] == key
-                   for i, a in enumerate(answers))
+        answers = [task.get(timeout=PATIENCE_S) for task in tasks]
+        texts = [json.loads(a) for i, a in enumerate(answers) if i % 4]
+        self.workers.update(text["pid"] for text in texts)
+        return all(a is True for a in answers[::4]) and all(text["key"] == key for text in texts)
 
 
 class Load(threading.Thread):
-    def __init__(self, client, seed, until):
+    def __init__(self, client, seed):
         super().__init__(daemon=True)
-        self.client, self.rng, self.until = client, random.Random(seed), until
+        self.client, self.rng, self.done = client, random.Random(seed), threading.Event()
         self.answers = self.failed = 0
 
     def run(self):
-        while time.monotonic() < self.until:
+        while not self.done.is_set():
             try:
                 good = self.client.ask(self.rng.randrange(KEYS))
             except Exception as error:      # a refused connection, a time-out, half an answer
                 good, self.problem = False, error
             self.answers += self.client.count * good
             self.failed += self.client.count * (not good)
+
+
+def steps(seconds):
+    """Yields the seconds that have passed, some times a second, and leaves out those in which this
+    process did not run either."""
+    passed, before = 0, time.monotonic()
+    while passed < seconds:
+        yield passed
+        time.sleep(STEP_S)
+        now = time.monotonic()
+        passed, before = passed + min(now - before, 4 * STEP_S), now
+
+
+def stuck_workers(scenario):
+    """Of the workers wanted, how many answer none of the requests made until all have answered."""
+    clients = [Load(scenario.client(), 100 + i) for i in range(CLIENTS)]
+    for one in clients:
+        one.start()
+    for _ in steps(STUCK_S):
+        answered = set().union(*(one.client.workers for one in clients))
+        if len(answered) >= scenario.workers:
+            break
+    for one in clients:
+        one.done.set()
+    for one in clients:
+        one.join(PATIENCE_S)
+    return max(scenario.workers - len(answered), 0)
 
 
 # -- the scenarios ----------------------------------------------------------------------------------------------
@@ -181,23 +219,26 @@ class Scenario:
 
 class GunicornPreload(Scenario):
     name = "gunicorn preload_app"
+    workers = 3
 
     def command(self):
-        return [program("gunicorn"), "-w", "3", "--preload", "--max-requests", "1500",
+        return [program("gunicorn"), "-w", "3", "--timeout", str(PATIENCE_S), "--preload", "--max-requests", "1500",
                 "--max-requests-jitter", "300", "-b", f"127.0.0.1:{self.port}",
                 "--log-level", "warning", "application:wsgi"]
 
 
 class GunicornThreads(Scenario):
     name = "gunicorn gthread"
+    workers = 2
 
     def command(self):
-        return [program("gunicorn"), "-w", "2", "-k", "gthread", "--threads", "4",
+        return [program("gunicorn"), "-w", "2", "--timeout", str(PATIENCE_S), "-k", "gthread", "--threads", "4",
                 "-b", f"127.0.0.1:{self.port}", "--log-level", "warning", "application:wsgi"]
 
 
 class Uvicorn(Scenario):
     name = "uvicorn --workers"
+    workers = 2
 
     def command(self):
         return [program("uvicorn"), "application:asgi", "--workers", "2", "--port", str(self.port),
@@ -206,6 +247,7 @@ class Uvicorn(Scenario):
 
 class Celery(Scenario):
     name = "celery, redis"
+    workers = 3
     reloads = False
 
     def __init__(self, folder):
@@ -284,28 +326,30 @@ def serve(kind, side, arguments):
                               environment(side, arguments.lib, folder, scenario.environment()), folder)
         client = scenario.client()
         wait_ready(client, processes)
-        start = time.monotonic()
-        clients = [Load(scenario.client(), i, start + arguments.seconds) for i in range(CLIENTS)]
+        clients = [Load(scenario.client(), i) for i in range(CLIENTS)]
         for one in clients:
             one.start()
         samples, told = [], not scenario.reloads
-        while time.monotonic() < start + arguments.seconds:
+        for passed in steps(arguments.seconds):
             samples.append(processes.rss())
-            if not told and time.monotonic() > start + arguments.seconds * 0.3:
+            if not told and passed > arguments.seconds * 0.3:
                 told = True
                 processes.popen.send_signal(signal.SIGHUP)
-            time.sleep(0.25)
         for one in clients:
-            one.join(60)
-        stuck = sum(one.is_alive() for one in clients)
+            one.done.set()
+        for one in clients:
+            one.join(PATIENCE_S)
+        hung = sum(one.is_alive() for one in clients)
+        stuck = stuck_workers(scenario)
         took, status, left = processes.stop()
         scenario.close()
         collections, faults = logged(folder)
         row = {"name": kind.name, "side": side, "answers": sum(c.answers for c in clients),
-               "failed": sum(c.failed for c in clients) + stuck, "workers": len(processes.seen),
+               "failed": sum(c.failed for c in clients) + hung, "workers": len(processes.seen),
+               "stuck": stuck,
                "middle": window(samples, 0.45, 0.65), "end": window(samples, 0.8, 1),
                "stop": took, "status": status, "left": left, "GC": collections, "faults": faults}
-        if row["failed"] or left:
+        if row["failed"] or stuck or left:
             print(f"{kind.name}, {side}: {[str(getattr(c, 'problem', '')) for c in clients]}\n"
                   f"{processes.text()[-3000:]}", file=sys.stderr)
         return row
@@ -329,18 +373,20 @@ def cluster(side, arguments):
             print(f"dask, {side}:\n{processes.text()[-3000:]}", file=sys.stderr)
         return {"name": "dask.distributed", "side": side, "answers": answer["answers"],
                 "failed": answer["wrong"], "workers": len(processes.seen),
+                "stuck": CLUSTER_WORKERS - answer.get("workers", 0),
                 "middle": window(samples, 0.45, 0.65), "end": window(samples, 0.75, 0.9),
                 "stop": took, "status": status, "left": left, "GC": collections, "faults": faults}
 
 
 # -- the table ----------------------------------------------------------------------------------------------------
 
-HEAD = (f"{'server':22}{'side':9}{'answers':>9}{'failed':>8}{'workers':>9}{'RSS':>14}{'stop':>13}"
-        f"{'left':>6}{'GC':>6}{'faults':>8}")
+HEAD = (f"{'server':22}{'side':9}{'answers':>9}{'hours':>7}{'failed':>8}{'workers':>9}{'stuck':>7}{'RSS':>14}"
+        f"{'stop':>13}{'left':>6}{'GC':>6}{'faults':>8}")
 
 
 def line(row):
-    return (f"{row['name']:22}{row['side']:9}{row['answers']:9}{row['failed']:8}{row['workers']:9}"
+    return (f"{row['name']:22}{row['side']:9}{row['answers']:9}{row['answers'] / (CLIENTS * 3600):7.1f}{row['failed']:8}"
+            f"{row['workers']:9}{row['stuck']:7}"
             f"{row['middle']:7.0f}{row['end']:7.0f}{row['stop']:7.1f} s {str(row['status']):>4}"
             f"{row['left']:6}{row['GC']:6}{row['faults']:8}")
 
@@ -350,6 +396,8 @@ def problems(stock, ours):
         yield f"{ours['failed']} requests failed, with stock {stock['failed']}"
     if ours["status"] != stock["status"]:
         yield f"it ended with {ours['status']}, stock with {stock['status']}"
+    if ours["stuck"]:
+        yield f"{ours['stuck']} workers answered nothing at the end"
     if ours["left"]:
         yield f"{ours['left']} processes were left"
     if ours["faults"]:
