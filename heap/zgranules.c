@@ -8,7 +8,8 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
-#define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run */
+#define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run ... */
+#define COMMIT_SHARE 64      /* ... or per so much of what is there */
 #define SMALLEST_RANGE (16 * ZM)
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
@@ -96,7 +97,8 @@ static bool commit_up_to(size_t end) {
     refused++;
     return false;
   }
-  size_t wanted = zmin(zalign_up(offset, COMMIT_STEP), zgranules_range.size);
+  size_t wanted = zalign_up(zmax(offset, committed + committed / COMMIT_SHARE), COMMIT_STEP);
+  if (wanted > zgranules_range.size) wanted = zgranules_range.size;
   int error = zos_commit(zgranules_range.base + committed, wanted - committed + GUARD);
   if (error != 0) {
     if (refused++ == 0) {

@@ -24,6 +24,7 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
+#define UNMAP_SLICE (2 * ZM) /* some 0.1 ms */
 #define THREAD_STACK (256 * ZK) /* the collector thread keeps its stacks in tables of its own */
 
 /* `from` and `to` are fixed before other threads exist (tests: while none calls); counts are relaxed. */
@@ -148,8 +149,15 @@ void *zos_scratch_map(size_t size) {
   return table;
 }
 
+/* In slices: until the kernel has taken a mapping's pages back, no other thread can commit memory. */
 void zos_table_unmap(void *table, size_t size) {
-  if (table != NULL) munmap(table, size);
+  if (table == NULL) return;
+  while (size > UNMAP_SLICE) {
+    size_t rest = zalign_up(size - UNMAP_SLICE, UNMAP_SLICE);
+    munmap((char *)table + rest, size - rest);
+    size = rest;
+  }
+  munmap(table, size);
 }
 
 void *zos_file_map(int fd, size_t size) {
