@@ -14,9 +14,9 @@
 #define HEAP_GROWTH_MIN (64 * ZM)
 #define HEAP_PROMOTED_MIN 1000
 #define BACKOFF_MAX 4           /* for collections that find nothing */
-#define PACE_UNKNOWN 4          /* a quarter more than the trigger, while little of the growth is garbage */
+#define PACE_UNKNOWN 100000     /* objects above the trigger, while little of the growth is garbage */
 #define PACE_ROOM_MIN 8         /* an eighth of the limit is always allowed */
-#define PACE_SLACK 2000         /* objects */
+#define PACE_SLACK 20000        /* objects: as good as nothing */
 #define PACE_HARD 2             /* times the pause target, beyond the limit */
 #define PRESSURE_PERCENT 85     /* of the memory limit */
 #define PRESSURE_PAUSE_NS 2000000000u
@@ -145,7 +145,7 @@ static uint64_t pace(uint64_t limit, unsigned progress) {
 /* A heap that is being loaded is no reason for haste. */
 unsigned zdirector_behind(unsigned progress) {
   uint64_t limit = trigger(), grown = growth();
-  if (!base.is_fruitful) limit += limit / PACE_UNKNOWN;
+  if (!base.is_fruitful) limit += PACE_UNKNOWN;
   if (grown < pace(limit, progress)) return 0;
   return grown > limit && base.is_fruitful ? PACE_HARD : 1;
 }

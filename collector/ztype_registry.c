@@ -396,6 +396,8 @@ static const char sample_program[] =
     "        (DICT, {str(i): O() for i in range(300)}), (DICT, {str(i): O() for i in range(10)}),\n"
     "        (DICT, O.__dict__.copy()),\n"
     "        (SET, {O()}), (SET, gone(100, 60)), (SET, gone(9, 3)), (SET, frozenset([O(), O()])),\n"
+    "        (PLAIN, str.join), (PLAIN, str.__add__), (PLAIN, type.__dict__['__module__']),\n"
+    "        (PLAIN, Slots.__dict__['a']), (PLAIN, dict.__dict__['fromkeys']),\n"
     "        (PLAIN, O()), (PLAIN, Attrs(5)), (PLAIN, Attrs(40)), (PLAIN, late),\n"
     "        (DICT, late.__dict__), (DICT, Attrs(4).__dict__),\n"
     "        (PLAIN, fill(Slots(), a=O(), b=O())), (PLAIN, fill(More(), a=O(), c=O(), d=O())),\n"

@@ -15,21 +15,33 @@
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
 #define COMMIT_RETRY 64 /* ... one commit of so many is tried */
 #define IDLE_KEPT (8 * ZM)     /* freed memory that is kept in any case: it will be wanted again soon */
+#ifdef ZGC_TINY
+#define POPULATE_FROM (4 * ZM)
+#else
+#define POPULATE_FROM (16 * ZM) /* smaller heaps keep to ordinary pages */
+#endif
+#define AHEAD_SHARE 128 /* of the heap is populated ahead, but not more than ... */
+#define AHEAD_MAX (8 * ZGRANULES_CHUNK)
+#define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
 #define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX
 
 zgranules_range_t zgranules_range;
+void (*zgranules_low_hook)(void);
 
 /* Everything below is guarded by `lock`. One bit per granule:
  *   used    handed out
  *   dirty   may hold something else than zeros
  *   recent  freed since the last aging, so its memory is kept for another round
+ *   fresh   populated ahead and not handed out since: it has memory, which reads as zeros
  * A free granule above the high-water mark `top` was never handed out and is clean. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t *used, *dirty, *recent;
+static uint64_t *used, *dirty, *recent, *fresh;
 static size_t top;       /* granules at and above were never handed out */
 static size_t lowest;    /* no free granule lies below */
 static size_t used_count, free_dirty_count;
+static size_t fresh_count;
+static size_t claimed = NONE; /* first granule of the chunk that is being populated */
 static size_t refused; /* commits that failed or were not tried since one worked */
 
 static bool test(const uint64_t *bits, size_t i) { return bits[i / 64] >> (i % 64) & 1; }
@@ -78,11 +90,12 @@ bool zgranules_start(size_t size) {
     void *base = zos_reserve(size + GUARD, 2 * ZM);
     if (base == NULL) continue;
     size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8, 4096);
-    char *tables = zos_table_map(3 * bitmap);
+    char *tables = zos_table_map(4 * bitmap);
     if (tables == NULL) return false; /* the reservation costs nothing */
     used = (uint64_t *)tables;
     dirty = (uint64_t *)(tables + bitmap);
     recent = (uint64_t *)(tables + 2 * bitmap);
+    fresh = (uint64_t *)(tables + 3 * bitmap);
     zgranules_range.size = size;
     zgranules_range.base = base;
     return true;
@@ -119,6 +132,10 @@ static void take(size_t first, size_t count) {
     free_dirty_count -= were_dirty;
     if (were_dirty > 0) fill(recent, first, count, false);
   }
+  if (fresh_count > 0) {
+    fresh_count -= count_set(fresh, first, count);
+    fill(fresh, first, count, false);
+  }
   fill(used, first, count, true);
   used_count += count;
   if (first + count > top) top = first + count;
@@ -146,14 +163,65 @@ static size_t give_back_below(size_t *end, size_t most) {
 
 /* A run in memory that was never touched, while freed memory that it did not fit into lies idle:
  * as much of that goes back, so that the process does not grow. From the top, which is reused last. */
-static void make_up_for(size_t fresh) {
+static void make_up_for(size_t count) {
   size_t end = top;
-  while (fresh > 0 && free_dirty_count > IDLE_KEPT / ZGRANULE_SIZE && end > 0) {
-    size_t given = give_back_below(&end, zmin(fresh, UNCOMMIT_STEP / ZGRANULE_SIZE));
+  while (count > 0 && free_dirty_count > IDLE_KEPT / ZGRANULE_SIZE && end > 0) {
+    size_t given = give_back_below(&end, zmin(count, UNCOMMIT_STEP / ZGRANULE_SIZE));
     if (given == 0) break;
-    fresh -= given;
+    count -= given;
   }
 }
+
+/* -- population ahead ------------------------------------------------------------------------------- */
+
+static size_t wanted_fresh_locked(void) {
+  size_t bytes = zalign_up(used_count * ZGRANULE_SIZE / AHEAD_SHARE, ZGRANULES_CHUNK);
+  return zmin(bytes, AHEAD_MAX) / ZGRANULE_SIZE;
+}
+
+static bool is_low_locked(void) {
+  return used_count >= POPULATE_FROM / ZGRANULE_SIZE && fresh_count < wanted_fresh_locked() / 2;
+}
+
+static void tell_if_low(bool is_low) {
+  void (*hook)(void) = zload_acquire(&zgranules_low_hook);
+  if (is_low && hook != NULL) hook();
+}
+
+/* What is claimed counts as handed out, so that no allocation runs into it. */
+char *zgranules_claim_chunk(void) {
+  pthread_mutex_lock(&lock);
+  size_t first = zalign_up(top, CHUNK), end = first + CHUNK;
+  bool is_wanted = fresh_count < wanted_fresh_locked() && end <= zgranules_range.size / ZGRANULE_SIZE;
+  if (is_wanted && commit_up_to(end)) {
+    fill(used, first, CHUNK, true);
+    top = end;
+    claimed = first;
+  }
+  pthread_mutex_unlock(&lock);
+  return claimed == NONE ? NULL : zgranules_range.base + claimed * ZGRANULE_SIZE;
+}
+
+static void offer_claimed_locked(bool is_populated) {
+  if (claimed == NONE) return;
+  fill(used, claimed, CHUNK, false);
+  if (is_populated) {
+    fill(fresh, claimed, CHUNK, true);
+    fresh_count += CHUNK;
+  }
+  if (claimed < lowest) lowest = claimed;
+  claimed = NONE;
+}
+
+void zgranules_offer_chunk(bool is_populated) {
+  pthread_mutex_lock(&lock);
+  offer_claimed_locked(is_populated);
+  pthread_mutex_unlock(&lock);
+}
+
+void zgranules_reset_after_fork_in_child(void) { offer_claimed_locked(false); }
+
+/* -- runs --------------------------------------------------------------------------------------------- */
 
 /* First granule of a free run at or above `from`, possibly reaching over `top`. */
 static size_t find_run(size_t from, size_t count) {
@@ -180,7 +248,9 @@ size_t zgranules_alloc(size_t count, bool *zeroed) {
     fill(dirty, first, count, true);
     make_up_for(count - were_dirty);
   }
+  bool is_low = is_low_locked();
   pthread_mutex_unlock(&lock);
+  tell_if_low(is_low);
   return first;
 }
 
@@ -196,7 +266,9 @@ bool zgranules_extend(size_t first_free, size_t count) {
     fill(dirty, first_free, count, true);
     make_up_for(count - were_dirty);
   }
+  bool is_low = is_low_locked();
   pthread_mutex_unlock(&lock);
+  tell_if_low(is_low);
   return fits;
 }
 
@@ -261,7 +333,8 @@ size_t zgranules_idle_bytes(void) { return zload_relaxed(&free_dirty_count) * ZG
 size_t zgranules_used_bytes(void) { return zload_relaxed(&used_count) * ZGRANULE_SIZE; }
 
 size_t zgranules_resident_bytes(void) {
-  return (zload_relaxed(&used_count) + zload_relaxed(&free_dirty_count)) * ZGRANULE_SIZE;
+  return (zload_relaxed(&used_count) + zload_relaxed(&free_dirty_count) + zload_relaxed(&fresh_count)) *
+         ZGRANULE_SIZE;
 }
 
 void zgranules_lock_for_fork(void) { pthread_mutex_lock(&lock); }

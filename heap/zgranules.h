@@ -54,7 +54,20 @@ size_t zgranules_uncommit_aged(void);
 
 size_t zgranules_used_bytes(void);      /* in runs handed out */
 size_t zgranules_idle_bytes(void);      /* free, not yet given back */
-size_t zgranules_resident_bytes(void);  /* runs handed out + free memory not yet given back */
+size_t zgranules_resident_bytes(void);  /* runs handed out + memory not yet given back or used */
+
+/* -- what is populated ahead (zpopulator.h) -- */
+
+#define ZGRANULES_CHUNK (2 * ZM)
+
+/* Called, if set, after a run was handed out and little memory ahead of it is populated. Atomic. */
+extern void (*zgranules_low_hook)(void);
+
+/* A chunk of new memory that should be populated, committed; NULL when there is enough. Until it is
+ * offered, allocations go round it. One thread, one chunk at a time. */
+char *zgranules_claim_chunk(void);
+void zgranules_offer_chunk(bool is_populated);
+void zgranules_reset_after_fork_in_child(void);
 
 void zgranules_lock_for_fork(void);
 void zgranules_unlock_after_fork(void);

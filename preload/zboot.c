@@ -32,6 +32,7 @@
 #include "heap/base/zstat.h"
 #include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
+#include "heap/zpopulator.h"
 #include "preload/zbinding.h"
 #include "preload/zgc_facade.h"
 #include "preload/zmanaged.h"
@@ -155,6 +156,7 @@ static int late_start(void *unused) {
   zgc_facade_install();
   zallocator_idle_hook = start_thread;
   state = ZBOOT_ACTIVE;
+  if (zoption(huge_pages)) zpopulator_start();
   if (zoption(statpage)) zstatpage_enable();
   zdriver_tick = tick;
   zprofiling_begin();
@@ -200,6 +202,8 @@ static void after_fork_in_child(void) {
   zprofile_unlock_after_fork();
   zallocator_unlock_after_fork();
   zallocator_reset_after_fork_in_child();
+  zgranules_reset_after_fork_in_child();
+  zpopulator_reset_after_fork_in_child();
   zprofile_dump_after_fork_in_child();
   zcollector_fork_child();
   zmanaged_fork_child();

@@ -108,6 +108,17 @@ bool zos_fault_parse(const char *text) {
   return count > 0;
 }
 
+/* Reads a small file of /proc or /sys into buffer; false when that fails. */
+static bool read_text(const char *path, char *buffer, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t length = read(fd, buffer, size - 1);
+  close(fd);
+  if (length <= 0) return false;
+  buffer[length] = '\0';
+  return true;
+}
+
 void *zos_reserve(size_t size, size_t alignment) {
   if (faulty(ZOS_FAULT_RESERVE)) return NULL;
   size_t total = size + alignment;
@@ -128,6 +139,20 @@ int zos_commit(void *start, size_t size) {
 int zos_uncommit(void *start, size_t size) {
   if (faulty(ZOS_FAULT_UNCOMMIT)) return -EINVAL;
   return madvise(start, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
+/* Touched, not MADV_POPULATE_WRITE: that keeps every other thread from mapping memory meanwhile. */
+int zos_populate_huge(void *start, size_t size) {
+  if (faulty(ZOS_FAULT_POPULATE)) return -ENOMEM;
+  if (madvise(start, size, MADV_HUGEPAGE) != 0) return -errno;
+  zstore_relaxed((char *)start, 0);
+  return 0;
+}
+
+bool zos_has_huge_pages(void) {
+  char modes[128];
+  return read_text("/sys/kernel/mm/transparent_hugepage/enabled", modes, sizeof modes) &&
+         strstr(modes, "[never]") == NULL;
 }
 
 int zos_move_pages(void *from, void *to, size_t size) {
@@ -239,17 +264,6 @@ uint64_t zos_start_ns(void) {
   static uint64_t start;
   if (start == 0) start = zos_now_ns();
   return start;
-}
-
-/* Reads a small file of /proc or /sys into buffer; false when that fails. */
-static bool read_text(const char *path, char *buffer, size_t size) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  ssize_t length = read(fd, buffer, size - 1);
-  close(fd);
-  if (length <= 0) return false;
-  buffer[length] = '\0';
-  return true;
 }
 
 uint64_t zos_process_start_ticks(void) {

@@ -15,6 +15,7 @@
   X(REMAP, "remap")       /* mremap: moving pages of a large block */       \
   X(TABLE, "table")       /* mmap of a side table */                        \
   X(ADVISE, "advise")     /* madvise: keeping a table out of children */    \
+  X(POPULATE, "populate") /* madvise: memory ahead of need, in huge pages */ \
   X(PEEK, "peek")         /* process_vm_readv: looking at unproven memory */ \
   X(MOVE, "move")         /* memory to move a managed body to */            \
   X(THREAD, "thread")     /* pthread_create, and malloc for its argument */ \
@@ -38,6 +39,11 @@ int zos_commit(void *start, size_t size);
 
 /* Gives the memory back; the range stays readable and writable and reads as zeros. 0 or -errno. */
 int zos_uncommit(void *start, size_t size);
+
+/* Makes a huge page's worth of a committed range present, as one, where the kernel has one to give;
+ * else it stays to be touched as it is needed. Nobody else may touch it meanwhile. 0 or -errno. */
+int zos_populate_huge(void *start, size_t size);
+bool zos_has_huge_pages(void); /* for those who ask for them */
 
 /* Moves the memory of [from, from + size) to `to`, leaving `from` mapped and zero. Both lie in
  * committed ranges and do not overlap. 0 or -errno (then nothing has changed). */

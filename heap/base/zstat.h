@@ -59,6 +59,7 @@ typedef enum { ZSTAT_PLAIN, ZSTAT_OBJECTS, ZSTAT_BYTES, ZSTAT_NS } zstat_unit_t;
   X(heap_committed, GAUGE, BYTES, "memory of the heap, free blocks and pages included")           \
   X(fallback_blocks, COUNTER, PLAIN, "blocks that the heap could not give")                       \
   X(uncommitted, COUNTER, BYTES, "memory given back to the system")                               \
+  X(populated, COUNTER, BYTES, "memory populated ahead of need, in huge pages if there were any") \
   X(profile_samples, COUNTER, PLAIN, "allocations that the allocation profile has looked at")     \
   X(forks, COUNTER, PLAIN, "forks between the first process and this one")
 

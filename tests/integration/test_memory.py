@@ -216,6 +216,52 @@ class GoesBack(unittest.TestCase):
         self.assertLessEqual(int(out[1]), int(out[0]) * 1.25 + 10)
 
 
+HUGE_PAGES = """
+import os, zgc
+def huge_kb():
+    with open("/proc/self/smaps_rollup") as rollup:
+        return next(int(line.split()[1]) for line in rollup if line.startswith("AnonHugePages"))
+kept = [[i] for i in range(500_000)]
+child = os.fork()
+if child == 0:
+    mine = [[i] for i in range(100_000)]
+    os._exit(0 if sum(map(len, mine)) == 100_000 == sum(map(len, kept)) // 5 else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert zgc.verify() >= 0 and all(kept[i][0] == i for i in range(0, len(kept), 1000))
+print(huge_kb() >> 10, zgc.stats()["populated"] >> 20, zgc.stats()["faults"])
+"""
+
+
+def huge_pages_can_be_had():
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/enabled") as modes:
+            return "[never]" not in modes.read()
+    except OSError:
+        return False
+
+
+@requires_active
+class HugePages(unittest.TestCase):
+    def numbers(self, **options):
+        return [int(number) for number in run(HUGE_PAGES, options=options).out.split()]
+
+    @unittest.skipUnless(huge_pages_can_be_had(), "the kernel has huge pages switched off")
+    def test_large_heap_lies_in_populated_chunks(self):
+        _, populated, faults = self.numbers(HUGE_PAGES=1)
+        self.assertGreaterEqual(populated, 2)
+        self.assertEqual(faults, 0)
+
+    def test_none_unless_asked_for(self):
+        self.assertEqual(self.numbers()[1], 0)
+
+    @unittest.skipUnless(huge_pages_can_be_had(), "the kernel has huge pages switched off")
+    def test_refused_population_and_thread_are_survived(self):
+        _, populated, faults = self.numbers(HUGE_PAGES=1, FAULT="populate=1+")
+        self.assertEqual((populated, faults), (0, 1))
+        _, populated, _ = self.numbers(HUGE_PAGES=1, FAULT="thread=1+")
+        self.assertEqual(populated, 0)
+
+
 class Limits(unittest.TestCase):
     def test_low_address_space_limit_from_the_start(self):
         """Where the reserved range does not fit, the program runs all the same."""

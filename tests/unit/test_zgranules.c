@@ -275,6 +275,92 @@ static void test_model(void **state) {
   }
 }
 
+/* -- population ahead ---------------------------------------------------------------------------------- */
+
+#define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
+#define FROM (16 * ZM / ZGRANULE_SIZE) /* more than that is populated ahead */
+
+static int times_low;
+static void count_low(void) { times_low++; }
+
+static char *claim_above(size_t used) {
+  assert_int_equal(take(used), 0);
+  char *chunk = zgranules_claim_chunk();
+  assert_ptr_equal(chunk, at(zalign_up(used, CHUNK)));
+  return chunk;
+}
+
+static void test_small_heaps_ask_for_nothing_and_larger_ones_once_they_run_low(void **state) {
+  (void)state;
+  times_low = 0;
+  zgranules_low_hook = count_low;
+  take(FROM / 2);
+  assert_int_equal(times_low, 0);
+  take(FROM / 2);
+  assert_int_equal(times_low, 1);
+  zgranules_claim_chunk();
+  zgranules_offer_chunk(true);
+  assert_null(zgranules_claim_chunk()); /* one is enough for a heap of this size */
+  take(1);
+  assert_int_equal(times_low, 1);
+  take(CHUNK / 2);
+  assert_int_equal(times_low, 2);
+  zgranules_low_hook = NULL;
+}
+
+static void test_allocations_go_round_a_chunk_at_work_and_take_it_when_it_is_offered(void **state) {
+  (void)state;
+  claim_above(FROM + 1);
+  size_t gap = CHUNK - 1; /* up to where the chunk starts */
+  assert_int_equal(take(gap), FROM + 1);
+  assert_int_equal(take(1), FROM + 2 * CHUNK);
+  zgranules_offer_chunk(true);
+  assert_true(take_is_zeroed(3, FROM + CHUNK));
+  assert_int_equal(take(CHUNK - 3), FROM + CHUNK + 3);
+  assert_int_equal(take(1), FROM + 2 * CHUNK + 1);
+}
+
+static void test_what_is_populated_counts_as_resident_until_it_is_handed_out(void **state) {
+  (void)state;
+  claim_above(FROM);
+  assert_int_equal(zgranules_resident_bytes(), FROM * ZGRANULE_SIZE);
+  zgranules_offer_chunk(true);
+  assert_int_equal(zgranules_resident_bytes(), FROM * ZGRANULE_SIZE + ZGRANULES_CHUNK);
+  assert_int_equal(zgranules_used_bytes(), FROM * ZGRANULE_SIZE);
+  take(5);
+  assert_int_equal(zgranules_resident_bytes(), FROM * ZGRANULE_SIZE + ZGRANULES_CHUNK);
+  assert_int_equal(zgranules_idle_bytes(), 0);
+}
+
+static void test_a_chunk_that_was_not_populated_is_ordinary_memory(void **state) {
+  (void)state;
+  claim_above(FROM);
+  zgranules_offer_chunk(false);
+  assert_int_equal(zgranules_resident_bytes(), FROM * ZGRANULE_SIZE);
+  assert_true(take_is_zeroed(CHUNK, FROM));
+}
+
+static void test_a_forked_child_gets_the_chunk_at_work_back(void **state) {
+  (void)state;
+  claim_above(FROM);
+  zgranules_reset_after_fork_in_child();
+  assert_int_equal(take(CHUNK), FROM);
+  zgranules_reset_after_fork_in_child(); /* with none at work: nothing */
+  assert_int_equal(take(1), FROM + CHUNK);
+}
+
+static void test_no_chunk_beyond_the_range_or_without_commit(void **state) {
+  (void)state;
+  take(FROM);
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, UINT64_MAX);
+  take(4 * ZM / ZGRANULE_SIZE); /* up to what is committed already, if at all */
+  assert_null(zgranules_claim_chunk());
+  zos_fault_set(ZOS_FAULT_COMMIT, 0, 0);
+  while (take(CHUNK) != NONE) {
+  }
+  assert_null(zgranules_claim_chunk());
+}
+
 #define STARTED(test) cmocka_unit_test_setup(test, start)
 static const struct CMUnitTest tests[] = {
     STARTED(test_runs_lie_at_the_lowest_place_that_fits),
@@ -292,6 +378,12 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_failing_uncommit_keeps_the_memory),
     STARTED(test_failing_commit_changes_nothing),
     STARTED(test_readable_up_to_what_is_committed),
+    STARTED(test_small_heaps_ask_for_nothing_and_larger_ones_once_they_run_low),
+    STARTED(test_allocations_go_round_a_chunk_at_work_and_take_it_when_it_is_offered),
+    STARTED(test_what_is_populated_counts_as_resident_until_it_is_handed_out),
+    STARTED(test_a_chunk_that_was_not_populated_is_ordinary_memory),
+    STARTED(test_a_forked_child_gets_the_chunk_at_work_back),
+    STARTED(test_no_chunk_beyond_the_range_or_without_commit),
     cmocka_unit_test(test_smaller_range_when_the_system_refuses),
     cmocka_unit_test(test_smallest_range),
     cmocka_unit_test(test_no_start_below_the_smallest_range),
