@@ -106,7 +106,7 @@ static const char *kind_name(const zpage_t *page) {
 
 static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
   for (size_t i = from; i < to; i++) {
-    page[i].flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
+    zpage_set_flags(&page[i], ZPAGE_FLAG_SPECIAL | new_page_flags);
     zstore_relaxed(&page[i].inner, (uint32_t)i);
   }
 }
@@ -122,7 +122,7 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   page->used = page->carved = 0;
   page->capacity = (uint32_t)(granules * ZGRANULE_SIZE / block_size);
   page->size_class = size_class;
-  page->flags = (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags | flags;
+  zpage_set_flags(page, (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags | flags);
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
@@ -135,7 +135,7 @@ static void page_free(zpage_t *page) {
   size_t granules = page_granules(page);
   zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
   page->capacity = 0;
-  page->flags = 0;
+  zpage_set_flags(page, 0);
   zstore_relaxed(&page->block_size, 0);
   zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
   for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
@@ -171,7 +171,7 @@ static bool refill(unsigned size_class, uint32_t flags) {
   zpage_t *page = *current;
   if (page != &empty_page) {
     if (page->free != NULL || carve(page)) return true;
-    page->flags |= ZPAGE_FLAG_FULL;
+    zpage_set_flags(page, page->flags | ZPAGE_FLAG_FULL);
     *current = &empty_page;
   }
   page = *listed_of(size_class, flags);
@@ -200,7 +200,7 @@ static void *large_alloc(size_t size, bool want_zeroed) {
   zpage_t *page = &zpage_table[first];
   page->used = page->capacity = page->carved = 1;
   page->size_class = ZCLASS_ALL;
-  page->flags = ZPAGE_FLAG_SPECIAL | new_page_flags;
+  zpage_set_flags(page, ZPAGE_FLAG_SPECIAL | new_page_flags);
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, 0); /* block index 0 for every address */
   zstore_relaxed(&page->block_size, 0);
@@ -234,7 +234,8 @@ static void *large_move(zpage_t *page, size_t size) {
   if (bytes < MOVE_PAGES_MIN || moved_runs >= MOVED_RUNS_MAX) return NULL;
   char *to = large_alloc(size, false);
   if (to == NULL) return NULL;
-  zpage_entry(to)->flags |= page->flags & ZPAGE_FLAG_SAMPLED;
+  zpage_t *entry = zpage_entry(to);
+  zpage_set_flags(entry, entry->flags | (page->flags & ZPAGE_FLAG_SAMPLED));
   int error = zos_move_pages(zpage_start(page), to, bytes);
   if (error != 0) {
     zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead",
@@ -260,7 +261,7 @@ static void after_free_locked(zpage_t *page) {
     return;
   }
   if (page->flags & ZPAGE_FLAG_FULL) {
-    page->flags &= ~(uint32_t)ZPAGE_FLAG_FULL;
+    zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_FULL);
     list_push(page);
   }
 }
@@ -395,7 +396,8 @@ static void *alloc_in_heap(size_t size, unsigned first_class, uint32_t flags, bo
   void *block = large_alloc(size, *zeroed);
   if (block == NULL) return NULL;
   *zeroed = false;
-  zpage_entry(block)->flags |= flags;
+  zpage_t *page = zpage_entry(block);
+  zpage_set_flags(page, page->flags | flags);
   return block;
 }
 
@@ -442,7 +444,7 @@ static znoinline void *alloc_slow(size_t size, unsigned first_class, request_t r
 
 static znoinline void free_slow(void *block) {
   zpage_t *page = zpage_find(block);
-  if (zunlikely(page->flags & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
+  if (zunlikely(zload_relaxed(&page->flags) & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
   zallocator_lock();
   free_in_page(page, block);
   zallocator_unlock();
@@ -479,8 +481,9 @@ void zallocator_free(void *block) {
     return;
   }
   zpage_t *page = zpage_entry(block);
-  uint32_t flags = page->flags;
-  if (zunlikely(page->used == 1 || (flags & ~(uint32_t)ZPAGE_FLAG_OLD) != 0 ||
+  uint32_t flags = zload_relaxed(&page->flags);
+  /* Flags first: LOCKED says that the rest is not to be looked at without the lock. */
+  if (zunlikely((flags & ~(uint32_t)ZPAGE_FLAG_OLD) != 0 || page->used == 1 ||
                 (flags != 0 && zold_map_may_start_in(block)))) {
     free_slow(block);
     return;
@@ -545,7 +548,7 @@ static void *alloc_watched(size_t size, unsigned first_class) {
 static void *realloc_by_copy(void *block, size_t have, size_t size, unsigned first_class) {
   size_t wanted = with_slack(have, size);
   void *result = NULL;
-  if (zunlikely(zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED)) result = alloc_watched(wanted, first_class);
+  if (zunlikely(zload_relaxed(&zpage_find(block)->flags) & ZPAGE_FLAG_SAMPLED)) result = alloc_watched(wanted, first_class);
   if (result == NULL) result = alloc(wanted, first_class, MOVED);
   if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
@@ -565,7 +568,7 @@ static void *watch(void *block) {
   if (page->flags & ZPAGE_FLAG_SAMPLED) return block;
   if (page->block_size == 0) {
     zallocator_lock();
-    page->flags |= ZPAGE_FLAG_SAMPLED;
+    zpage_set_flags(page, page->flags | ZPAGE_FLAG_SAMPLED);
     zallocator_unlock();
     return block;
   }
@@ -621,7 +624,7 @@ void zallocator_start_watch(const zallocator_watcher_t *with) {
 }
 
 bool zallocator_is_sampled(const void *block) {
-  return zgranules_contains(block) && zpage_find(block)->flags & ZPAGE_FLAG_SAMPLED;
+  return zgranules_contains(block) && zload_relaxed(&zpage_find(block)->flags) & ZPAGE_FLAG_SAMPLED;
 }
 
 
@@ -637,7 +640,7 @@ void zallocator_lock_forever(void) {
   is_locked = true;
   new_page_flags = ZPAGE_FLAG_LOCKED;
   size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
-  for (size_t i = 0; i < granules; i++) zpage_table[i].flags |= ZPAGE_FLAG_LOCKED;
+  for (size_t i = 0; i < granules; i++) zpage_set_flags(&zpage_table[i], zpage_table[i].flags | ZPAGE_FLAG_LOCKED);
 }
 
 bool zallocator_is_locked(void) { return is_locked; }

@@ -24,7 +24,8 @@ bool zold_map_add(void *object) {
   bool is_new = change(object, true);
   if (is_new) {
     zold_map_count++;
-    zpage_find(object)->flags |= ZPAGE_FLAG_OLD;
+    zpage_t *page = zpage_find(object);
+    zpage_set_flags(page, page->flags | ZPAGE_FLAG_OLD);
   }
   zallocator_unlock();
   return is_new;
@@ -55,7 +56,8 @@ static void clear(void) {
   /* Frees are fast again, which an interpreter at its end has millions of. */
   size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
   for (size_t i = 0; i < granules; i++) {
-    if (zpage_table[i].flags & ZPAGE_FLAG_OLD) zpage_table[i].flags &= ~(uint32_t)ZPAGE_FLAG_OLD;
+    zpage_t *page = &zpage_table[i];
+    if (page->flags & ZPAGE_FLAG_OLD) zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_OLD);
   }
 }
 

@@ -39,7 +39,7 @@ enum {
 typedef struct zpage {
   zblock_t *free;      /* blocks that were freed, or carved ahead */
   uint32_t used;       /* blocks handed out */
-  uint32_t flags;
+  uint32_t flags;      /* changed under the allocator's lock; frees look at them without it */
   uint32_t carved;     /* blocks that have been put on the free list at least once */
   uint32_t capacity;
   uint32_t size_class;
@@ -51,6 +51,8 @@ typedef struct zpage {
 } zpage_t;
 
 _Static_assert(sizeof(zpage_t) == ZCACHE_LINE, "a free should touch one line of metadata");
+
+static inline void zpage_set_flags(zpage_t *page, uint32_t flags) { zstore_relaxed(&page->flags, flags); }
 
 extern zpage_t *zpage_table; /* one entry per granule; fixed at start-up */
 

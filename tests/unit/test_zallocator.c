@@ -599,16 +599,16 @@ static bool is_sample(size_t bytes) {
 static void sampled(void *block, size_t from, size_t to) {
   assert_true(zallocator_is_sampled(block));
   assert_int_equal(zallocator_size_of(block), to);
-  last.block = block;
-  last.from = from;
-  last.to = to;
-  sampled_count++;
+  zstore_relaxed(&last.block, block); /* two threads come by, without a lock */
+  zstore_relaxed(&last.from, from);
+  zstore_relaxed(&last.to, to);
+  zfetch_add_relaxed(&sampled_count, 1);
 }
 
 static void freed(void *block) {
   assert_true(zallocator_is_sampled(block));
-  last_freed = block;
-  freed_count++;
+  zstore_relaxed(&last_freed, block);
+  zfetch_add_relaxed(&freed_count, 1);
 }
 
 static void *moving(void *block) {

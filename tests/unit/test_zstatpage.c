@@ -101,7 +101,7 @@ static void *watch(void *unused) {
     uint64_t after;
     if (pread(fd, data, sizeof data, 0) <= 0 || pread(fd, &after, 8, 32) != 8) break;
     if (after != word(32) || (after & 1) != 0) continue;
-    whole++;
+    zstore_relaxed(&whole, whole + 1);
     unequal += word(first) != word(last);
   }
   close(fd);
