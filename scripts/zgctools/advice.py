@@ -60,7 +60,10 @@ def rule_pause(stats):
     concurrent = [one for one in stats.collections if one.kind != 'Pause Full']
     if longest is None or longest < 1e-3:
         return None
-    if young is not None and young == longest:
+
+    def is_it(seconds):     # the line at the exit counts a little more to a pause than the others do
+        return seconds is not None and seconds >= 0.95 * longest
+    if is_it(young):
         mean = stats.young_total / stats.young_count if stats.young_total else None
         if mean and young > 30 * mean:
             return ('The longest pause, %s, is a young collection far above their mean of %s: a '
@@ -70,7 +73,7 @@ def rule_pause(stats):
                 'collections shorter and more frequent.' % units.duration(young))
     listed = [(seconds, name, one.number) for one in concurrent for name, seconds, *_ in one.phases
               if name.startswith('Pause')]
-    if listed and full == max(listed)[0]:
+    if listed and is_it(full) and full == max(listed)[0]:
         seconds, name, number = max(listed)
         return ('The longest pause, %s, is "%s" of GC(%d). A lower ZGC_PAUSE_TARGET cuts such work '
                 'into smaller slices, unless one component of garbage is that large.'

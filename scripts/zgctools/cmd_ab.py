@@ -16,6 +16,7 @@ EXAMPLES = [
     "zgc-ab -n 5 --serve 'gunicorn -w 2 app:app' --ready http://127.0.0.1:8000/ \\",
     "       --load 'wrk -t1 -c8 -d10 http://127.0.0.1:8000/' --html report.html",
 ]
+USAGE = ['[options] -- command [argument ...]', '[options] --serve CMD --ready URL --load CMD']
 SUMMARY = ('Run a command many times with and without the preload, in pairs, and say what '
            'differs.\nSide A is the stock process, side B the same under libzgcpreload.so; --a and '
            '--b change that.')
@@ -23,7 +24,7 @@ SUMMARY = ('Run a command many times with and without the preload, in pairs, and
 
 def arguments(argv):
     own, command = tool.split_command(argv)
-    parser = tool.parser('zgc-ab', SUMMARY, EXAMPLES)
+    parser = tool.parser('zgc-ab', USAGE, SUMMARY, EXAMPLES)
     parser.add_argument('-n', '--pairs', type=int, default=10, help='pairs of runs (10)')
     parser.add_argument('--a', default='stock', metavar='SETTINGS',
                         help="'stock', or NAME=VALUE settings that go with the preload (stock)")
@@ -55,6 +56,7 @@ def arguments(argv):
     if chosen.png:
         from . import pngplot
         pngplot.load()              # before the runs, not after them
+    tool.check_outputs(chosen.json, chosen.html, chosen.png)
     return chosen, command
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from . import budget, follow, gclog, logplots, logreport, logstats, tool, units
+from . import budget, follow, gclog, logplots, logreport, logstats, pngplot, tool, units
 from .tool import ToolError
 
 EXAMPLES = [
@@ -28,7 +28,7 @@ def kind_of(row):
 
 
 def arguments(argv):
-    parser = tool.parser('zgc-log', SUMMARY, EXAMPLES)
+    parser = tool.parser('zgc-log', ['[options] FILE [FILE ...]'], SUMMARY, EXAMPLES)
     parser.add_argument('files', nargs='+', metavar='FILE',
                         help="log files of one program, '-' for standard input")
     parser.add_argument('--each', action='store_true', help='a line for each collection, too')
@@ -93,6 +93,9 @@ def main(argv):
     chosen = arguments(argv)
     if chosen.follow and '-' in chosen.files:
         raise ToolError('--follow needs files, not standard input')
+    if chosen.png:
+        pngplot.load()              # before a log is read or followed
+    tool.check_outputs(chosen.json, chosen.html, chosen.png)
     log = follow_files(chosen) if chosen.follow else read_input(chosen.files)
     names = [os.path.basename(path) for path in chosen.files]
     if not log.lines:
@@ -111,7 +114,6 @@ def main(argv):
 
 
 def write_png(path, stats, verdicts, names):
-    from . import pngplot       # the only place that wants matplotlib
     drawn = logplots.charts(stats, logreport.limit_of(verdicts, '--max-pause'),
                             logreport.limit_of(verdicts, '--max-rss'))
     if not drawn:

@@ -20,13 +20,15 @@ EXAMPLES = [
     'zgc-perf flame heap.pb.gz.live.collapsed             an allocation profile (ZGC_PROFILE)',
     'zgc-perf pauses -- python3 app.py                    every pause, by probes or from the log',
 ]
+USAGE = ['record|flame|pauses [options] -- command [argument ...]',
+         'record|flame|pauses [options] --pid PID', 'flame [options] RECORDING']
 SUMMARY = ('See where a program under the preload spends its time (perf) and how long it stands '
            'still (USDT probes).\nCollector threads are kept apart from program threads.')
 
 
 def arguments(argv):
     own, command = tool.split_command(argv)
-    parser = tool.parser('zgc-perf', SUMMARY, EXAMPLES)
+    parser = tool.parser('zgc-perf', USAGE, SUMMARY, EXAMPLES)
     parser.add_argument('action', choices=['record', 'flame', 'pauses'])
     parser.add_argument('recording', nargs='?', help='flame: a directory made by record, or stacks of an allocation '
                              'profile (*.collapsed)')
@@ -65,6 +67,8 @@ def check(parser, chosen, command):
         parser.error('--freq must be from 1 to 20000')
     if chosen.pid is not None and not os.path.exists('/proc/%d' % chosen.pid):
         raise ToolError('no process %d' % chosen.pid)
+    if chosen.action != 'record':   # whose output is a directory that it makes
+        tool.check_outputs(chosen.output, chosen.folded, chosen.json, chosen.html)
 
 
 def settings_of(chosen):
@@ -104,7 +108,12 @@ def record(chosen, command):
         raise ToolError('%s exists already; name another with -o' % directory)
     except OSError as error:
         raise ToolError('cannot make %s: %s' % (directory, error.strerror))
-    recording, status, how = make_recording(chosen, command, directory)
+    try:
+        recording, status, how = make_recording(chosen, command, directory)
+    except ToolError:
+        if not os.listdir(directory):
+            os.rmdir(directory)
+        raise
     print('recorded: %s\n%s\nnext: zgc-perf flame %s -o flame.html\n      perf report -i %s'
           % (how, directory, directory, recording.data))
     return exit_code(status)

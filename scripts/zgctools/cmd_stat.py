@@ -61,7 +61,7 @@ HEAD_EVERY = 20
 
 def arguments(argv):
     legend = ['columns:'] + ['  %-6s %s' % (column.head, column.what) for column in COLUMNS]
-    parser = tool.parser('zgc-stat', SUMMARY, EXAMPLES)
+    parser = tool.parser('zgc-stat', ['[options] PID [INTERVAL [COUNT]]', '--list'], SUMMARY, EXAMPLES)
     parser.epilog = '\n'.join(legend) + '\n\n' + parser.epilog
     parser.add_argument('pid', nargs='?', metavar='PID')
     parser.add_argument('interval', nargs='?', metavar='INTERVAL', help='1, 0.5, 250ms')

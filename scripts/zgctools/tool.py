@@ -18,11 +18,13 @@ class ToolError(Exception):
         self.code = code
 
 
-def parser(name, summary, examples):
-    """An ArgumentParser whose help ends with examples, one per line."""
+def parser(name, usage, summary, examples):
+    """An ArgumentParser whose help ends with examples, one per line. usage: what follows the name, in a
+    line or two: all options, before an error of one line, would hide it."""
     lines = '\n'.join('  ' + line for line in examples)
     return argparse.ArgumentParser(
-        prog=name, description=summary, epilog='examples:\n' + lines,
+        prog=name, usage='\n       '.join('%s %s' % (name, line) for line in usage),
+        description=summary, epilog='examples:\n' + lines,
         formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
@@ -57,6 +59,20 @@ def run(name, main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = OK
     sys.exit(code)
+
+
+def check_outputs(*paths):
+    """Before long work: whether there is a place for what it is to leave. None and '-' need none."""
+    for path in paths:
+        if path is None or path == '-':
+            continue
+        folder = os.path.dirname(path) or '.'
+        if os.path.isdir(path):
+            raise ToolError('cannot write %s: it is a directory' % path)
+        if not os.path.isdir(folder):
+            raise ToolError('cannot write %s: there is no directory %s' % (path, folder))
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise ToolError('cannot write %s: not permitted' % path)
 
 
 def write_text(path, text):

@@ -227,6 +227,13 @@ class Messages(ToolCase):
             'zgc-ab', '--timeout', 0.3, *stock, 'sleep', 5))
         self.succeed('zgc-ab', '-n', 1, '--allow-failure', *stock, 'false')
 
+    def test_outputs_that_cannot_be_written_are_known_before_the_first_run(self):
+        run = ['--a', 'stock', '--b', 'stock', '--', 'touch', self.path('ran')]
+        for option in ('--html', '--json'):
+            self.assertIn('there is no directory', self.refuse('zgc-ab', option, 'none/report', *run))
+            self.assertIn('is a directory', self.refuse('zgc-ab', option, '/tmp', *run))
+        self.assertFalse(os.path.exists(self.path('ran')))
+
     def test_html(self):
         self.succeed('zgc-ab', '-n', 5, '--a', 'stock', '--b', 'stock', '--html', 'r.html', '--',
                      PYTHON, '-c', 'import gc; gc.collect()')
