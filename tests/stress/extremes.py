@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Programs under extreme conditions, with and without the library: one table.
 
-    extremes.py [--python PYTHON] [--lib LIB] [--only NAME ...] [--huge]
+    extremes.py [--python PYTHON] [--lib LIB] [--only NAME ...] [--huge [GB]]
 
 Each program checks its own data and ends with status 0, and under the library with a clean zgc.verify().
---huge adds a heap of 20 GB, for a machine with 24 GB free; nothing else should run then. The cgroup
+--huge is a heap of 20 GB, or of GB, for a machine with a fifth more free; nothing else should run then. The cgroup
 scenario needs root and cgroup version 1. Times are those of a machine that may do other work; peak is the
 largest resident set. Exit status 1 when the library's side fails where stock does not, or was inactive.
 """
@@ -267,14 +267,14 @@ while True:
     collect()
 """
 
-# 14 GB of bytes and some 5 GB of containers; grows step by step and watches what the machine has left.
+# Of 20 GB, 14 are bytes and some 5 containers; grows step by step and watches what the machine has left.
 HUGE = r"""
 def available():
     with open("/proc/meminfo") as file:
         return next(int(l.split()[1]) << 10 for l in file if l.startswith("MemAvailable"))
 blocks, nodes, size, count = [], [], 0, 0
-while size < 14 << 30:
-    assert available() > 1 << 30, "the machine has no 20 GB"
+while size < GB * 0.7 * 2**30:
+    assert available() > 1 << 30, "the machine has not that much"
     block = bytes([len(blocks) % 256]) * (1 << 20) if len(blocks) % 2 else bytearray(1 << 20)
     blocks.append(block)
     size += len(block)
@@ -385,6 +385,9 @@ class Run:
     def is_good(self):
         return self.status == 0 and "finished" in self.output
 
+    def __format__(self, spec):
+        return format(str(self), spec)
+
     def __str__(self):
         return f"{'ok' if self.is_good() else self.status!s:>7}{self.seconds:7.1f} s{self.peak:7.0f} MB"
 
@@ -398,11 +401,13 @@ def main():
                         os.path.join(ROOT, "build", "libzgcpreload.so"))
     parser.add_argument("--only", action="append", choices=known, metavar="NAME",
                         help=f"one of: {'; '.join(known)} (repeatable)")
-    parser.add_argument("--huge", action="store_true", help="only the heap of 20 GB")
+    parser.add_argument("--huge", type=float, nargs="?", const=20, metavar="GB",
+                        help="only the heap of so many GB")
+    parser.add_argument("--no-stock", action="store_true", help="with the library only")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each program")
     arguments = parser.parse_args()
     if arguments.huge:
-        known = {"20 GB heap": (HUGE, lambda: simply(None))}
+        known = {f"{arguments.huge:g} GB heap": (f"GB = {arguments.huge}\n" + HUGE, lambda: simply(None))}
     lib = os.path.abspath(arguments.lib)
     version = subprocess.run([arguments.python, "-c", "import sys; print(sys.version_info[1])"],
                              stdout=subprocess.PIPE, check=True).stdout
@@ -413,15 +418,16 @@ def main():
         if "own GIL" in name and int(version) < 12:
             continue
         try:
-            stock = Run(arguments.python, None, program, condition, arguments.timeout)
+            stock = (None if arguments.no_stock else
+                     Run(arguments.python, None, program, condition, arguments.timeout))
             ours = Run(arguments.python, lib, program, condition, arguments.timeout)
         except Skipped as reason:
             print(f"{name:28} skipped: {reason}", flush=True)
             continue
-        print(f"{name:28}{stock}  {ours}", flush=True)
+        print(f"{name:28}{stock or '-':>20}  {ours}", flush=True)
         if arguments.huge:
-            print(f"stock: {stock.output}preload: {ours.output}", end="", flush=True)
-        if stock.is_good() and not ours.is_good():
+            print(f"stock: {stock.output if stock else '-'}\npreload: {ours.output}", flush=True)
+        if (stock is None or stock.is_good()) and not ours.is_good():
             bad += 1
             print(ours.output[-3000:], file=sys.stderr, flush=True)
     return 1 if bad else 0
