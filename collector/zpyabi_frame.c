@@ -135,9 +135,13 @@ static const char *compare(PyObject *object, const zpyabi_frame_t *frame) {
   return wrong;
 }
 
-/* A frame of the interpreter's own, between a class and its __init__: the API does not show it. */
-static bool is_hidden(const zpyabi_frame_t *frame) {
-  return zpy.PyCode_Addr2Line(frame->code, frame->instruction) <= 0;
+/* A frame of the interpreter's own, between a class and its __init__: the API does not show it. The
+ * first instruction of a module has no line either, but there the API's next object is this frame. */
+static bool is_hidden(const zpyabi_frame_t *frame, PyObject *next) {
+  if (zpy.PyCode_Addr2Line(frame->code, frame->instruction) > 0) return false;
+  PyObject *code = next == NULL ? NULL : zpy.PyFrame_GetCode(next);
+  if (code != NULL) zpy.Py_DecRef(code);
+  return code != frame->code;
 }
 
 static const char *compare_stack(void) {
@@ -149,14 +153,14 @@ static const char *compare_stack(void) {
   const char *wrong = NULL;
   PyObject *object = zpy.PyThreadState_GetFrame(thread);
   for (; object != NULL && wrong == NULL && i < DEPTH_MAX; i++) {
-    while (i < count && is_hidden(&frames[i])) i++;
+    while (i < count && is_hidden(&frames[i], object)) i++;
     wrong = i < count ? compare(object, &frames[i]) : "too few frames";
     PyObject *back = zpy.PyFrame_GetBack(object);
     zpy.Py_DecRef(object);
     object = back;
   }
   if (object != NULL) zpy.Py_DecRef(object);
-  while (i < count && is_hidden(&frames[i])) i++;
+  while (i < count && is_hidden(&frames[i], NULL)) i++;
   if (wrong == NULL && i != count) wrong = "too many frames";
   if (count > proven_depth) proven_depth = count;
   return wrong;

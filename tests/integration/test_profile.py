@@ -370,6 +370,13 @@ class Stacks(ProfileCase):
         self.assertTrue(profile.total("alloc_space") > 2000 * 5000)
         self.assertTrue(all(f["native"] for s in profile.samples for f in s["stack"]))
 
+    def test_a_program_of_one_line_without_site(self):
+        """Nothing runs before it: the proof finds itself at the first instruction of the module."""
+        result = run("keep = [bytes(500) for _ in range(20000)]", flags=("-I", "-S"),
+                     options={"PROFILE": f"{self.path},4k"})
+        self.assertEqual(result.err, "")
+        self.assertGreater(Profile(self.path).total("inuse_space", "<module>"), 5 << 20)
+
     def test_deep_recursion(self):
         profile = self.profile("""
             sys.setrecursionlimit(20000)
