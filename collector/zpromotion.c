@@ -37,8 +37,15 @@ void zpromotion_rewind(void) {
   zgc_list_insert_before(zpyabi_head(marker), zgc_head_next(oldest()));
 }
 
+/* The registry has to be told of the death of its classes, also of those not enumerated again yet. */
+static void keep_class(const ztype_t *entry, void *unused) {
+  (void)unused;
+  if (zgranules_contains(entry->type)) zold_map_add(entry->type);
+}
+
 void zpromotion_forget_all(void) {
   zold_map_clear();
+  ztype_each(keep_class, NULL);
   zstat_set(old_objects, 0);
   zpromotion_rewind();
 }

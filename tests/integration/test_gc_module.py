@@ -599,6 +599,29 @@ class Freeze(unittest.TestCase):
         collect()
         self.assertTrue(all(keep[i] == [i] for i in range(50000)))
 
+    @requires_active
+    def test_classes_that_die_after_a_freeze_are_forgotten(self):
+        """Others are born at their addresses, with other attributes."""
+        code = """
+            import gc, zgc
+            def own(count):
+                one = type("Own", (), {})()
+                for i in range(count):
+                    setattr(one, f"a{i}", [])
+                return one
+            made = [own(6) for _ in range(200)]
+            gc.collect()
+            gc.freeze()
+            gc.unfreeze()
+            gc.set_debug(gc.DEBUG_UNCOLLECTABLE)    # a full collection of CPython's
+            made.clear()
+            gc.collect()
+            gc.set_debug(0)
+            made = [own(1) for _ in range(400)]
+            print(zgc.verify() > 0)
+        """
+        self.assertEqual(run(code, options={"VERIFY": 1}).out, "True\n")
+
     def test_freeze_while_a_collection_runs(self):
         keep = [[[i]] for i in range(100000)]
         dead = [ring() for _ in range(1000)]
