@@ -123,6 +123,8 @@ BENCHES = {bench.name: bench for bench in (
     Bench("containers", "containers", "containers and cycles created and dropped",
           (Row("lists_s", ratio(0.95)), Row("nested_s", ratio(0.95)), Row("rings_s", ratio(0.95)),
            Row("small_rings_s", ratio(0.95)), Row("peak_rss_mb", ratio(1.05))), scaled_by=()),
+    Bench("machine", "machine", "gaps that the machine makes, whatever runs on it",
+          (Row("gap_max_ms"), Row("gaps_over_100_us"), Row("gaps_over_1_ms")), scaled_by=("seconds",)),
     Bench("exit", "exit", "end of an interpreter with 5 M live objects",
           (Row("exit_ms", ratio(1.0)),), ("--objects", "5M"), scaled_by=("objects",)),
     Bench("managed-tree", "managed_tree", "5 M managed nodes against objects with __slots__",
