@@ -20,6 +20,7 @@
 #define PACE_HARD 2             /* times the pause target, beyond the limit */
 #define PRESSURE_PERCENT 85     /* of the memory limit */
 #define PRESSURE_PAUSE_NS 2000000000u
+#define PRESSURE_LOOK_NS 500000000u
 
 /* As they were when the last collection ended. GIL. */
 static struct {
@@ -33,7 +34,6 @@ static struct {
   uint64_t old, promoted, growth, time_ns;
 } at_start; /* of the collection under way */
 
-static bool memory_is_short; /* written by zdirector_tick */
 
 static uint64_t growth(void) {
   uint64_t old = zload_relaxed(&zold_map_count);
@@ -84,10 +84,18 @@ static zcause_t rule_heap_growth(void) {
   return ZCAUSE_HEAP_GROWTH;
 }
 
+/* At a safepoint, not on the collector thread: it opens files, and a program that closes a descriptor to
+ * open another in its place must not find ours there. */
 static zcause_t rule_memory(void) {
-  if (!zload_relaxed(&memory_is_short)) return ZCAUSE_NONE;
-  if (zos_now_ns() - base.time_ns < PRESSURE_PAUSE_NS) return ZCAUSE_NONE;
-  zstore_relaxed(&memory_is_short, false);
+  static uint64_t looked_ns;
+  uint64_t at = zos_now_ns();
+  if (at - base.time_ns < PRESSURE_PAUSE_NS || at - looked_ns < PRESSURE_LOOK_NS) return ZCAUSE_NONE;
+  looked_ns = at;
+  size_t limit = zos_memory_limit();
+  if (limit == 0) limit = zos_memory_bytes();
+  size_t rss = zos_rss_bytes();
+  if (rss <= limit / 100 * PRESSURE_PERCENT) return ZCAUSE_NONE;
+  zlog_info("gc,director", "rule memory: rss %luM of %luM", zlog_mb(rss), zlog_mb(limit));
   return ZCAUSE_MEMORY;
 }
 
@@ -171,11 +179,4 @@ static void uncommit_aged(void) {
 void zdirector_tick(void) {
   uncommit_aged();
   if (zdirector_timer_is_due() && zdriver_wake_program != NULL) zdriver_wake_program();
-  size_t limit = zos_memory_limit();
-  if (limit == 0) limit = zos_memory_bytes();
-  size_t rss = zos_rss_bytes();
-  if (rss > limit / 100 * PRESSURE_PERCENT && !zload_relaxed(&memory_is_short)) {
-    zlog_info("gc,director", "rule memory: rss %luM of %luM", zlog_mb(rss), zlog_mb(limit));
-    zstore_relaxed(&memory_is_short, true);
-  }
 }

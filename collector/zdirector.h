@@ -28,7 +28,7 @@ unsigned zdirector_behind(unsigned progress);
 /* ZGC_INTERVAL has passed since the last collection. Any thread. */
 bool zdirector_timer_is_due(void);
 
-/* On the collector thread, about twice a second, without the GIL: looks at memory. */
+/* On the collector thread, about twice a second, without the GIL: gives memory back. Opens no file. */
 void zdirector_tick(void);
 
 #endif

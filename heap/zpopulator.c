@@ -13,6 +13,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool wanted; /* atomic; set under `lock`, so that no wake is lost */
+static size_t limit; /* of the cgroup, 0: none; fixed at the start */
 static bool runs;   /* guarded by `lock` */
 
 static void wait_until_wanted(void) {
@@ -23,15 +24,15 @@ static void wait_until_wanted(void) {
 }
 
 /* Near a cgroup's limit every page counts: then memory is touched when it is needed. */
-static bool is_near_limit(size_t limit) {
-  return limit != 0 && zos_rss_bytes() > limit - limit / LIMIT_SHARE;
+static bool is_near_limit(void) {
+  return limit != 0 && zgranules_resident_bytes() > limit - limit / LIMIT_SHARE;
 }
 
 /* False when the kernel refuses: then there is no point in trying again. */
-static bool populate_ahead(size_t limit) {
+static bool populate_ahead(void) {
   char *chunk;
   while ((chunk = zgranules_claim_chunk()) != NULL) {
-    int error = is_near_limit(limit) ? -EAGAIN : zos_populate_huge(chunk, ZGRANULES_CHUNK);
+    int error = is_near_limit() ? -EAGAIN : zos_populate_huge(chunk, ZGRANULES_CHUNK);
     zgranules_offer_chunk(error == 0);
     if (error == -EAGAIN) return true;
     if (error != 0) {
@@ -46,10 +47,9 @@ static bool populate_ahead(size_t limit) {
 
 static void populator_thread(void *unused) {
   (void)unused;
-  size_t limit = zos_memory_limit();
   do {
     wait_until_wanted();
-  } while (populate_ahead(limit));
+  } while (populate_ahead());
   zstore_release(&zgranules_low_hook, NULL);
 }
 
@@ -68,6 +68,7 @@ static void wake(void) {
 }
 
 void zpopulator_start(void) {
+  limit = zos_memory_limit();
   if (zos_has_huge_pages()) zstore_release(&zgranules_low_hook, wake);
 }
 
