@@ -205,6 +205,32 @@ class OurThreads(unittest.TestCase):
         self.assertLessEqual(int(out), 1 + 3)
 
 
+OPENED_BY_OTHERS = """
+import ctypes, os, time, zgc
+live = [[i] for i in range(200000)]
+zgc.collect()
+libc = ctypes.CDLL(None, use_errno=True)
+watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+for name in "statm", "cgroup", "stat":
+    assert libc.inotify_add_watch(watch, f"/proc/{os.getpid()}/{name}".encode(), 0x20) >= 0  # IN_OPEN
+open("/proc/self/stat").close()
+assert os.read(watch, 4096)
+time.sleep(2.2)  # no safepoint comes; the collector's thread does what it does from time to time
+try:
+    os.read(watch, 65536)
+    print("opened")
+except BlockingIOError:
+    print("none")
+"""
+
+
+@requires_active
+class DescriptorsOfThreads(unittest.TestCase):
+    def test_threads_of_ours_open_no_files(self):
+        # A program that closes a descriptor and opens another expects to get its number.
+        self.assertEqual(run(OPENED_BY_OTHERS).out.split(), ["none"])
+
+
 class Signals(unittest.TestCase):
     @contextlib.contextmanager
     def storm(self, handler):
