@@ -15,11 +15,6 @@
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
 #define COMMIT_RETRY 64 /* ... one commit of so many is tried */
 #define IDLE_KEPT (8 * ZM)     /* freed memory that is kept in any case: it will be wanted again soon */
-#ifdef ZGC_TINY
-#define POPULATE_FROM (4 * ZM)
-#else
-#define POPULATE_FROM (16 * ZM) /* smaller heaps keep to ordinary pages */
-#endif
 #define AHEAD_SHARE 128 /* of the heap is populated ahead, but not more than ... */
 #define AHEAD_MAX (8 * ZGRANULES_CHUNK)
 #define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
@@ -180,7 +175,7 @@ static size_t wanted_fresh_locked(void) {
 }
 
 static bool is_low_locked(void) {
-  return used_count >= POPULATE_FROM / ZGRANULE_SIZE && fresh_count < wanted_fresh_locked() / 2;
+  return used_count >= ZGRANULES_POPULATE_FROM / ZGRANULE_SIZE && fresh_count < wanted_fresh_locked() / 2;
 }
 
 static void tell_if_low(bool is_low) {

@@ -59,6 +59,11 @@ size_t zgranules_resident_bytes(void);  /* runs handed out + memory not yet give
 /* -- what is populated ahead (zpopulator.h) -- */
 
 #define ZGRANULES_CHUNK (2 * ZM)
+#ifdef ZGC_TINY
+#define ZGRANULES_POPULATE_FROM (4 * ZM)
+#else
+#define ZGRANULES_POPULATE_FROM (16 * ZM) /* smaller heaps keep to ordinary pages */
+#endif
 
 /* Called, if set, after a run was handed out and little memory ahead of it is populated. Atomic. */
 extern void (*zgranules_low_hook)(void);

@@ -26,7 +26,7 @@ GAUGES = {"pause_max_ns", "young_max_ns", "old_objects", "deferred_objects", "ty
           "types_deferred", "pending_garbage", "running", "heap_used", "heap_committed"}
 OBJECTS = {"found", "fed", "reclaimed", "uncollectable", "young_reclaimed", "promoted",
            "pending_garbage"}
-BYTES = {"heap_used", "heap_committed", "uncommitted"}
+BYTES = {"heap_used", "heap_committed", "uncommitted", "populated"}
 MOVING = {"heap_used", "heap_committed", "old_objects", "promoted"}     # by the reading itself
 
 

@@ -278,7 +278,7 @@ static void test_model(void **state) {
 /* -- population ahead ---------------------------------------------------------------------------------- */
 
 #define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
-#define FROM (16 * ZM / ZGRANULE_SIZE) /* more than that is populated ahead */
+#define FROM (ZGRANULES_POPULATE_FROM / ZGRANULE_SIZE) /* more than that is populated ahead */
 
 static int times_low;
 static void count_low(void) { times_low++; }
