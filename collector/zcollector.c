@@ -281,7 +281,7 @@ static uint64_t refresh_from_ns; /* any thread; two that refresh at once do no h
 static void refresh_if_due(uint64_t at, bool may_walk) {
   if (at < zload_relaxed(&refresh_from_ns)) return;
   zstore_relaxed(&refresh_from_ns, at + REFRESH_NS);
-  if (!may_walk) zstatpage_follow_user(); /* opens files, which only safepoints do (zdirector.c) */
+  zstatpage_follow_user(); /* opens files only after the user has changed: see zdirector.c */
   size_t committed = zgranules_resident_bytes();
   zstat_set(heap_committed, committed);
   zstat_set(old_objects, zload_relaxed(&zold_map_count));
