@@ -18,8 +18,8 @@
  * Publishers are the GIL's holder at safepoints and the collector thread. One of them writes at a
  * time; who finds the other at it does not wait, since the collector thread comes again. The
  * counters are copied with relaxed loads: each is whole, and all are of about the same moment.
- * The sequence pairs with the reader's two looks at it: odd before a release fence before the
- * counters, even with release after them.
+ * The sequence pairs with the reader's two looks at it, before and after the counters and each a read
+ * of its own: odd before a release fence before the counters, even with release after them.
  *
  * Made at the first publishing, so short programs never have one. Removed at the interpreter's end.
  * What a killed process leaves behind, its start time gives away, and the next process that makes or

@@ -157,22 +157,25 @@ class Page:
         """{name: value}, all of one moment unless the writer never rests."""
         counters = {}
         for _ in range(RETRIES):
+            before = self.sequence()
             data = self.bytes()
-            _, size, number, _, _, before = self.head(data)
+            _, size, number = self.head(data)[:3]
             if len(data) < size + number * ENTRY.size:
                 raise NoPage('%s is damaged: shorter than its header says' % self.path)
             counters = {}
             for place in range(number):
                 name, value = ENTRY.unpack_from(data, size + place * ENTRY.size)
                 counters[name.partition(b'\0')[0].decode('ascii', 'replace')] = value
-            after = self.head(os.pread(self.source.fileno(), HEAD.size, 0))[5]
-            if before == after and not before & 1:
+            if self.sequence() == before and not before & 1:
                 break
             time.sleep(0.001)
         return counters
 
+    def sequence(self):
+        """A read of its own: one copy of the whole page may fetch its lines in any order."""
+        return self.head(os.pread(self.source.fileno(), HEAD.size, 0))[5]
+
     def bytes(self):
-        """The whole page in one read: the header first would leave a gap for the writer."""
         return os.pread(self.source.fileno(), HEAD.size + 4096 + MOST_COUNTERS * ENTRY.size, 0)
 
 
