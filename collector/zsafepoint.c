@@ -115,7 +115,8 @@ static void collect_silently(int generation) {
 
 /* The registry's proofs run here, once, and not at start-up: small programs never come here. A young
  * collection in the midst of them would promote objects of classes not yet understood, which then
- * stay deferred for good: hence none may start. */
+ * stay deferred for good: hence none may start. Called when none runs, or from the callback of this
+ * thread's own: another thread's would end in the midst of it and leave the flag as we put it back. */
 static void prove_walkers(void) {
   int collecting = *zgc_state.collecting;
   *zgc_state.collecting = 1;
@@ -124,9 +125,17 @@ static void prove_walkers(void) {
   registry_started = true;
 }
 
+static bool has_member(const zgc_head_t *list, const zgc_head_t *sought) {
+  const zgc_head_t *at = zgc_head_prev(list);
+  while (at != list && at != sought) at = zgc_head_prev(at);
+  return at == sought;
+}
+
 /* What the proofs were made on is garbage in cycles: it must not count in what gc.collect returns. All
- * that stands in generation 0 before the marker stands aside. */
+ * that stands in generation 0 before the marker stands aside. The marker may have left: the proofs run
+ * Python code, and gc.freeze, called by another thread meanwhile, empties all generations. */
 static void discard_samples(PyObject *marker) {
+  if (!has_member(list_of(0), zpyabi_head(marker))) return;
   zgc_head_t older = {(uintptr_t)&older, (uintptr_t)&older}, *young = list_of(0);
   zgc_list_splice(young, &older);
   for (zgc_head_t *at; (at = zgc_head_prev(&older)) != zpyabi_head(marker);) {
@@ -650,6 +659,7 @@ bool zsafepoint_begin(zcause_t cause) {
 }
 
 bool zsafepoint_now(void) {
+  if (*zgc_state.collecting) return true; /* another thread's, which a finalizer of it has let us in */
   if (!zsafepoint_warm_up()) return true;
   return call_collect(0, CALLER_SAFEPOINT) >= 0;
 }

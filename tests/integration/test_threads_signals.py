@@ -112,6 +112,51 @@ class Threads(unittest.TestCase):
             t.join()
         self.assertEqual(sorted(held), list(range(50)))
 
+    def test_warming_up_while_another_thread_collects(self):
+        # A finalizer lets the main thread in, for which the timer is due. The proofs of the walkers,
+        # which call setattr, outlasted that collection and left the flag of it set for good.
+        run('''
+            import builtins, gc, threading, time
+            entered, go, ended = (threading.Event() for _ in range(3))
+
+            class Slow:
+                def __init__(self):
+                    self.me = self
+
+                def __del__(self):
+                    entered.set()
+                    go.wait(10)
+
+            def collect():
+                Slow()
+                gc.collect(1)
+                ended.set()
+
+            plain = setattr
+
+            def setattr(*arguments):
+                go.set()
+                ended.wait(10)
+                return plain(*arguments)
+
+            gc.disable()
+            builtins.setattr = setattr
+            thread = threading.Thread(target=collect)
+            thread.start()
+            entered.wait(10)
+            gc.enable()
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end:
+                sum(range(100))
+            go.set()
+            thread.join()
+            builtins.setattr = plain
+            ring = []
+            ring.append(ring)
+            del ring
+            assert gc.collect() == 1
+        ''', preload=True, options={"INTERVAL": 1})
+
     def test_thread_locals_die_with_their_threads(self):
         local = threading.local()
         refs = []
