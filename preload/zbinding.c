@@ -11,9 +11,10 @@
 #include "heap/base/zoption.h"
 #include "heap/zallocator.h"
 #include "preload/zdebug_hooks.h"
+#include "preload/zinitial.h"
 #include "preload/zsymbols.h"
 
-static bool is_bound;
+static bool is_bound, is_debug_build;
 static const char *reason = "the library is passive"; /* why not symbols */
 
 /* -- the table ----------------------------------------------------------------------------------- */
@@ -55,6 +56,12 @@ static void set_table(int domain, const PyMemAllocatorEx *table) {
 /* The RAW domain stays what it was, malloc: programs (perf is one) and extensions hand its blocks to
  * free(). Only calloc is looked at on its way. */
 static PyMemAllocatorEx raw_before;
+static zinitial_allocators_t before; /* as the interpreter was found */
+
+/* -X dev sets hooks meanwhile, and the next interpreter begins without them: whose context is it? */
+static const PyMemAllocatorEx *raw_of(const void *ctx) {
+  return ctx == before.raw.ctx ? &before.raw : &raw_before;
+}
 
 /* An interpreter's state is the one thing of this size that is allocated as a single zeroed item of
  * the RAW domain, and from 3.12 on it may bring a GIL of its own: from here on the heap's fast paths
@@ -65,7 +72,7 @@ static void *raw_calloc(void *ctx, size_t count, size_t size) {
   if (zunlikely(count == 1 && size >= INTERPRETER_STATE_MIN) && zpy.Py_IsInitialized()) {
     zallocator_lock_forever();
   }
-  return raw_before.calloc(ctx, count, size);
+  return raw_of(ctx)->calloc(ctx, count, size);
 }
 
 static void watch_raw(void) {
@@ -96,7 +103,7 @@ static void (*raw_hook)(void);
 
 static void *raw_malloc_watched(void *ctx, size_t size) {
   raw_hook();
-  return raw_before.malloc(ctx, size);
+  return raw_of(ctx)->malloc(ctx, size);
 }
 
 /* Another thread may be on its way through the table without the GIL: the context stays the same, so
@@ -104,13 +111,9 @@ static void *raw_malloc_watched(void *ctx, size_t size) {
 void zbinding_watch_raw(void (*hook)(void)) {
   PyMemAllocatorEx raw;
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
-  if (raw.calloc != raw_calloc || raw.ctx != raw_before.ctx) return; /* somebody stands above us */
-  if (hook == NULL) {
-    watch_raw();
-    return;
-  }
-  raw_hook = hook;
-  raw.malloc = raw_malloc_watched;
+  if (raw.calloc != raw_calloc) return; /* somebody stands above us */
+  if (hook != NULL) raw_hook = hook;
+  raw.malloc = hook != NULL ? raw_malloc_watched : raw_of(raw.ctx)->malloc;
   set_table(PYMEM_DOMAIN_RAW, &raw);
 }
 
@@ -143,13 +146,27 @@ static bool on_arena_request(size_t size) {
 
 static void bind_table(void) {
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw_before);
+  before.raw = raw_before;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &before.mem);
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &before.object);
   watch_raw();
-  if (!zdebug_hooks_are_set() || !go_below_hooks()) {
+  is_debug_build = zdebug_hooks_are_set();
+  if (!is_debug_build || !go_below_hooks()) {
     set_table(PYMEM_DOMAIN_MEM, &mem_table);
     set_table(PYMEM_DOMAIN_OBJ, &object_table);
   }
   zdebug_hooks_watch_arenas(on_arena_request);
   is_bound = true;
+}
+
+/* In a debug build the next interpreter has its hooks, and asks for an arena. */
+void zbinding_stay_for_next(void) {
+  zinitial_allocators_t after = {before.raw, mem_table, object_table};
+  after.raw.calloc = raw_calloc;
+  if (raw_hook != NULL) after.raw.malloc = raw_malloc_watched;
+  PyObjectArenaAllocator arenas, watched;
+  if (!zdebug_hooks_arenas(&arenas, &watched)) return;
+  zinitial_replace(&before, is_debug_build ? &before : &after, &arenas, &watched);
 }
 
 /* -- where the tables lie ------------------------------------------------------------------------- */
@@ -251,6 +268,11 @@ void zbinding_bind(void) {
 }
 
 void zbinding_settle(void) {
+  if (is_below_hooks && !zdebug_hooks_are_over(&object_table)) {
+    is_below_hooks = false;
+    zdebug_hooks_are_gone();
+    reason = "an earlier interpreter of this process had CPython's debug hooks";
+  }
   if (!zsymbols_are_open() || zbinding_is_replaced() || reason[0] != '\0') return;
   if (zsymbols_reach_interpreter()) return;
   reason = "the interpreter's library binds its calls to itself (-Bsymbolic or the like)";

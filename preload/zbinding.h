@@ -26,6 +26,9 @@ const char *zbinding_reason(void); /* why it is not symbols; "" when it is */
  * held. Does nothing while somebody has wrapped that domain. */
 void zbinding_watch_raw(void (*hook)(void));
 
+/* The interpreter ends: another one in this process finds these allocators, too. GIL held. */
+void zbinding_stay_for_next(void);
+
 /* Somebody else's functions stand in the OBJ domain. */
 bool zbinding_is_replaced(void);
 

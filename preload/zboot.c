@@ -47,8 +47,8 @@ static bool seen_uninitialised; /* since the last end: a new interpreter may com
 zboot_state_t zboot_state(void) { return state; }
 const char *zboot_reason(void) {
   if (state == ZBOOT_ENDING) {
-    return "the interpreter was finalised; one that is initialised again has its own allocators (3.12 "
-           "and later reset them)";
+    return "the interpreter was finalised, and the one after it has allocators of its own (3.12 and "
+           "later reset them)";
   }
   if (state != ZBOOT_WAITING) return reason;
   return !zbinding_is_replaced()
@@ -97,6 +97,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     state = ZBOOT_ENDING;
     seen_uninitialised = is_queued = false;
     zbinding_watch_raw(look_whether_ended);
+    zbinding_stay_for_next();
     zallocator_slow_hook = watch_for_interpreter;
   }
   return zpy_new_none();

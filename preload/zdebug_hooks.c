@@ -79,6 +79,8 @@ bool zdebug_hooks_go_below(const PyMemAllocatorEx *object, const PyMemAllocatorE
   return true;
 }
 
+void zdebug_hooks_are_gone(void) { zold_map_block_header = 0; }
+
 bool zdebug_hooks_are_over(const PyMemAllocatorEx *object) {
   if (!zdebug_hooks_are_set()) return false;
   PyMemAllocatorEx hooks = get(PYMEM_DOMAIN_OBJ);
@@ -98,7 +100,13 @@ void zdebug_hooks_watch_arenas(bool (*on_request)(size_t size)) {
   if (zpy.PyObject_GetArenaAllocator == NULL || zpy.PyObject_SetArenaAllocator == NULL) return;
   arena_request = on_request;
   zpy.PyObject_GetArenaAllocator(&arenas);
-  PyObjectArenaAllocator watched = arenas;
-  watched.alloc = arena_alloc;
+  PyObjectArenaAllocator own, watched;
+  zdebug_hooks_arenas(&own, &watched);
   zpy.PyObject_SetArenaAllocator(&watched);
+}
+
+bool zdebug_hooks_arenas(PyObjectArenaAllocator *own, PyObjectArenaAllocator *watched) {
+  *own = *watched = arenas;
+  watched->alloc = arena_alloc;
+  return arena_request != NULL;
 }

@@ -26,10 +26,16 @@ bool zdebug_hooks_are_set(void);
  * what the heap cannot. False: nothing was changed. */
 bool zdebug_hooks_go_below(const PyMemAllocatorEx *object, const PyMemAllocatorEx *mem);
 
+/* The next interpreter of the process came up without them. Before its first object is old. */
+void zdebug_hooks_are_gone(void);
+
 /* True when the hooks stand over the OBJ domain and this table is below them. */
 bool zdebug_hooks_are_over(const PyMemAllocatorEx *object);
 
 /* `on_request` is called when an arena of so many bytes is asked for; true refuses it. */
 void zdebug_hooks_watch_arenas(bool (*on_request)(size_t size));
+
+/* The interpreter's own allocator of arenas, and the one that watches. False: none was set. */
+bool zdebug_hooks_arenas(PyObjectArenaAllocator *own, PyObjectArenaAllocator *watched);
 
 #endif

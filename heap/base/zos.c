@@ -161,6 +161,15 @@ int zos_move_pages(void *from, void *to, size_t size) {
   return moved == MAP_FAILED ? -errno : 0;
 }
 
+int zos_write_constant(void *to, const void *from, size_t size) {
+  if (faulty(ZOS_FAULT_CONSTANT)) return -EACCES;
+  char *start = (char *)zalign_down((uintptr_t)to, ZOS_PAGE);
+  size_t length = zalign_up((uintptr_t)to + size, ZOS_PAGE) - (uintptr_t)start;
+  if (mprotect(start, length, PROT_READ | PROT_WRITE) != 0) return -errno;
+  memcpy(to, from, size);
+  return mprotect(start, length, PROT_READ) == 0 ? 0 : -errno;
+}
+
 void *zos_table_map(size_t size) {
   if (faulty(ZOS_FAULT_TABLE)) return NULL;
   void *table = mmap(NULL, size, PROT_READ | PROT_WRITE,

@@ -17,6 +17,7 @@
   X(ADVISE, "advise")     /* madvise: keeping a table out of children */    \
   X(POPULATE, "populate") /* madvise: memory ahead of need, in huge pages */ \
   X(PEEK, "peek")         /* process_vm_readv: looking at unproven memory */ \
+  X(CONSTANT, "constant") /* mprotect: the interpreter's constants */         \
   X(MOVE, "move")         /* memory to move a managed body to */            \
   X(THREAD, "thread")     /* pthread_create, and malloc for its argument */ \
   X(ATFORK, "atfork")     /* pthread_atfork */                              \
@@ -48,6 +49,11 @@ bool zos_has_huge_pages(void); /* for those who ask for them */
 /* Moves the memory of [from, from + size) to `to`, leaving `from` mapped and zero. Both lie in
  * committed ranges and do not overlap. 0 or -errno (then nothing has changed). */
 int zos_move_pages(void *from, void *to, size_t size);
+
+/* Writes to memory that the loader made read-only, and leaves it so. Only whole pages of the kind lie
+ * there, ZOS_PAGE each. 0 or -errno. */
+#define ZOS_PAGE (4 * ZK)
+int zos_write_constant(void *to, const void *from, size_t size);
 
 /* A private zeroed mapping for side tables, not counted against overcommit; NULL on failure. */
 void *zos_table_map(size_t size);

@@ -2,6 +2,7 @@
 each one."""
 
 import os
+import sys
 import sysconfig
 import unittest
 
@@ -26,12 +27,6 @@ import gc, sys, weakref
 try:
     import zgc
 except ImportError:
-    zgc = None
-import os
-again = os.environ.get("EMBED_AGAIN")
-os.environ["EMBED_AGAIN"] = "1"
-if zgc and again and sys.version_info >= (3, 12): # its runtime forgets the allocators
-    assert "reset" in zgc.status()["reason"], zgc.status()
     zgc = None
 if zgc: assert zgc.status()["active"], zgc.status()
 class Node:
@@ -74,6 +69,29 @@ class Embedding(unittest.TestCase):
 
     def test_small_programs_in_between(self):
         self.embed(20, "keep = [[]]; keep[0].append(keep)")
+
+    @unittest.skipIf(sys.version_info[:2] == (3, 12), "stock 3.12.1 forgets where they lie")
+    def test_objects_that_die_in_a_later_life(self):
+        self.embed(4, CODE + """
+later = [str(i) * 9 for i in range(3000)], bytes(range(256)) * 9, 1.5, bytes(5_000_000)
+""")
+
+    @unittest.skipUnless(ACTIVE, "asks zgc")
+    def test_each_life_is_bound_as_the_first(self):
+        self.embed(4, """
+import os, zgc
+binding = zgc.status()["binding"]
+assert os.environ.setdefault("EMBED_BINDING", binding) == binding, zgc.status()
+keep = []
+""")
+
+    def test_dev_mode_in_the_first_life_alone(self):
+        self.embed(4, 'import os; os.environ.pop("PYTHONDEVMODE", None)' + CODE,
+                   env={"PYTHONDEVMODE": "1"})
+
+    @unittest.skipIf(sys.version_info < (3, 12), "stock: the hooks find blocks of the first life")
+    def test_dev_mode_from_the_second_life_on(self):
+        self.embed(4, 'import os; os.environ["PYTHONDEVMODE"] = "1"' + CODE)
 
     def test_collections_under_way_at_the_end(self):
         self.embed(6, CODE + "if zgc: zgc.collect(wait=False)\n")

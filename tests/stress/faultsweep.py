@@ -29,8 +29,8 @@ import time
 import patience
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-KINDS = ("reserve", "commit", "uncommit", "remap", "table", "advise", "populate", "move", "thread", "atfork",
-         "fallback")
+KINDS = ("reserve", "commit", "uncommit", "remap", "table", "advise", "populate", "constant", "move", "thread",
+         "atfork", "fallback")
 NEVER = 1 << 40
 TIMEOUT_S = 400     # generous: the machine may do other work, and each takes less than a second
 SHORTAGE = 30        # allocations in a row that fail in heap+fallback

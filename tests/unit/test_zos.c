@@ -2,8 +2,11 @@
 #include "heap/base/zos.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "heap/base/zatomic.h"
 #include "tests/support/ztest.h"
@@ -118,6 +121,27 @@ static void test_scratch_is_not_inherited(void **state) {
 #endif
 }
 
+/* With CONSTANT failing, the old value stays. */
+static void test_constants_are_written_and_stay_constant(void **state) {
+  (void)state;
+  static const int first = 1, second = 2, third = 3;
+  int *page = mmap(NULL, 2 * ZOS_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *across = (char *)page + ZOS_PAGE - sizeof first / 2;
+  assert_int_equal(zos_write_constant(page, &first, sizeof first), 0);
+  assert_int_equal(zos_write_constant(across, &second, sizeof second), 0);
+  zos_fault_set(ZOS_FAULT_CONSTANT, 1, 1);
+  assert_int_equal(zos_write_constant(page, &third, sizeof third), -EACCES);
+  assert_int_equal(*page, 1);
+  assert_memory_equal(across, &second, sizeof second);
+  int fd = open("/dev/zero", O_RDONLY);
+  for (int i = 0; i < 2; i++) { /* the kernel may not write there either */
+    assert_int_equal(read(fd, (char *)page + i * ZOS_PAGE, 1), -1);
+    assert_int_equal(errno, EFAULT);
+  }
+  close(fd);
+  munmap(page, 2 * ZOS_PAGE);
+}
+
 static sigset_t blocked;
 static char thread_name[16];
 static int done;
@@ -159,6 +183,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_faults_make_their_calls_fail),
     cmocka_unit_test(test_calls_and_faults_are_counted),
     cmocka_unit_test(test_scratch_is_not_inherited),
+    cmocka_unit_test(test_constants_are_written_and_stay_constant),
     cmocka_unit_test(test_thread_takes_no_signals_and_has_a_name),
     cmocka_unit_test(test_facts_about_the_machine),
 };
