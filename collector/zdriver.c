@@ -81,7 +81,8 @@ static bool wait_changed_locked(uint64_t ns) {
 static void begin_record(zcause_t cause) {
   uint64_t sequence = zdriver_collection.sequence + (zdriver_collection.cause != ZCAUSE_NONE);
   zdriver_collection = (zcollection_t){.sequence = sequence, .cause = cause,
-                                       .started_ns = zos_now_ns()};
+                                       .started_ns = zos_now_ns(),
+                                       .considered = zload_relaxed(&zold_map_count)};
   zdriver_collection.heap_before = zgranules_used_bytes();
   if (zlog_is(ZLOG_INFO)) zdriver_collection.rss_before = zos_rss_bytes();
 }

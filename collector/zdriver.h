@@ -14,6 +14,7 @@ typedef struct {
   uint64_t sequence;      /* number of the collection under way, or of the last one */
   zcause_t cause;
   uint64_t started_ns;    /* monotonic */
+  uint64_t considered;    /* old objects that its passes look at */
   uint64_t found;         /* candidates of the last pass */
   uint64_t fed, reclaimed, uncollectable;
   uint64_t pauses, pause_max_ns, pause_total_ns;

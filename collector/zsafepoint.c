@@ -292,6 +292,7 @@ static void open_full(void) {
   now.failed = !exact_candidates(&pass) || zpromotion_foreign() > 0;
   zdriver_lend_thread(false);
   if (!now.failed) {
+    zdriver_collection.considered = zold_map_count;
     zdriver_collection.found = pass.candidate_count;
     now.batch = zfeed_candidates(pass.candidates, pass.candidate_count);
     zpass_each_untrackable(&pass, untrack);
@@ -348,7 +349,16 @@ static void finish_census(void) {
             types);
 }
 
+/* CPython counts what was fed as its candidates (3.15 tells); those of the passes were all. */
+static void note_considered(void) {
+  const zcollection_t *c = &zdriver_collection;
+  zgc_generation_stats_t full = zpyabi_stats(ZGC_GENERATIONS - 1);
+  if (c->considered > c->fed) full.candidates += (Py_ssize_t)(c->considered - c->fed);
+  zpyabi_set_stats(ZGC_GENERATIONS - 1, &full);
+}
+
 static void finish_collection(void) {
+  note_considered();
   finish_census();
   zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
   zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
@@ -484,6 +494,7 @@ static void close_full(PyObject *info) {
   if (now.failed) return;
   long collected = zcallbacks_number(info, "collected");
   note_batch(collected, zcallbacks_number(info, "uncollectable"));
+  note_considered();
   zfeed_note_survivors(survivors(collected));
   finish_census();
   zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */

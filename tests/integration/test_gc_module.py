@@ -331,6 +331,14 @@ class Stats(unittest.TestCase):
                     self.assertEqual(after[i]["collections"] - before[i]["collections"], ran, i)
                     self.assertEqual(after[i]["collected"] - before[i]["collected"], 10 * ran, i)
 
+    @unittest.skipUnless("candidates" in gc.get_stats()[0], "3.15 counts them")
+    def test_candidates_are_all_that_a_collection_looked_at(self):
+        keep = [[] for _ in range(5000)]
+        for collect in (gc.collect, zgc.collect) if ACTIVE else (gc.collect,):
+            before = gc.get_stats()[2]["candidates"]
+            collect()
+            self.assertGreaterEqual(gc.get_stats()[2]["candidates"] - before, len(keep))
+
     def test_the_snapshot_is_a_copy(self):
         gc.get_stats()[0]["collections"] = -1
         self.assertGreaterEqual(gc.get_stats()[0]["collections"], 0)
