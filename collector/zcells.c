@@ -4,24 +4,28 @@
 
 #include "heap/base/zos.h"
 
-/* Granules and blocks of the page that starts at granule g, from one racy read of its block size. */
-static bool page_shape(size_t g, size_t limit, size_t *granules, size_t *blocks,
-                       uint64_t *reciprocal) {
+typedef struct {
+  size_t granules, cells, shift;
+  uint64_t reciprocal;
+} shape_t;
+
+/* Of the page that starts at granule g, from one racy read of its block size. */
+static bool page_shape(size_t g, size_t limit, shape_t *shape) {
   const zpage_t *page = &zpage_table[g];
   if (zload_relaxed(&page->inner) != 0 || !(zload_relaxed(&page->flags) & ZPAGE_FLAG_OLD)) {
     return false;
   }
-  size_t block_size = zload_relaxed(&page->block_size);
+  size_t block_size = zload_relaxed(&page->block_size), lead = zload_relaxed(&page->lead);
   if (block_size != 0) {
-    *granules = zpage_granules_of(block_size);
-    *blocks = *granules * ZGRANULE_SIZE / block_size;
-    *reciprocal = zpage_reciprocal(block_size);
+    shape->granules = zpage_granules_of(block_size);
+    shape->shift = lead < block_size ? block_size - lead : 0;
+    shape->reciprocal = zpage_reciprocal(block_size);
+    /* One for each block, and for what is before the first and behind the last. */
+    shape->cells = (shape->granules * ZGRANULE_SIZE + shape->shift) / block_size + 1;
   } else {
-    *granules = zpage_large_size(page) >> ZGRANULE_SHIFT;
-    *blocks = 1;
-    *reciprocal = 0;
+    *shape = (shape_t){zpage_large_size(page) >> ZGRANULE_SHIFT, 1, 0, 0};
   }
-  return *granules > 0 && *granules <= limit - g;
+  return shape->granules > 0 && shape->granules <= limit - g;
 }
 
 static size_t pages_bytes(const zcells_t *cells) {
@@ -35,17 +39,17 @@ bool zcells_map(zcells_t *cells) {
   if (cells->pages == NULL) return false;
   size_t next = 1; /* cell 0 means "none" */
   for (size_t g = 0; g < cells->granules;) {
-    size_t granules, blocks;
-    uint64_t reciprocal;
-    if (!page_shape(g, cells->granules, &granules, &blocks, &reciprocal)) {
+    shape_t shape;
+    if (!page_shape(g, cells->granules, &shape)) {
       g++;
       continue;
     }
-    for (size_t i = 0; i < granules; i++) {
-      cells->pages[g + i] = (zcells_page_t){(uint32_t)next, (uint32_t)i, reciprocal};
+    for (size_t i = 0; i < shape.granules; i++) {
+      size_t shift = shape.reciprocal == 0 ? 0 : (i << ZGRANULE_SHIFT) + shape.shift;
+      cells->pages[g + i] = (zcells_page_t){(uint32_t)next, (uint32_t)shift, shape.reciprocal};
     }
-    next += blocks + 1; /* rounding of the reciprocal may name one past the last */
-    g += granules;
+    next += shape.cells;
+    g += shape.granules;
   }
   cells->count = next;
   cells->values = zos_scratch_map(next);

@@ -12,7 +12,7 @@
 
 typedef struct {
   uint32_t first;      /* first cell of the page, 0: none */
-  uint32_t back;       /* granules back to the page's first one */
+  uint32_t shift;      /* bytes from before the first block, a block's size at most, to the granule */
   uint64_t reciprocal; /* as in zpage_t */
 } zcells_page_t;
 
@@ -34,7 +34,7 @@ static inline size_t zcells_index(const zcells_t *cells, const void *address) {
   if (granule >= cells->granules) return 0;
   const zcells_page_t *page = &cells->pages[granule];
   if (page->first == 0) return 0;
-  size_t in_page = offset - ((granule - page->back) << ZGRANULE_SHIFT);
+  size_t in_page = (offset & (ZGRANULE_SIZE - 1)) + page->shift;
   return page->first + (size_t)((in_page * page->reciprocal) >> ZPAGE_RECIPROCAL_SHIFT);
 }
 

@@ -111,7 +111,11 @@ static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
   }
 }
 
+static bool gc_is_apart; /* so the other small pages hold no GC objects */
+
 static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
+  bool is_gc = size_class >= ZCLASS_GC;
+  gc_is_apart = gc_is_apart || is_gc;
   size_t block_size = zsize_class_block_size(size_class);
   size_t granules = zpage_granules_of(block_size);
   bool zeroed;
@@ -120,10 +124,12 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   zpage_t *page = &zpage_table[first];
   page->free = NULL;
   page->used = page->carved = 0;
-  page->capacity = (uint32_t)(granules * ZGRANULE_SIZE / block_size);
+  size_t lead = zpage_lead_of(block_size, is_gc || !gc_is_apart);
+  page->capacity = (uint32_t)((granules * ZGRANULE_SIZE - lead) / block_size);
   page->size_class = size_class;
   zpage_set_flags(page, (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags | flags);
   zstore_relaxed(&page->inner, 0);
+  zstore_relaxed(&page->lead, (uint32_t)lead);
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
   point_inner_entries(page, 1, granules);
@@ -152,7 +158,7 @@ static bool carve(zpage_t *page) {
   if (count == 0) count = 1;
   if (count > page->capacity - page->carved) count = page->capacity - page->carved;
   if (count == 0) return false;
-  char *block = zpage_start(page) + (size_t)page->carved * block_size;
+  char *block = zpage_first_block(page) + (size_t)page->carved * block_size;
   zblock_t *last = NULL;
   for (uint32_t i = count; i-- > 0;) {
     zblock_t *b = (zblock_t *)(block + (size_t)i * block_size);
@@ -708,7 +714,7 @@ void zallocator_class_stats(zallocator_class_t classes[ZCLASS_COUNT]) {
 static bool page_is_valid(const zpage_t *page) {
   if (page->block_size == 0) return page->used == 1;
   size_t free = 0;
-  const char *start = zpage_start(page);
+  const char *start = zpage_first_block(page);
   for (const zblock_t *b = page->free; b != NULL; b = b->next) {
     size_t offset = (size_t)((const char *)b - start);
     if (offset >= (size_t)page->carved * page->block_size || offset % page->block_size != 0) {

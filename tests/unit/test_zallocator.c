@@ -96,8 +96,8 @@ static size_t nth(enum order order, size_t n, size_t count) {
 }
 
 static void fill_and_empty(size_t size, size_t more_than_full) {
-  size_t block_size = zpage_find(zallocator_alloc(size))->block_size;
-  size_t capacity = zpage_granules_of(block_size) * ZGRANULE_SIZE / block_size;
+  const zpage_t *page = zpage_find(zallocator_alloc(size));
+  size_t capacity = page->capacity, block_size = page->block_size;
   size_t count = 2 * capacity + more_than_full;
   char **blocks = malloc(count * sizeof *blocks);
   for (enum order order = FORWARDS; order < ORDERS; order++) {
@@ -142,7 +142,7 @@ static void test_medium_pages_fill_and_empty(void **state) {
 static void test_page_full_then_one_free_reopens_it(void **state) {
   (void)state;
   char *first = zallocator_alloc(512);
-  size_t capacity = ZGRANULE_SIZE / 512;
+  size_t capacity = zpage_find(first)->capacity;
   for (size_t i = 1; i < capacity; i++) zallocator_alloc(512);
   char *other = zallocator_alloc(512);
   assert_ptr_not_equal(zpage_find(first), zpage_find(other)); /* the first is full */
@@ -158,32 +158,28 @@ static void test_page_full_then_one_free_reopens_it(void **state) {
 /* Three pages with one free block each; the middle one of their list leaves it. */
 static void test_page_leaves_the_middle_of_the_list(void **state) {
   (void)state;
-  enum { CAPACITY = ZGRANULE_SIZE / 512 };
   char *pages[3];
+  int capacity = 0;
   for (int i = 0; i < 3; i++) {
-    for (int n = 0; n < CAPACITY; n++) {
-      char *block = zallocator_alloc(512);
-      if (n == 0) pages[i] = block;
-    }
+    pages[i] = zallocator_alloc(512);
+    capacity = (int)zpage_find(pages[i])->capacity;
+    for (int n = 1; n < capacity; n++) zallocator_alloc(512);
   }
   zallocator_alloc(512); /* a fourth page becomes the current one */
   for (int i = 0; i < 3; i++) zallocator_free(pages[i]);
-  for (int n = 1; n < CAPACITY; n++) zallocator_free(pages[1] + 512 * n);
+  for (int n = 1; n < capacity; n++) zallocator_free(pages[1] + 512 * n);
   check();
   assert_int_equal(stats().pages[ZPAGE_SMALL], 3);
-  for (int n = 1; n < CAPACITY + 2; n++) zallocator_alloc(512);
+  for (int n = 1; n < capacity + 2; n++) zallocator_alloc(512);
   assert_int_equal(stats().pages[ZPAGE_SMALL], 3); /* neither of the other two was lost */
-  assert_int_equal(stats().used_bytes, 3 * CAPACITY * 512);
+  assert_int_equal(stats().used_bytes, 3 * capacity * 512);
 }
 
 static void test_empty_page_serves_another_class(void **state) {
   (void)state;
-  size_t capacity = ZGRANULE_SIZE / 64;
-  char *first = NULL;
-  for (size_t i = 0; i < capacity; i++) {
-    char *block = zallocator_alloc(64);
-    if (i == 0) first = block;
-  }
+  char *first = zallocator_alloc(64);
+  size_t capacity = zpage_find(first)->capacity;
+  for (size_t i = 1; i < capacity; i++) zallocator_alloc(64);
   zallocator_alloc(64); /* a second page becomes the current one */
   for (size_t i = 0; i < capacity; i++) zallocator_free(first + 64 * i);
   assert_ptr_equal(zallocator_alloc(128), first);
@@ -519,7 +515,7 @@ static void count_slow_call(void) { slow_calls++; }
 static void test_slow_hook_is_called_about_once_per_page_filling(void **state) {
   (void)state;
   zallocator_slow_hook = count_slow_call;
-  for (size_t i = 0; i < 4 * ZGRANULE_SIZE / 64; i++) zallocator_alloc(64);
+  for (size_t i = 0; i < 4 * ((ZGRANULE_SIZE - ZPAGE_LEAD) / 64); i++) zallocator_alloc(64);
   assert_in_range(slow_calls, 4, 4 * ZGRANULE_SIZE / 4096);
 }
 

@@ -29,14 +29,14 @@ static void test_block_of_every_class(void **state) {
     zpage_t *page = zpage_find(zallocator_alloc(block_size));
     assert_int_equal(page->block_size, block_size);
     for (size_t n = 0; n < page->capacity; n++) { /* the last ones lie in inner granules */
-      char *block = zpage_start(page) + n * block_size;
+      char *block = zpage_first_block(page) + n * block_size;
       const char *from, *to;
       assert_ptr_equal(zpage_find(block), page);
       assert_true(zpage_block_of(block + block_size - 1, &from, &to));
       assert_ptr_equal(from, block);
       assert_ptr_equal(to, block + block_size);
     }
-    check_bounds(zpage_start(page) + (page->capacity - 1) * block_size, block_size);
+    check_bounds(zpage_first_block(page) + (page->capacity - 1) * block_size, block_size);
   }
 }
 
@@ -59,6 +59,21 @@ static void test_block_of_large(void **state) {
   for (size_t offset = 0; offset < size; offset += ZGRANULE_SIZE) {
     assert_ptr_equal(zpage_find(block + offset), zpage_entry(block));
   }
+}
+
+/* The block behind a PyGC_Head begins a cache line where blocks are made of whole ones. Where objects
+ * have pages of their own, others need nothing of the kind. */
+static void test_where_blocks_begin(void **state) {
+  (void)state;
+  assert_int_equal((uintptr_t)zallocator_alloc(64) % 64, 48);
+  assert_int_equal((uintptr_t)zallocator_alloc(1024) % 64, 48);
+  assert_int_equal((uintptr_t)zallocator_alloc(80) % ZGRANULE_SIZE, 0);
+  assert_int_equal((uintptr_t)zallocator_alloc(1025) % ZGRANULE_SIZE, 0);
+  char *objects = zallocator_alloc_gc(128);
+  assert_int_equal((uintptr_t)objects % 64, 48);
+  assert_int_equal((uintptr_t)zallocator_alloc(128) % 64, 0);
+  const char *from, *to;
+  assert_false(zpage_block_of(zpage_start(zpage_find(objects)) + 47, &from, &to));
 }
 
 static void test_no_block_outside(void **state) {
@@ -146,6 +161,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_block_of_every_class),
     cmocka_unit_test(test_medium_pages_hold_enough_blocks),
     STARTED(test_block_of_large),
+    STARTED(test_where_blocks_begin),
     STARTED(test_no_block_outside),
     STARTED(test_no_block_once_the_page_is_free),
     cmocka_unit_test(test_reciprocal_is_exact),

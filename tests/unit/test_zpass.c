@@ -98,6 +98,33 @@ static void make_graph(uint32_t seed, unsigned held_of_1000) {
   }
 }
 
+/* Of a page of every size: one cell per block, whichever of its bytes one asks for. */
+static void test_each_block_has_its_cell(void **state) {
+  (void)state;
+  char *first[ZCLASS_COUNT];
+  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+    first[i] = zallocator_alloc(zsize_class_block_size(i));
+    zold_map_add((PyObject *)(first[i] + (i == 0 ? 0 : 16)));
+  }
+  zcells_t cells;
+  assert_true(zcells_map(&cells));
+  size_t last = 0;
+  for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
+    const zpage_t *page = zpage_find(first[i]);
+    size_t before = zcells_index(&cells, first[i]);
+    for (uint32_t n = 0; n < page->capacity; n++) {
+      const char *block = first[i] + (size_t)n * page->block_size;
+      assert_int_equal(zcells_index(&cells, block), before + n);
+      assert_int_equal(zcells_index(&cells, block + page->block_size - 1), before + n);
+    }
+    assert_true(before > last && before + page->capacity <= cells.count);
+    last = zcells_index(&cells, zpage_start(page) + zpage_granules_of(page->block_size) * ZGRANULE_SIZE - 1);
+    assert_true(last < cells.count);
+    assert_true(zcells_index(&cells, zpage_start(page)) > 0);
+  }
+  zcells_unmap(&cells);
+}
+
 static void mark_alive(void) {
   static uint32_t stack[OBJECTS];
   size_t top = 0;
@@ -268,6 +295,7 @@ static void test_each_table_fails_once(void **state) {
 
 int main(void) {
   static const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_each_block_has_its_cell),
       cmocka_unit_test(test_one_lane),           cmocka_unit_test(test_all_garbage),
       cmocka_unit_test(test_nothing_is_garbage), cmocka_unit_test(test_two_lanes),
       cmocka_unit_test(test_two_lanes_few_held), cmocka_unit_test(test_two_lanes_all_garbage),
