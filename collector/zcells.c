@@ -23,7 +23,7 @@ static bool page_shape(size_t g, size_t limit, shape_t *shape) {
     /* One for each block, and for what is before the first and behind the last. */
     shape->cells = (shape->granules * ZGRANULE_SIZE + shape->shift) / block_size + 1;
   } else {
-    *shape = (shape_t){zpage_large_size(page) >> ZGRANULE_SHIFT, 1, 0, 0};
+    *shape = (shape_t){zalign_up(zpage_large_size(page), ZGRANULE_SIZE) >> ZGRANULE_SHIFT, 1, 0, 0};
   }
   return shape->granules > 0 && shape->granules <= limit - g;
 }

@@ -11,6 +11,10 @@
 #include "heap/zold_map.h"
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
+#define OS_PAGE 4096
+#define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
+#define TAIL_MIN (ZGRANULE_SIZE / 4)  /* unused, behind a large block: worth a system call */
+#define SLACK_MAX (256 * ZK)          /* larger blocks grow in steps of a granule anyway */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
 
@@ -198,6 +202,13 @@ static void set_large_size(zpage_t *page, size_t size) {
   zstore_relaxed(&page->next, (zpage_t *)size);
 }
 
+/* What lies behind a block in its last granule was somebody else's: its memory goes back, or blocks that
+ * are a little larger than a granule would take twice their size. */
+static void drop_tail(char *from, char *to) {
+  from = (char *)zalign_up((uintptr_t)from, OS_PAGE);
+  if (to - from >= (ptrdiff_t)TAIL_MIN) zos_uncommit(from, (size_t)(to - from));
+}
+
 static void *large_alloc(size_t size, bool want_zeroed) {
   size_t granules = granules_for(size);
   bool zeroed;
@@ -210,10 +221,11 @@ static void *large_alloc(size_t size, bool want_zeroed) {
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, 0); /* block index 0 for every address */
   zstore_relaxed(&page->block_size, 0);
-  set_large_size(page, granules * ZGRANULE_SIZE);
+  set_large_size(page, zalign_up(size, ZBLOCK_ALIGNMENT));
   point_inner_entries(page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
-  void *block = zpage_start(page);
+  char *block = zpage_start(page);
+  if (!zeroed) drop_tail(block + size, block + granules * ZGRANULE_SIZE);
   if (want_zeroed && !zeroed) memset(block, 0, size);
   return block;
 }
@@ -230,13 +242,15 @@ static void *large_resize_in_place(zpage_t *page, size_t size) {
     zgranules_free(index + after, before - after);
     zprobe_page_free(kind_name(page), (before - after) * ZGRANULE_SIZE);
   }
-  set_large_size(page, after * ZGRANULE_SIZE);
-  return zpage_start(page);
+  set_large_size(page, zalign_up(size, ZBLOCK_ALIGNMENT));
+  char *block = zpage_start(page);
+  if (after != before) drop_tail(block + size, block + after * ZGRANULE_SIZE);
+  return block;
 }
 
 /* Moves OS pages to a larger run instead of copying bytes; NULL when that is not to be had. */
 static void *large_move(zpage_t *page, size_t size) {
-  size_t bytes = zpage_large_size(page);
+  size_t bytes = page_granules(page) * ZGRANULE_SIZE;
   if (bytes < MOVE_PAGES_MIN || moved_runs >= MOVED_RUNS_MAX) return NULL;
   char *to = large_alloc(size, false);
   if (to == NULL) return NULL;
@@ -258,11 +272,17 @@ static void *large_move(zpage_t *page, size_t size) {
 
 /* -- blocks that come back -------------------------------------------------------------------- */
 
-/* What is left to do when a block went back to a page with flags, or when it was the last one. */
+/* What is left to do when a block went back to a page with flags, or when it was the last one. A class
+ * keeps its current page when that is empty, unless it is one of large blocks: those pages' memory is
+ * sooner wanted by other classes than again by this one. */
 static void after_free_locked(zpage_t *page) {
-  bool is_current = page == *current_of(page->size_class, page->flags);
-  if (page->used == 0 && !is_current) {
-    if (!(page->flags & ZPAGE_FLAG_FULL)) list_remove(page);
+  zpage_t **current = current_of(page->size_class, page->flags);
+  if (page->used == 0 && (page != *current || page->capacity < KEPT_CAPACITY)) {
+    if (page == *current) {
+      *current = &empty_page;
+    } else if (!(page->flags & ZPAGE_FLAG_FULL)) {
+      list_remove(page);
+    }
     page_free(page);
     return;
   }
@@ -508,7 +528,7 @@ static size_t block_bytes(const zpage_t *page) {
 
 size_t zallocator_size_for(size_t size) {
   if (size <= ZMEDIUM_MAX) return zsize_class_block_size(class_of(size, 0));
-  return size > SIZE_MAX - ZGRANULE_SIZE ? size : zalign_up(size, ZGRANULE_SIZE);
+  return size > SIZE_MAX - ZGRANULE_SIZE ? size : zalign_up(size, ZBLOCK_ALIGNMENT);
 }
 
 size_t zallocator_size_of(const void *block) {
@@ -535,10 +555,10 @@ static bool holds_gc(const zpage_t *page) {
   return page->size_class >= ZCLASS_GC && page->size_class < ZCLASS_ALL;
 }
 
-/* A medium block that grows will grow again (a list that is appended to): with a sixth more, and what
- * rounding up adds, every other step of a list's growth is no copy. Still fits_in_place. */
+/* A block that grows will grow again (a list that is appended to): with a sixth more, and what rounding
+ * up adds, every other step of a list's growth is no copy. Still fits_in_place. */
 static size_t with_slack(size_t have, size_t size) {
-  return size > have && size > ZSMALL_MAX && size <= ZMEDIUM_MAX / 7 * 6 ? size + size / 6 : size;
+  return size > have && size > ZSMALL_MAX && size <= SLACK_MAX / 7 * 6 ? size + size / 6 : size;
 }
 
 /* A block among those that are watched; NULL where the heap has none. */

@@ -14,7 +14,8 @@
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
 #define COMMIT_RETRY 64 /* ... one commit of so many is tried */
-#define IDLE_KEPT (8 * ZM)     /* freed memory that is kept in any case: it will be wanted again soon */
+#define IDLE_KEPT_SHARE 16     /* freed memory that is kept in any case, as a share of what is in use: it will be */
+#define IDLE_KEPT_MAX (8 * ZM) /* wanted again soon; but not more than this */
 #define AHEAD_SHARE 128 /* of the heap is populated ahead, but not more than ... */
 #define AHEAD_MAX (8 * ZGRANULES_CHUNK)
 #define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
@@ -159,9 +160,10 @@ static size_t give_back_below(size_t *end, size_t most) {
 /* A run in memory that was never touched, while freed memory that it did not fit into lies idle:
  * as much of that goes back, so that the process does not grow. From the top, which is reused last. */
 static void make_up_for(size_t count) {
-  size_t end = top;
-  while (count > 0 && free_dirty_count > IDLE_KEPT / ZGRANULE_SIZE && end > 0) {
-    size_t given = give_back_below(&end, zmin(count, UNCOMMIT_STEP / ZGRANULE_SIZE));
+  size_t end = top, kept = zmin(used_count / IDLE_KEPT_SHARE, IDLE_KEPT_MAX / ZGRANULE_SIZE);
+  while (count > 0 && free_dirty_count > kept && end > 0) {
+    size_t most = zmin(zmin(count, free_dirty_count - kept), UNCOMMIT_STEP / ZGRANULE_SIZE);
+    size_t given = give_back_below(&end, most);
     if (given == 0) break;
     count -= given;
   }

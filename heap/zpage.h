@@ -1,7 +1,7 @@
 /* ZPage: a run of granules cut into blocks of one size.
  *
  *   small    1 granule (64 KiB), blocks of 16..1024 bytes
- *   medium   1..32 granules, blocks up to 256 KiB
+ *   medium   as few granules as waste little at the end, blocks up to 64 KiB
  *   large    as many granules as its only block needs
  *
  * Metadata lies in a side table with one entry per granule, so block memory is dense and a free
@@ -80,12 +80,13 @@ static inline zpage_t *zpage_find(const void *address) {
   return page - zload_relaxed(&page->inner);
 }
 
-#define ZPAGE_MEDIUM_BLOCKS 8 /* at least so many to a page */
+#define ZPAGE_WASTE_SHARE 5 /* of a page may be too short for a block */
 
-/* Granules of a small or medium page. */
+/* Granules of a small or medium page. Few, so that its place can be any that another page leaves. */
 static inline size_t zpage_granules_of(size_t block_size) {
-  size_t bytes = block_size * ZPAGE_MEDIUM_BLOCKS;
-  return bytes <= ZGRANULE_SIZE ? 1 : zalign_up(bytes, ZGRANULE_SIZE) >> ZGRANULE_SHIFT;
+  size_t bytes = ZGRANULE_SIZE;
+  while (bytes % block_size > bytes / ZPAGE_WASTE_SHARE) bytes += ZGRANULE_SIZE;
+  return bytes >> ZGRANULE_SHIFT;
 }
 
 /* What stands before the blocks of a small page. Blocks of whole cache lines begin 48 bytes into a line:

@@ -1,7 +1,8 @@
 /* Request size -> size class -> block size.
  *
- * Small requests (<= 1 KiB) go in steps of 16 bytes; medium ones (<= 256 KiB) in eight steps per
- * doubling, so that rounding up wastes at most 12.5 %. What is larger has pages of its own.
+ * Small requests (<= 1 KiB) go in steps of 16 bytes; medium ones (<= 64 KiB) in eight steps per
+ * doubling, so that rounding up wastes at most 12.5 %. What is larger has pages of its own: memory that
+ * each of many classes of large blocks keeps for itself would be most of a small program's heap.
  *
  * Small blocks of which the caller knows that they hold a GC object have a second row of classes, so
  * that they do not share pages with others: frees of the others then never meet an old page's slow
@@ -13,10 +14,10 @@
 
 #define ZBLOCK_ALIGNMENT 16
 #define ZSMALL_MAX ((size_t)1024)
-#define ZMEDIUM_MAX (256 * ZK)
+#define ZMEDIUM_MAX (64 * ZK)
 #define ZSMALL_CLASSES 64
 #define ZMEDIUM_STEPS 8 /* per doubling */
-#define ZCLASS_COUNT (ZSMALL_CLASSES + 8 * ZMEDIUM_STEPS)
+#define ZCLASS_COUNT (ZSMALL_CLASSES + 6 * ZMEDIUM_STEPS)
 #define ZCLASS_GC ZCLASS_COUNT /* the first of ZSMALL_CLASSES classes of GC objects */
 #define ZCLASS_ALL (ZCLASS_GC + ZSMALL_CLASSES)
 
@@ -27,7 +28,7 @@ static inline unsigned zsize_class_small(size_t size) {
 
 /* size must be in (ZSMALL_MAX, ZMEDIUM_MAX]. */
 static inline unsigned zsize_class_medium(size_t size) {
-  unsigned doubling = zlog2(size - 1);               /* 10..17 */
+  unsigned doubling = zlog2(size - 1);               /* 10..15 */
   unsigned step = (unsigned)((size - 1) >> (doubling - 3)) & (ZMEDIUM_STEPS - 1);
   return ZSMALL_CLASSES + (doubling - 10) * ZMEDIUM_STEPS + step;
 }

@@ -1,6 +1,7 @@
 #include "heap/zallocator.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
@@ -79,7 +80,7 @@ static void test_stats_count_pages_by_kind(void **state) {
   assert_int_equal(now.pages[ZPAGE_SMALL], 1);
   assert_int_equal(now.pages[ZPAGE_MEDIUM], 1);
   assert_int_equal(now.pages[ZPAGE_LARGE], 1);
-  assert_int_equal(now.used_bytes, 16 + 2048 + zalign_up(LARGE, ZGRANULE_SIZE));
+  assert_int_equal(now.used_bytes, 16 + 2048 + zalign_up(LARGE, ZBLOCK_ALIGNMENT));
   assert_int_equal(now.page_bytes, zgranules_used_bytes());
 }
 
@@ -268,6 +269,47 @@ static void test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more
   }
   zallocator_free(block);
   assert_true(steps > 20 && copies * 3 < steps * 2);
+}
+
+/* -- memory that is not wanted any more ------------------------------------------------------- */
+
+static bool is_resident(const void *address) {
+  unsigned char in_core;
+  uintptr_t page = (uintptr_t)address & ~(uintptr_t)4095;
+  assert_int_equal(mincore((void *)page, 4096, &in_core), 0);
+  return in_core & 1;
+}
+
+static size_t resident_bytes(const char *from, size_t size) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < size; i += 4096) bytes += is_resident(from + i) ? 4096 : 0;
+  return bytes;
+}
+
+/* One block of each size in turn: none keeps its memory from the others. */
+static void test_large_blocks_of_all_sizes_share_their_memory(void **state) {
+  (void)state;
+  for (size_t size = ZGRANULE_SIZE / 7 + 1; size <= 8 * ZGRANULE_SIZE; size += size / 8) {
+    char *block = zallocator_alloc(size);
+    memset(block, 1, size);
+    zallocator_free(block);
+  }
+  assert_int_equal(stats().page_bytes, 0);
+  assert_true(resident_bytes(zgranules_range.base, zgranules_range.committed_end) <= 9 * ZGRANULE_SIZE);
+}
+
+static void test_what_lies_behind_a_large_block_has_no_memory(void **state) {
+  (void)state;
+  size_t used = 4 * ZGRANULE_SIZE + 1;
+  char *before = zallocator_alloc(5 * ZGRANULE_SIZE);
+  memset(before, 1, 5 * ZGRANULE_SIZE);
+  zallocator_free(before);
+  char *block = zallocator_alloc(used);
+  assert_ptr_equal(block, before); /* in memory that another block used */
+  assert_int_equal(resident_bytes(block, 5 * ZGRANULE_SIZE) / 4096, used / 4096 + 1);
+  block = zallocator_realloc(block, 5 * ZGRANULE_SIZE);
+  memset(block, 2, 5 * ZGRANULE_SIZE);
+  assert_ptr_equal(zallocator_realloc(block, used), block); /* stays, as most of it is in use */
 }
 
 static void test_realloc_null_is_alloc(void **state) {
@@ -850,6 +892,8 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_realloc_between_all_sizes_keeps_the_content),
     STARTED(test_realloc_stays_while_three_quarters_are_used),
     STARTED(test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more),
+    STARTED(test_large_blocks_of_all_sizes_share_their_memory),
+    STARTED(test_what_lies_behind_a_large_block_has_no_memory),
     STARTED(test_realloc_null_is_alloc),
     STARTED(test_large_block_grows_and_shrinks_in_place),
     STARTED(test_large_block_in_the_way_is_copied),

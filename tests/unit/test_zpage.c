@@ -40,13 +40,15 @@ static void test_block_of_every_class(void **state) {
   }
 }
 
-static void test_medium_pages_hold_enough_blocks(void **state) {
+static void test_pages_have_few_granules_and_a_short_tail(void **state) {
   (void)state;
   for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
     size_t block_size = zsize_class_block_size(i);
-    size_t bytes = zpage_granules_of(block_size) * ZGRANULE_SIZE;
-    assert_true(bytes / block_size >= ZPAGE_MEDIUM_BLOCKS);
-    assert_true(bytes % block_size * 8 < bytes); /* the tail that no block fits in */
+    size_t granules = zpage_granules_of(block_size), bytes = granules * ZGRANULE_SIZE;
+    assert_true(bytes / block_size >= 1);
+    assert_true(bytes % block_size * ZPAGE_WASTE_SHARE <= bytes); /* the tail that no block fits in */
+    assert_true(granules <= 1 || block_size > ZGRANULE_SIZE / 4);
+    assert_true(granules <= 3 * zalign_up(block_size, ZGRANULE_SIZE) / ZGRANULE_SIZE);
   }
 }
 
@@ -55,7 +57,7 @@ static void test_block_of_large(void **state) {
   zallocator_alloc(16); /* so that it is not granule 0 */
   size_t size = ZMEDIUM_MAX + 3 * ZGRANULE_SIZE + 1;
   char *block = zallocator_alloc(size);
-  check_bounds(block, zalign_up(size, ZGRANULE_SIZE));
+  check_bounds(block, zalign_up(size, ZBLOCK_ALIGNMENT));
   for (size_t offset = 0; offset < size; offset += ZGRANULE_SIZE) {
     assert_ptr_equal(zpage_find(block + offset), zpage_entry(block));
   }
@@ -159,7 +161,7 @@ static void test_block_of_while_pages_are_cut_anew(void **state) {
 #define STARTED(test) cmocka_unit_test_setup(test, start)
 static const struct CMUnitTest tests[] = {
     STARTED(test_block_of_every_class),
-    cmocka_unit_test(test_medium_pages_hold_enough_blocks),
+    cmocka_unit_test(test_pages_have_few_granules_and_a_short_tail),
     STARTED(test_block_of_large),
     STARTED(test_where_blocks_begin),
     STARTED(test_no_block_outside),
