@@ -9,6 +9,8 @@
 #include "collector/zpromotion.h"
 #include "collector/zpyabi.h"
 #include "collector/zsafepoint.h"
+#include "collector/zsurvivors.h"
+#include "collector/ztenuring.h"
 #include "collector/ztype_registry.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -18,7 +20,6 @@
 #include "heap/zallocator.h"
 #include "heap/zold_map.h"
 
-#define YOUNG_THRESHOLD 350 /* measured in zsafepoint.c's promote(): smaller pauses, fewer in all */
 #define STOCK_YOUNG_MAX 2000 /* largest default of a CPython served */
 #define FAULTS_MAX 3
 #define WAIT_SLICE_MS 5
@@ -28,13 +29,14 @@ static unsigned consecutive_faults;
 
 /* -- thresholds ------------------------------------------------------------------------------------ */
 
-/* A user who asked for rarer young collections gets them; the defaults become smaller ones. */
+/* A user who asked for rarer young collections gets them; the defaults become ours. */
 static int inner_young_threshold(void) {
   int wished = user_thresholds[0];
   if (wished <= 0) return wished; /* 0 switches collection off */
   if (zoption(stress)) return 20;
   if (zoption(young) != 0) return (int)zoption(young);
-  return wished > STOCK_YOUNG_MAX || wished < YOUNG_THRESHOLD ? wished : YOUNG_THRESHOLD;
+  bool is_theirs = wished > STOCK_YOUNG_MAX || wished < ZTENURING_THRESHOLD_MIN;
+  return is_theirs ? wished : (int)ztenuring_threshold();
 }
 
 void zcollector_apply_thresholds(void) {
@@ -111,6 +113,8 @@ void zcollector_stop(void) {
   }
   zpy.PyErr_Clear();
   zpromotion_stop();
+  zsurvivors_stop();
+  ztenuring_reset();
   ztype_registry_stop();
 }
 

@@ -142,6 +142,8 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
   base.took_ns = base.time_ns - at_start.time_ns;
 }
 
+bool zdirector_is_fruitful(void) { return base.is_fruitful; }
+
 /* What the old set may have grown by at this point. From where it stood at the start, it may go up to the
  * trigger by the end: then no more garbage piles up than CPython lets pile up. */
 static uint64_t pace(uint64_t limit, unsigned progress) {

@@ -13,6 +13,8 @@ zcause_t zdirector_decide(void);
 /* A full collection of any kind begins; it ended with so many objects found and reclaimed. */
 void zdirector_note_start(void);
 void zdirector_note_end(uint64_t found, uint64_t reclaimed);
+/* A good part of what was promoted before the last collection had become garbage by then. */
+bool zdirector_is_fruitful(void);
 
 /* How many times the trigger the old set has grown since the last collection, not counting garbage
  * that only waits to be fed: how far promotion has outrun the collection under way. 0 unless the last

@@ -87,17 +87,19 @@ void zgc_list_insert_before(zgc_head_t *head, zgc_head_t *at) {
   set_prev(at, head);
 }
 
-void zgc_list_splice(zgc_head_t *from, zgc_head_t *to) {
-  if (zgc_list_is_empty(from)) return;
-  zgc_head_t *first = zgc_head_next(from), *last = zgc_head_prev(from);
+void zgc_list_splice_until(zgc_head_t *from, zgc_head_t *end, zgc_head_t *to) {
+  zgc_head_t *first = zgc_head_next(from), *last = zgc_head_prev(end);
+  if (first == end) return;
   zgc_head_t *tail = zgc_head_prev(to);
   set_next(tail, first);
   set_prev(first, tail);
   set_next(last, to);
   set_prev(to, last);
-  set_next(from, from);
-  set_prev(from, from);
+  set_next(from, end);
+  set_prev(end, from);
 }
+
+void zgc_list_splice(zgc_head_t *from, zgc_head_t *to) { zgc_list_splice_until(from, from, to); }
 
 size_t zgc_list_size(const zgc_head_t *list) {
   size_t size = 0;

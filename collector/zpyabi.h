@@ -68,6 +68,8 @@ static inline bool zgc_list_is_empty(const zgc_head_t *list) { return zgc_head_n
 void zgc_list_unlink(zgc_head_t *head);                       /* leaves the object's links as they are */
 void zgc_list_insert_before(zgc_head_t *head, zgc_head_t *at); /* head is unlinked */
 void zgc_list_splice(zgc_head_t *from, zgc_head_t *to);       /* all of `from` to the end of `to` */
+/* ... those before `end`, a member or `from` itself. */
+void zgc_list_splice_until(zgc_head_t *from, zgc_head_t *end, zgc_head_t *to);
 size_t zgc_list_size(const zgc_head_t *list);
 
 /* -- the collector's state in the main interpreter ------------------------------------------ */

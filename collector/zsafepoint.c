@@ -11,6 +11,8 @@
 #include "collector/zfeed.h"
 #include "collector/zimport_lock.h"
 #include "collector/zpromotion.h"
+#include "collector/zsurvivors.h"
+#include "collector/ztenuring.h"
 #include "collector/ztype_registry.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
@@ -21,13 +23,12 @@
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
-#define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on ... */
-#define OVERSIZED_TIMES 4       /* ... or from so many times its threshold */
+#define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
+#define OVERSIZED_TIMES 4       /* ... from so many times its threshold, nor from what fits a pause */
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
 #define BATCH_MAX 200000
-#define YOUNGEST_KEPT 32        /* survivors that stay in generation 0 */
 #define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
 #define PACE_SPINS 64
@@ -61,6 +62,7 @@ static struct {
   plan_t plan;
   size_t batch;
   int young_count;    /* of generation 0, to be put back after a batch */
+  size_t looked, aged; /* PLAN_YOUNG: members of generation 0, those looked at before among them */
   zgc_generation_stats_t young_stats; /* at start */
   bool hurried;       /* brought on by us, not by the count */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
@@ -184,11 +186,9 @@ static bool is_oversized(void) {
   size_t limit = (size_t)young->threshold * OVERSIZED_TIMES;
   if (limit < OVERSIZED_MIN) limit = OVERSIZED_MIN;
   if (young->count > 0 && (size_t)young->count > limit) return true;
-  const zgc_head_t *at = zgc_head_next(&young->head);
-  for (size_t i = 0; at != &young->head; i++, at = zgc_head_next(at)) {
-    if (i > limit) return true;
-  }
-  return false;
+  limit = zmax(limit, ztenuring_fits()) + ztenuring_kept();
+  now.looked = zsurvivors_count(limit + 1, &now.aged);
+  return now.looked > limit;
 }
 
 /* The last escalation: nothing else has kept garbage from piling up. */
@@ -361,6 +361,7 @@ static void finish_collection(void) {
   note_considered();
   finish_census();
   zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
+  if (zdirector_is_fruitful() && ztenuring_note_fruitful()) zcollector_apply_thresholds();
   zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
   zdriver_finish();
   zcollector_note_success();
@@ -429,17 +430,11 @@ static void close_batch(PyObject *info) {
   if (zcomponents_left(zdriver_garbage()) == 0) finish_collection();
 }
 
-/* Survivors of a young collection are promoted at once: garbage among old objects is cheap to find,
- * and a generation 1 collection would be the longest pause left. The youngest stay: what the program
- * was building when the collection came is often garbage a moment later. */
-static void promote(void) {
-  zgc_head_t *survivors = list_of(1);
-  for (int i = 0; i < YOUNGEST_KEPT && !zgc_list_is_empty(survivors); i++) {
-    zgc_head_t *youngest = zgc_head_prev(survivors);
-    zgc_list_unlink(youngest);
-    zgc_list_insert_before(youngest, zgc_head_next(list_of(0)));
-  }
-  zgc_list_splice(survivors, list_of(ZGC_GENERATIONS - 1));
+static void close_young(PyObject *info) {
+  size_t collected = (size_t)zcallbacks_number(info, "collected");
+  size_t garbage = zsurvivors_settle(now.aged, collected);
+  uint64_t took = zos_now_ns() - now.start_ns;
+  if (ztenuring_note_young(now.looked, now.aged, garbage, took)) zcollector_apply_thresholds();
 }
 
 static void serve_deferred(uint64_t deadline) {
@@ -571,7 +566,7 @@ static void on_stop(PyObject *info, long generation) {
       zgc_list_splice(&set_aside, list_of(ZGC_GENERATIONS - 1));
       break;
     case PLAN_YOUNG:
-      promote();
+      close_young(info);
       break;
   }
   fed_last_time = now.plan == PLAN_BATCH;

@@ -1,0 +1,62 @@
+#include "collector/zsurvivors.h"
+
+#include "collector/zpyabi.h"
+#include "collector/ztenuring.h"
+
+static PyObject *marker; /* NULL: not needed so far */
+
+static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
+
+size_t zsurvivors_count(size_t most, size_t *aged) {
+  const zgc_head_t *list = list_of(0);
+  const zgc_head_t *mark = marker == NULL ? list : zpyabi_head(marker);
+  size_t count = 0;
+  *aged = 0;
+  for (const zgc_head_t *at = zgc_head_next(list); at != list && count < most; count++) {
+    if (at == mark) *aged = count;
+    at = zgc_head_next(at);
+  }
+  return count;
+}
+
+static size_t garbage_among(size_t aged, size_t collected) {
+  if (aged == 0) return 0;
+  const zgc_head_t *list = list_of(1), *mark = zpyabi_head(marker);
+  const zgc_head_t *at = zgc_head_next(list);
+  size_t in_place = 0;
+  for (; at != mark && at != list && in_place < aged; in_place++) at = zgc_head_next(at);
+  return zmin(collected, aged - in_place);
+}
+
+/* The first of the last `count` members. */
+static zgc_head_t *last_members(zgc_head_t *list, size_t count) {
+  zgc_head_t *at = list;
+  for (; count > 0 && zgc_head_prev(at) != list; count--) at = zgc_head_prev(at);
+  return at;
+}
+
+/* At the end of what is kept; in no list while nobody asks for it. */
+static void place_marker(zgc_head_t *kept) {
+  if (ztenuring_is_on() && marker == NULL) marker = zpy.PyList_New(0);
+  if (marker == NULL) {
+    zpy.PyErr_Clear();
+    return;
+  }
+  zpy.PyObject_GC_UnTrack(marker);
+  if (ztenuring_is_on()) zgc_list_insert_before(zpyabi_head(marker), kept);
+}
+
+size_t zsurvivors_settle(size_t aged, size_t collected) {
+  zgc_head_t *young = list_of(0), *survivors = list_of(1);
+  size_t garbage = garbage_among(aged, collected);
+  zgc_list_splice_until(survivors, last_members(survivors, ztenuring_kept()), list_of(2));
+  place_marker(survivors);
+  zgc_list_splice(young, survivors); /* what finalizers have made meanwhile is younger */
+  zgc_list_splice(survivors, young);
+  return garbage;
+}
+
+void zsurvivors_stop(void) {
+  if (marker != NULL) zpy.Py_DecRef(marker);
+  marker = NULL;
+}

@@ -1,0 +1,82 @@
+#include "collector/ztenuring.h"
+
+#include "heap/base/zlog.h"
+#include "heap/base/zoption.h"
+
+#define THRESHOLD_SHARE 3 /* of what fits a pause is allocated anew */
+#define KEPT_MIN 32
+#define FITS_MAX 12000 /* all garbage, they take a millisecond */
+#define WINDOW 50000        /* objects looked at, until it is asked whether that paid */
+#define SAVED_SHARE 64     /* of what is looked at; else a small generation 0 is better for caches */
+#define PAYS_SHARE 16       /* a look costs less than a sixteenth of what an old object's death does */
+#define WAIT_MAX 16         /* fruitful old collections between two trials */
+#define COST_FIRST 64.0     /* ns per object */
+#define COST_STEP (1 / 16.0)
+#define COUNTS_FROM 200     /* objects: of fewer, most of the time is not theirs */
+
+static double cost = COST_FIRST;
+static bool is_on;
+static size_t kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
+static size_t looked_at, aged_seen, aged_died; /* in this window */
+static unsigned wait, next_wait = 1;
+
+size_t ztenuring_kept(void) { return kept; }
+size_t ztenuring_threshold(void) { return threshold; }
+bool ztenuring_is_on(void) { return is_on; }
+
+/* The median, so to speak: a pause that the machine drew out counts no more than any other. */
+static void note_cost(size_t looked, uint64_t took_ns) {
+  if (looked < COUNTS_FROM) return;
+  bool is_more = (double)took_ns > cost * (double)looked;
+  cost = is_more ? cost * (1 + COST_STEP) : cost / (1 + COST_STEP);
+}
+
+size_t ztenuring_fits(void) {
+  double fits = (double)zoption(pause_target) * 1000 / cost;
+  return fits < FITS_MAX ? (size_t)fits : FITS_MAX;
+}
+
+/* True when the threshold is another than before. */
+static bool size_up(void) {
+  size_t before = threshold;
+  kept = is_on ? zmax(ztenuring_fits(), KEPT_MIN) : KEPT_MIN;
+  threshold = is_on ? zmax(kept / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN)
+                    : ZTENURING_THRESHOLD_MIN;
+  looked_at = aged_seen = aged_died = 0;
+  zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",
+             is_on ? "on" : "off", cost, kept, threshold);
+  return threshold != before;
+}
+
+bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns) {
+  note_cost(looked, took_ns);
+  if (!is_on) return false;
+  looked_at += looked;
+  aged_seen += aged;
+  aged_died += aged_garbage;
+  if (looked_at < WINDOW) return false;
+  is_on = aged_died * PAYS_SHARE >= aged_seen && aged_died * SAVED_SHARE >= looked_at;
+  wait = is_on ? 0 : next_wait;
+  next_wait = is_on ? 1 : next_wait < WAIT_MAX ? next_wait * 2 : WAIT_MAX;
+  return size_up();
+}
+
+bool ztenuring_note_fruitful(void) {
+  if (is_on) return false;
+  if (wait > 0) {
+    wait--;
+    return false;
+  }
+  is_on = true;
+  return size_up();
+}
+
+void ztenuring_reset(void) {
+  cost = COST_FIRST;
+  is_on = false;
+  kept = KEPT_MIN;
+  threshold = ZTENURING_THRESHOLD_MIN;
+  looked_at = aged_seen = aged_died = 0;
+  wait = 0;
+  next_wait = 1;
+}

@@ -1,0 +1,47 @@
+/* Tenuring: how many survivors of a young collection stay young, and how much the program allocates
+ * between two of them. Numbers only; zsurvivors.h has the lists.
+ *
+ * As a rule survivors grow old at once: garbage among old objects is found beside the program, and a
+ * young collection of few objects is a short pause. But where the program drops rings of thousands of
+ * objects soon after it has made them, each ring would be caught half built, grow old, and cost ten
+ * times what CPython pays, which finds it in generation 1. So, when an old collection finds that much of
+ * what was promoted has died, survivors are kept young for a trial: as many as can be looked at again
+ * within the pause target, by what an object has cost so far. The trial goes on as long as it pays:
+ * while of the survivors looked at again enough are garbage. Old objects that die at any age (a
+ * cache's) do not pay, and after each trial in vain the next one waits longer.
+ *
+ * Sound whatever the numbers: CPython's young collection is right for any set of objects, and the old
+ * set may be entered at any time. A survivor kept is a survivor not yet seen by the passes, as any
+ * young object is; explicit full collections promote what is kept before they look.
+ *
+ * GIL held. */
+#ifndef COLLECTOR_ZTENURING_H
+#define COLLECTOR_ZTENURING_H
+
+#include "heap/base/zbase.h"
+
+/* Objects that a young collection can look at within the pause target, by what one has cost so far. */
+size_t ztenuring_fits(void);
+
+/* Survivors that stay young, at most. A few always do: what the program was building when the collection
+ * came is often garbage a moment later. */
+size_t ztenuring_kept(void);
+
+/* Allocations between two young collections, where the program has not asked for more or less. */
+#define ZTENURING_THRESHOLD_MIN 350 /* shorter pauses than with 700, and fewer of 1 ms in all */
+size_t ztenuring_threshold(void);
+
+/* Whether survivors are kept by more than a few: then ztenuring_note_young wants to know `aged`. */
+bool ztenuring_is_on(void);
+
+/* A young collection looked at so many objects, of which `aged` had survived one before, of which
+ * `aged_garbage` were garbage now. True when the threshold is another than before. */
+bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns);
+
+/* A concurrent collection found that much of what was promoted before it has died. The same. */
+bool ztenuring_note_fruitful(void);
+
+/* For the next interpreter. */
+void ztenuring_reset(void);
+
+#endif

@@ -1,0 +1,145 @@
+#include "collector/ztenuring.h"
+
+#include "heap/base/zoption.h"
+#include "tests/support/ztest.h"
+
+#define FEW 32
+#define YOUNG 350
+#define WINDOW 50000
+
+static bool is_kept(void) { return ztenuring_kept() > FEW; }
+
+/* Young collections of `looked` objects until their cost is known, whatever it was taken for before. */
+static void learn_cost(size_t looked, uint64_t ns_per_object) {
+  for (int i = 0; i < 200; i++) ztenuring_note_young(looked, 0, 0, looked * ns_per_object);
+}
+
+/* A trial's worth of young collections, of whose objects a half had survived one before. */
+static void look(unsigned garbage_of_1000) {
+  for (size_t looked = 0; looked < WINDOW; looked += 5000) {
+    ztenuring_note_young(5000, 2500, 2500 * garbage_of_1000 / 1000, 5000 * 50);
+  }
+}
+
+static void test_a_few_are_kept_as_a_rule(void **state) {
+  (void)state;
+  look(1000);
+  assert_int_equal(ztenuring_kept(), FEW);
+  assert_int_equal(ztenuring_threshold(), YOUNG);
+  assert_false(ztenuring_is_on());
+}
+
+static void test_a_fruitful_collection_begins_a_trial(void **state) {
+  (void)state;
+  learn_cost(1000, 100);
+  assert_true(ztenuring_note_fruitful());
+  assert_true(ztenuring_is_on());
+  assert_in_range(ztenuring_kept(), 4000, 6000); /* 0.5 ms at 100 ns */
+  assert_in_range(ztenuring_threshold(), ztenuring_kept() / 4, ztenuring_kept() / 2);
+  assert_false(ztenuring_note_fruitful()); /* it is on already */
+}
+
+static void test_no_more_than_fit_the_pause_target(void **state) {
+  (void)state;
+  size_t before = SIZE_MAX;
+  for (uint64_t ns = 10; ns < 20000; ns *= 2) {
+    learn_cost(1000, ns);
+    size_t fits = ztenuring_fits();
+    if (ns > 100) assert_in_range(fits * ns, 400000, 600000);
+    assert_true(fits <= before && fits <= 12000);
+    before = fits;
+  }
+  assert_true(zoption_set(ZOPTION_ID_pause_target, "5000"));
+  assert_in_range(ztenuring_fits(), before * 9, before * 11);
+}
+
+static void test_costly_objects_leave_the_smallest_generation(void **state) {
+  (void)state;
+  learn_cost(1000, 10000);
+  assert_false(ztenuring_note_fruitful()); /* on, with the threshold that it was */
+  assert_int_equal(ztenuring_threshold(), YOUNG);
+  assert_in_range(ztenuring_kept(), FEW, 100);
+}
+
+static void test_a_pause_drawn_out_by_the_machine_counts_as_one(void **state) {
+  (void)state;
+  learn_cost(1000, 100);
+  size_t fits = ztenuring_fits();
+  ztenuring_note_young(1000, 0, 0, 50000000);
+  assert_in_range(ztenuring_fits(), fits * 8 / 10, fits);
+  ztenuring_note_young(10, 0, 0, 50000000); /* not of the objects' doing */
+  assert_in_range(ztenuring_fits(), fits * 8 / 10, fits);
+}
+
+static void test_a_trial_that_pays_goes_on(void **state) {
+  (void)state;
+  ztenuring_note_fruitful();
+  for (int i = 0; i < 10; i++) {
+    look(500);
+    assert_true(is_kept());
+  }
+  look(100); /* a look costs less than a death saved */
+  assert_true(is_kept());
+}
+
+static void test_a_trial_in_vain_ends(void **state) {
+  (void)state;
+  ztenuring_note_fruitful();
+  look(10);
+  assert_false(is_kept());
+  assert_int_equal(ztenuring_threshold(), YOUNG);
+}
+
+static void test_it_ends_when_hardly_anything_survives(void **state) {
+  (void)state;
+  ztenuring_note_fruitful();
+  for (size_t looked = 0; looked < WINDOW; looked += 4000) {
+    ztenuring_note_young(4000, 10, 10, 4000 * 50);
+  }
+  assert_false(is_kept());
+}
+
+/* Fruitful collections until the next trial begins. */
+static unsigned waits(void) {
+  unsigned collections = 1;
+  for (ztenuring_note_fruitful(); !is_kept(); collections++) ztenuring_note_fruitful();
+  return collections;
+}
+
+static void test_after_trials_in_vain_it_waits_longer_up_to_a_limit(void **state) {
+  (void)state;
+  static const unsigned expected[] = {1, 2, 3, 5, 9, 17, 17};
+  for (size_t i = 0; i < ZARRAY_LENGTH(expected); i++) {
+    assert_int_equal(waits(), expected[i]);
+    look(0);
+  }
+  assert_int_equal(waits(), 17);
+  look(1000); /* pays: the next one in vain is the first */
+  look(0);
+  assert_int_equal(waits(), 2);
+}
+
+static void test_reset_forgets_all(void **state) {
+  (void)state;
+  learn_cost(1000, 1000);
+  ztenuring_note_fruitful();
+  ztenuring_reset();
+  assert_false(ztenuring_is_on());
+  assert_int_equal(ztenuring_kept(), FEW);
+  assert_int_equal(ztenuring_threshold(), YOUNG);
+  assert_true(ztenuring_fits() > 5000);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_a_few_are_kept_as_a_rule),
+    cmocka_unit_test(test_a_fruitful_collection_begins_a_trial),
+    cmocka_unit_test(test_no_more_than_fit_the_pause_target),
+    cmocka_unit_test(test_costly_objects_leave_the_smallest_generation),
+    cmocka_unit_test(test_a_pause_drawn_out_by_the_machine_counts_as_one),
+    cmocka_unit_test(test_a_trial_that_pays_goes_on),
+    cmocka_unit_test(test_a_trial_in_vain_ends),
+    cmocka_unit_test(test_it_ends_when_hardly_anything_survives),
+    cmocka_unit_test(test_after_trials_in_vain_it_waits_longer_up_to_a_limit),
+    cmocka_unit_test(test_reset_forgets_all),
+};
+ZTEST_MAIN(tests, NULL)
