@@ -24,7 +24,8 @@
 #include "heap/zold_map.h"
 
 #define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
-#define OVERSIZED_TIMES 4       /* ... from so many times its threshold, nor from what fits a pause */
+#define OVERSIZED_TIMES 4       /* ... from so many times its threshold, nor ... */
+#define OVERSIZED_PAUSES 2      /* ... from what fits so many pauses: as old garbage it would cost more */
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
@@ -186,7 +187,7 @@ static bool is_oversized(void) {
   size_t limit = (size_t)young->threshold * OVERSIZED_TIMES;
   if (limit < OVERSIZED_MIN) limit = OVERSIZED_MIN;
   if (young->count > 0 && (size_t)young->count > limit) return true;
-  limit = zmax(limit, ztenuring_fits()) + ztenuring_kept();
+  limit = zmax(limit + ztenuring_kept(), ztenuring_fits() * OVERSIZED_PAUSES);
   now.looked = zsurvivors_count(limit + 1, &now.aged);
   return now.looked > limit;
 }
