@@ -7,16 +7,24 @@ static PyObject *marker; /* NULL: not needed so far */
 
 static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
 
+/* From both ends, until they meet: memory answers two at a time. */
 size_t zsurvivors_count(size_t most, size_t *aged) {
-  const zgc_head_t *list = list_of(0);
+  const zgc_head_t *list = list_of(0), *front = list, *back = list;
   const zgc_head_t *mark = marker == NULL ? list : zpyabi_head(marker);
-  size_t count = 0;
+  size_t count = 0, behind = 0; /* the marker, counted from the end */
   *aged = 0;
-  for (const zgc_head_t *at = zgc_head_next(list); at != list && count < most; count++) {
-    if (at == mark) *aged = count;
-    at = zgc_head_next(at);
+  while (count < most) {
+    front = zgc_head_next(front);
+    if (front == back) break;
+    if (front == mark) *aged = count / 2;
+    count++;
+    back = zgc_head_prev(back);
+    if (front == back) break;
+    count++;
+    if (back == mark) behind = count / 2;
   }
-  return count;
+  if (behind > 0 && count < most) *aged = count - behind;
+  return zmin(count, most);
 }
 
 static size_t garbage_among(size_t aged, size_t collected) {
