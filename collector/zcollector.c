@@ -175,7 +175,7 @@ static bool promote_everything(void) {
   zgc_list_splice(&zgc_state.generations[0].head, &zgc_state.generations[2].head);
   zgc_list_splice(&zgc_state.generations[1].head, &zgc_state.generations[2].head);
   while (!zpromotion_is_complete()) {
-    zpromotion_slice(zos_now_ns() + zoption(pause_target) * 1000u);
+    zpromotion_slice(zos_now_ns() + zoption(pause_target) * 1000u, 0);
     PyThreadState *thread = zpy.PyEval_SaveThread();
     zpy.PyEval_RestoreThread(thread);
     if (zpy.PyErr_CheckSignals() != 0) return false;

@@ -69,7 +69,7 @@ static void enumerate(PyObject *object) {
   zstat_add(promoted, 1);
 }
 
-size_t zpromotion_slice(uint64_t deadline) {
+size_t zpromotion_slice(uint64_t deadline, size_t least) {
   zgc_head_t *own = zpyabi_head(marker), *end = oldest();
   zgc_head_t *at = zgc_head_next(own);
   size_t count = 0;
@@ -78,7 +78,7 @@ size_t zpromotion_slice(uint64_t deadline) {
     __builtin_prefetch(next);
     enumerate(zpyabi_object(at));
     at = next;
-    if (++count % CLOCK_EVERY == 0 && zos_now_ns() > deadline) break;
+    if (++count % CLOCK_EVERY == 0 && count >= least && zos_now_ns() > deadline) break;
   }
   if (count > 0) {
     zgc_list_unlink(own);

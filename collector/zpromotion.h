@@ -20,8 +20,8 @@ void zpromotion_rewind(void);
 /* Empties the old set and rewinds: for gc.freeze, which moves the whole list away. */
 void zpromotion_forget_all(void);
 
-/* Enumerates until the end of the list, or until `deadline`. Objects enumerated. */
-size_t zpromotion_slice(uint64_t deadline);
+/* Enumerates until the end of the list, or until `deadline`, but at least so many. Objects enumerated. */
+size_t zpromotion_slice(uint64_t deadline, size_t least);
 bool zpromotion_is_complete(void);
 
 /* Tracked objects met outside the ZPage heap since the last rewind: cycles through them are invisible to

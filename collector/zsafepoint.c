@@ -24,8 +24,7 @@
 #include "heap/zold_map.h"
 
 #define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
-#define OVERSIZED_TIMES 4       /* ... from so many times its threshold, nor ... */
-#define OVERSIZED_PAUSES 2      /* ... from what fits so many pauses: as old garbage it would cost more */
+#define OVERSIZED_TIMES 4       /* ... from so many times its threshold, nor from what ztenuring.h says */
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
@@ -64,6 +63,7 @@ static struct {
   size_t batch;
   int young_count;    /* of generation 0, to be put back after a batch */
   size_t looked, aged; /* PLAN_YOUNG: members of generation 0, those looked at before among them */
+  size_t promoted;     /* the same: of the survivors */
   zgc_generation_stats_t young_stats; /* at start */
   bool hurried;       /* brought on by us, not by the count */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
@@ -187,7 +187,7 @@ static bool is_oversized(void) {
   size_t limit = (size_t)young->threshold * OVERSIZED_TIMES;
   if (limit < OVERSIZED_MIN) limit = OVERSIZED_MIN;
   if (young->count > 0 && (size_t)young->count > limit) return true;
-  limit = zmax(limit + ztenuring_kept(), ztenuring_fits() * OVERSIZED_PAUSES);
+  limit = zmax(limit + ztenuring_kept(), ztenuring_oversized());
   now.looked = zsurvivors_count(limit + 1, &now.aged);
   return now.looked > limit;
 }
@@ -255,7 +255,7 @@ static bool log_step(const char *name, bool done, uint64_t *since) {
 /* With the world stopped nothing races, so one pass is exact. */
 static bool exact_candidates(zpass_t *pass) {
   uint64_t since = zos_now_ns();
-  zpromotion_slice(UINT64_MAX);
+  zpromotion_slice(UINT64_MAX, 0);
   log_step("enumerate", true, &since);
   bool all;
   return zpass_begin(pass, &never_stop, true) &&
@@ -433,7 +433,7 @@ static void close_batch(PyObject *info) {
 
 static void close_young(PyObject *info) {
   size_t collected = (size_t)zcallbacks_number(info, "collected");
-  size_t garbage = zsurvivors_settle(now.aged, collected);
+  size_t garbage = zsurvivors_settle(now.aged, collected, &now.promoted);
   uint64_t took = zos_now_ns() - now.start_ns;
   if (ztenuring_note_young(now.looked, now.aged, garbage, took)) zcollector_apply_thresholds();
 }
@@ -512,7 +512,9 @@ static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   serve_deferred(deadline); /* first: the collection waits for it */
-  zpromotion_slice(deadline);
+  /* Promotion must not outrun the slices: the director waits until all is counted, which it would never be
+   * where the program has asked for young collections that leave no time. Twice, so that it catches up. */
+  zpromotion_slice(deadline, now.promoted * 2);
   if (now.plan != PLAN_BATCH && caller == CALLER_CPYTHON) consult_director();
 }
 

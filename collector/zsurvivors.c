@@ -43,6 +43,12 @@ static zgc_head_t *last_members(zgc_head_t *list, size_t count) {
   return at;
 }
 
+static size_t members_until(const zgc_head_t *list, const zgc_head_t *end) {
+  size_t count = 0;
+  for (const zgc_head_t *at = zgc_head_next(list); at != end; at = zgc_head_next(at)) count++;
+  return count;
+}
+
 /* At the end of what is kept; in no list while nobody asks for it. */
 static void place_marker(zgc_head_t *kept) {
   if (ztenuring_is_on() && marker == NULL) marker = zpy.PyList_New(0);
@@ -54,10 +60,12 @@ static void place_marker(zgc_head_t *kept) {
   if (ztenuring_is_on()) zgc_list_insert_before(zpyabi_head(marker), kept);
 }
 
-size_t zsurvivors_settle(size_t aged, size_t collected) {
+size_t zsurvivors_settle(size_t aged, size_t collected, size_t *promoted) {
   zgc_head_t *young = list_of(0), *survivors = list_of(1);
   size_t garbage = garbage_among(aged, collected);
-  zgc_list_splice_until(survivors, last_members(survivors, ztenuring_kept()), list_of(2));
+  zgc_head_t *kept = last_members(survivors, ztenuring_kept());
+  *promoted = members_until(survivors, kept);
+  zgc_list_splice_until(survivors, kept, list_of(2));
   place_marker(survivors);
   zgc_list_splice(young, survivors); /* what finalizers have made meanwhile is younger */
   zgc_list_splice(survivors, young);

@@ -19,7 +19,7 @@ size_t zsurvivors_count(size_t most, size_t *aged);
 
 /* At `stop`, survivors in generation 1: keeps and promotes them. Returns how many of the aged were garbage,
  * if `collected` objects were. */
-size_t zsurvivors_settle(size_t aged, size_t collected);
+size_t zsurvivors_settle(size_t aged, size_t collected, size_t *promoted);
 
 /* Gives the marker back. */
 void zsurvivors_stop(void);

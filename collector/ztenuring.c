@@ -3,12 +3,14 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 
-#define THRESHOLD_SHARE 3 /* of what fits a pause is allocated anew */
+#define THRESHOLD_SHARE 4 /* of what fits a pause is allocated anew, the rest may be kept */
+#define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
-#define FITS_MAX 12000 /* all garbage, they take a millisecond */
+#define OVERSIZED_PAUSES 2
+#define FITS_MAX 16000 /* all garbage, they take a millisecond */
 #define WINDOW 50000        /* objects looked at, until it is asked whether that paid */
 #define SAVED_SHARE 64     /* of what is looked at; else a small generation 0 is better for caches */
-#define PAYS_SHARE 16       /* a look costs less than a sixteenth of what an old object's death does */
+#define PAYS_SHARE 4        /* of what had survived before: else too much is kept for too long */
 #define WAIT_MAX 16         /* fruitful old collections between two trials */
 #define COST_FIRST 64.0     /* ns per object */
 #define COST_STEP (1 / 16.0)
@@ -16,7 +18,7 @@
 
 static double cost = COST_FIRST;
 static bool is_on;
-static size_t kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
+static size_t wanted = KEPT_MIN, kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
 static size_t looked_at, aged_seen, aged_died; /* in this window */
 static unsigned wait, next_wait = 1;
 
@@ -36,20 +38,24 @@ size_t ztenuring_fits(void) {
   return fits < FITS_MAX ? (size_t)fits : FITS_MAX;
 }
 
+size_t ztenuring_oversized(void) { return zmin(ztenuring_fits() * OVERSIZED_PAUSES, FITS_MAX); }
+
 /* True when the threshold is another than before. */
 static bool size_up(void) {
   size_t before = threshold;
-  kept = is_on ? zmax(ztenuring_fits(), KEPT_MIN) : KEPT_MIN;
-  threshold = is_on ? zmax(kept / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN)
-                    : ZTENURING_THRESHOLD_MIN;
+  size_t fits = is_on ? ztenuring_fits() : 0, fresh = fits / THRESHOLD_SHARE;
+  threshold = zmax(fresh, ZTENURING_THRESHOLD_MIN);
+  wanted = zmax(fits - fresh, KEPT_MIN);
+  kept = zmax(kept, wanted);
   looked_at = aged_seen = aged_died = 0;
   zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",
-             is_on ? "on" : "off", cost, kept, threshold);
+             is_on ? "on" : "off", cost, wanted, threshold);
   return threshold != before;
 }
 
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns) {
   note_cost(looked, took_ns);
+  kept = zmax(kept - kept / KEPT_LESS, wanted);
   if (!is_on) return false;
   looked_at += looked;
   aged_seen += aged;
@@ -74,7 +80,7 @@ bool ztenuring_note_fruitful(void) {
 void ztenuring_reset(void) {
   cost = COST_FIRST;
   is_on = false;
-  kept = KEPT_MIN;
+  wanted = kept = KEPT_MIN;
   threshold = ZTENURING_THRESHOLD_MIN;
   looked_at = aged_seen = aged_died = 0;
   wait = 0;

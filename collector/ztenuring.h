@@ -22,6 +22,8 @@
 
 /* Objects that a young collection can look at within the pause target, by what one has cost so far. */
 size_t ztenuring_fits(void);
+/* Generation 0 is looked at up to so many: twice the target, because as old garbage they would cost more. */
+size_t ztenuring_oversized(void);
 
 /* Survivors that stay young, at most. A few always do: what the program was building when the collection
  * came is often garbage a moment later. */

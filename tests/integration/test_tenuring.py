@@ -64,6 +64,21 @@ for _ in range(20):
 print(sum(share > 0.8 for share in shares))
 """
 
+# Young collections of so many objects leave no time for anything else.
+RARE = """
+import gc, zgc
+gc.set_threshold(20000)
+cache = {}
+def ring(size):
+    nodes = [[] for _ in range(size)]
+    for i, node in enumerate(nodes):
+        node.append(nodes[i - 1])
+    return nodes[0]
+for i in range(80000):
+    cache[i % 2000] = ring(20)
+print(zgc.stats()["found"])
+"""
+
 
 class Tenuring(unittest.TestCase):
 
@@ -81,6 +96,11 @@ class Tenuring(unittest.TestCase):
     @requires_active
     def test_what_dies_old_is_not_kept_young(self):
         self.assertGreater(self.value(CACHE), 10)
+
+    @requires_active
+    def test_young_collections_without_time_left_do_not_keep_old_ones_waiting(self):
+        done = run(RARE, preload=True, options={"PAUSE_TARGET": 50, "STRESS": 0})
+        self.assertGreater(int(done.out), 0)
 
 
 class Ring:

@@ -62,6 +62,11 @@ static void die(size_t first, size_t count) {
   for (size_t i = first; i < first + count; i++) untrack(&objects[i].object);
 }
 
+static size_t promoted;
+static size_t settle(size_t aged, size_t collected) {
+  return zsurvivors_settle(aged, collected, &promoted);
+}
+
 /* The members are objects first, first + 1, ...; the marker not counted. */
 static void assert_members(int generation, size_t first, size_t count) {
   zgc_head_t *at = zgc_head_next(list_of(generation));
@@ -83,8 +88,9 @@ static void test_the_youngest_few_stay(void **state) {
     allocate(0, sizes[i]);
     collect();
     allocate(sizes[i], 3); /* by a finalizer */
-    assert_int_equal(zsurvivors_settle(0, 5), 0);
+    assert_int_equal(settle(0, 5), 0);
     size_t kept = zmin(sizes[i], FEW), old = sizes[i] - kept;
+    assert_int_equal(promoted, old);
     assert_members(2, 0, old);
     assert_members(1, 0, 0);
     assert_members(0, old, kept + 3);
@@ -112,12 +118,12 @@ static void test_many_stay_while_tenuring_is_on_and_the_oldest_go_first(void **s
   size_t kept = ztenuring_kept();
   allocate(0, kept);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   assert_members(0, 0, kept);
   assert_members(2, 0, 0);
   allocate(kept, 700);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   /* The marker of the round before may take a place. */
   assert_in_range(zgc_list_size(list_of(2)), 699, 702);
   assert_ptr_equal(zgc_head_next(list_of(2)), &objects[0].head);
@@ -130,7 +136,7 @@ static void test_aged_are_those_kept_and_garbage_is_what_is_missing_of_them(void
   size_t aged;
   allocate(0, 100);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   die(0, 10); /* by reference count: not aged any more */
   allocate(100, 50);
   assert_int_equal(zsurvivors_count(1000, &aged), 100 - 10 + 50 + 1);
@@ -138,7 +144,7 @@ static void test_aged_are_those_kept_and_garbage_is_what_is_missing_of_them(void
   die(10, 60);
   die(100, 20);
   collect();
-  assert_int_equal(zsurvivors_settle(aged, 80), 60);
+  assert_int_equal(settle(aged, 80), 60);
   assert_int_equal(zsurvivors_count(1000, &aged), 30 + 30 + 1);
   assert_int_equal(aged, 60);
 }
@@ -149,7 +155,7 @@ static void test_what_cpython_moves_to_the_end_is_no_garbage(void **state) {
   size_t aged;
   allocate(0, 100);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   allocate(100, 50);
   zsurvivors_count(1000, &aged);
   collect();
@@ -157,7 +163,7 @@ static void test_what_cpython_moves_to_the_end_is_no_garbage(void **state) {
     zgc_list_unlink(&objects[i].head);
     zgc_list_insert_before(&objects[i].head, list_of(1));
   }
-  assert_int_equal(zsurvivors_settle(aged, 0), 0);
+  assert_int_equal(settle(aged, 0), 0);
 }
 
 static void test_no_aged_where_the_program_moved_the_marker_away(void **state) {
@@ -166,13 +172,13 @@ static void test_no_aged_where_the_program_moved_the_marker_away(void **state) {
   size_t aged;
   allocate(0, 100);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   zgc_list_splice(list_of(0), list_of(2)); /* gc.freeze, gc.collect */
   allocate(100, 50);
   assert_int_equal(zsurvivors_count(1000, &aged), 50);
   assert_int_equal(aged, 0);
   collect();
-  assert_int_equal(zsurvivors_settle(aged, 50), 0);
+  assert_int_equal(settle(aged, 50), 0);
   assert_int_equal(zsurvivors_count(1000, &aged), 51);
   assert_int_equal(aged, 50);
 }
@@ -184,7 +190,7 @@ static void test_without_memory_for_the_marker_survivors_are_kept_uncounted(void
   size_t aged;
   allocate(0, 100);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   assert_members(0, 0, 100);
   assert_int_equal(zsurvivors_count(1000, &aged), 100);
   assert_int_equal(aged, 0);
@@ -195,11 +201,11 @@ static void test_the_marker_goes_when_tenuring_ends(void **state) {
   keep_many();
   allocate(0, 10);
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   assert_int_equal(zgc_list_size(list_of(0)), 11);
   ztenuring_reset();
   collect();
-  zsurvivors_settle(0, 0);
+  settle(0, 0);
   assert_int_equal(zgc_list_size(list_of(0)), 10);
   assert_members(0, 0, 10);
 }
