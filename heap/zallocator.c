@@ -272,6 +272,25 @@ static void *large_move(zpage_t *page, size_t size) {
 
 /* -- blocks that come back -------------------------------------------------------------------- */
 
+/* A page that was full has a free block: the next to be handed out, since it is warm (as pymalloc does
+ * it). Where old objects are replaced at random, each would be written to a cold line otherwise. A
+ * current page without used blocks stays: listed, it would never be given back. */
+static void reopen(zpage_t *page) {
+  zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_FULL);
+  zpage_t **current = current_of(page->size_class, page->flags), *before = *current;
+  if (before != &empty_page && before->used == 0) {
+    list_push(page);
+    return;
+  }
+  *current = page;
+  if (before == &empty_page) return;
+  if (before->free == NULL && before->carved == before->capacity) {
+    zpage_set_flags(before, before->flags | ZPAGE_FLAG_FULL);
+  } else {
+    list_push(before);
+  }
+}
+
 /* What is left to do when a block went back to a page with flags, or when it was the last one. A class
  * keeps its current page when that is empty, unless it is one of large blocks: those pages' memory is
  * sooner wanted by other classes than again by this one. */
@@ -286,10 +305,7 @@ static void after_free_locked(zpage_t *page) {
     page_free(page);
     return;
   }
-  if (page->flags & ZPAGE_FLAG_FULL) {
-    zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_FULL);
-    list_push(page);
-  }
+  if (page->flags & ZPAGE_FLAG_FULL) reopen(page);
 }
 
 static void free_in_page(zpage_t *page, void *block) {
