@@ -150,3 +150,14 @@ void zmanaged_stats_read(zmanaged_stats_t *stats) {
   stats->weak_handles = zhandle_table.weak;
   stats->python_references = zpyref_table.live;
 }
+
+void zmanaged_usage_read(zmanaged_usage_t usage[2]) {
+  usage[ZGENERATION_YOUNG] = usage[ZGENERATION_OLD] = (zmanaged_usage_t){0};
+  for (size_t i = 0; i < zbody_space.highest; i++) {
+    zbody_page_t *page = &zbody_space.pages[i];
+    if (page->kind == ZBODY_PAGE_FREE || page->inner != 0) continue;
+    zmanaged_usage_t *of = &usage[zbody_page_is_old(page) ? ZGENERATION_OLD : ZGENERATION_YOUNG];
+    of->pages += page->units;
+    of->bytes += page->top;
+  }
+}

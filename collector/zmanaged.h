@@ -198,6 +198,13 @@ typedef struct {
 extern zmanaged_generation_stats_t zmanaged_generation_values[2]; /* by zgeneration_t */
 void zmanaged_stats_read(zmanaged_stats_t *stats);
 
+/* What is in use now, by zgeneration_t: units of pages, and bytes in them up to the last body. A walk over
+ * the page table. GIL. */
+typedef struct {
+  uint64_t pages, bytes;
+} zmanaged_usage_t;
+void zmanaged_usage_read(zmanaged_usage_t usage[2]);
+
 /* Pauses by kind: mark start, mark end, relocate start. One writer, the thread that pauses. */
 enum { ZMANAGED_PAUSE_KINDS = 3 };
 extern const char *const zmanaged_pause_names[ZMANAGED_PAUSE_KINDS];

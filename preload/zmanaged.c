@@ -306,17 +306,12 @@ static PyObject *managed_stats(void) {
 #undef X
   put(dict, "young", generation_stats(ZGENERATION_YOUNG));
   put(dict, "old", generation_stats(ZGENERATION_OLD));
-  uint64_t pages[2] = {0, 0}, bytes[2] = {0, 0};
-  for (size_t i = 0; i < zbody_space.highest; i++) {
-    zbody_page_t *page = &zbody_space.pages[i];
-    if (page->kind == ZBODY_PAGE_FREE || page->inner != 0) continue;
-    pages[zbody_page_is_old(page)] += page->units;
-    bytes[zbody_page_is_old(page)] += page->top;
-  }
-  put(dict, "young_pages", number(pages[0]));
-  put(dict, "old_pages", number(pages[1]));
-  put(dict, "young_bytes", number(bytes[0]));
-  put(dict, "old_bytes", number(bytes[1]));
+  zmanaged_usage_t usage[2];
+  zmanaged_usage_read(usage);
+  put(dict, "young_pages", number(usage[ZGENERATION_YOUNG].pages));
+  put(dict, "old_pages", number(usage[ZGENERATION_OLD].pages));
+  put(dict, "young_bytes", number(usage[ZGENERATION_YOUNG].bytes));
+  put(dict, "old_bytes", number(usage[ZGENERATION_OLD].bytes));
   return dict;
 }
 

@@ -173,14 +173,33 @@ static void put_managed_pauses(text_t *out) {
   }
 }
 
+static const char *const generation_names[] = {"young", "old"};
+
+static void put_managed_usage(text_t *out) {
+  static const row_t rows[] = {
+      {"pages", "units of pages of a generation in use", ZSTAT_GAUGE, ZSTAT_PLAIN},
+      {"bytes", "bytes in pages of a generation, up to the last body", ZSTAT_GAUGE, ZSTAT_BYTES},
+  };
+  zmanaged_usage_t usage[2];
+  zmanaged_usage_read(usage);
+  for (size_t i = 0; i < ZARRAY_LENGTH(rows); i++) {
+    char name[NAME_MAX_BYTES];
+    metric_name("zgc_managed_generation_", rows[i], name);
+    put_head(out, name, rows[i]);
+    for (size_t g = 0; g < ZARRAY_LENGTH(generation_names); g++) {
+      put(out, "%s{generation=\"%s\"}", name, generation_names[g]);
+      put_value(out, rows[i], i == 0 ? usage[g].pages : usage[g].bytes);
+    }
+  }
+}
+
 static void put_managed_generations(text_t *out) {
-  static const char *const names[] = {"young", "old"};
   for (size_t i = 0; i < ZARRAY_LENGTH(generation_rows); i++) {
     char name[NAME_MAX_BYTES];
     metric_name("zgc_managed_generation_", generation_rows[i], name);
     put_head(out, name, generation_rows[i]);
-    for (size_t g = 0; g < ZARRAY_LENGTH(names); g++) {
-      put(out, "%s{generation=\"%s\"}", name, names[g]);
+    for (size_t g = 0; g < ZARRAY_LENGTH(generation_names); g++) {
+      put(out, "%s{generation=\"%s\"}", name, generation_names[g]);
       put_value(out, generation_rows[i], ((const uint64_t *)&zmanaged_generation_values[g])[i]);
     }
   }
@@ -194,6 +213,7 @@ static void put_managed(text_t *out) {
     put_counter(out, "zgc_managed_", managed_rows[i], ((const uint64_t *)&stats)[i]);
   }
   put_managed_generations(out);
+  put_managed_usage(out);
 }
 
 /* gc.get_stats(), under the names that OpenTelemetry has for it. */

@@ -188,7 +188,7 @@ class Managed(unittest.TestCase):
     GAUGES = {"pause_max_ns", "pause_max_cpu_ns", "used_bytes", "resident_bytes", "capacity_bytes", "live_bytes",
               "handles", "weak_handles", "python_references"}
     NOT_BY_NAME = {"pauses", "pause_total_ns"}                                  # the histogram
-    DERIVED = {"young_pages", "old_pages", "young_bytes", "old_bytes"}          # from a walk over pages
+    USAGE = {"young_pages", "old_pages", "young_bytes", "old_bytes"}            # by generation
 
     @classmethod
     def setUpClass(cls):
@@ -208,7 +208,7 @@ class Managed(unittest.TestCase):
     def test_every_counter_is_there_with_its_value(self):
         stats, found = zgc.stats()["managed"], samples()
         generations = {g: stats.pop(g) for g in ("young", "old")}
-        for counter in set(stats) - self.NOT_BY_NAME - self.DERIVED:
+        for counter in set(stats) - self.NOT_BY_NAME - self.USAGE:
             shown = value(found, self.expected_name("zgc_managed_", counter))
             self.assertAlmostEqual(shown, stats[counter] * (1e-9 if counter.endswith("_ns") else 1), 9, counter)
         for generation, values in generations.items():
@@ -216,6 +216,10 @@ class Managed(unittest.TestCase):
                 shown = value(found, self.expected_name("zgc_managed_generation_", counter), generation=generation)
                 self.assertAlmostEqual(shown, values[counter] * (1e-9 if counter.endswith("_ns") else 1), 9,
                                        counter)
+        for counter in self.USAGE:
+            generation, what = counter.split("_")
+            self.assertEqual(value(found, "zgc_managed_generation_" + what, generation=generation), stats[counter])
+        self.assertGreater(value(found, "zgc_managed_generation_bytes", generation="old"), 13000 * 16)
         self.assertGreater(value(found, "zgc_managed_generation_marked_bodies_total", generation="old"), 13000)
 
     def test_the_histogram_has_every_pause_once(self):
