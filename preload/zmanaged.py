@@ -102,6 +102,16 @@ def read_fields(name, bases, names):
     return rest, rows
 
 
+def signature_of(rows):
+    """An inspect.Signature of a managed class with these (name, kind[, default]) fields."""
+    import inspect
+    empty = {0: None, _KINDS.index("f32"): 0.0, _KINDS.index("f64"): 0.0, _KINDS.index("b8"): False}
+    return inspect.Signature([
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                          default=default[0] if default else empty.get(kind, 0))
+        for name, kind, *default in rows])
+
+
 # ---- methods of the built-in managed types ------------------------------------------------------
 
 def _short(value):

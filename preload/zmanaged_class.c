@@ -275,9 +275,44 @@ static void meta_dealloc(PyObject *type) {
   zpy.Py_DecRef(meta);
 }
 
+/* [(name, kind)] or, of a field that has a default, [(name, kind, default)]. */
+static PyObject *field_rows(const zclass_t *class) {
+  PyObject *rows = zpy.PyList_New(0);
+  for (unsigned i = 0; rows != NULL && i < class->field_count; i++) {
+    const zfield_t *field = &class->fields[i];
+    PyObject *row = field->initial == NULL
+                        ? zpy.Py_BuildValue("(Oi)", field->name, (int)field->kind)
+                        : zpy.Py_BuildValue("(OiO)", field->name, (int)field->kind, field->initial);
+    bool kept = row != NULL && zpy.PyList_Append(rows, row) == 0;
+    if (row != NULL) zpy.Py_DecRef(row);
+    if (kept) continue;
+    zpy.Py_DecRef(rows);
+    rows = NULL;
+  }
+  return rows;
+}
+
+/* For inspect.signature and help(). A class with an __init__ of its own is left to them. */
+static PyObject *meta_get_signature(PyObject *type, void *unused) {
+  (void)unused;
+  const zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
+  if (class == NULL || !class->is_plain) {
+    zpy.PyErr_SetString(*zma.PyExc_AttributeError, "__signature__");
+    return NULL;
+  }
+  PyObject *rows = field_rows(class);
+  if (rows == NULL) return NULL;
+  PyObject *signature =
+      zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, "signature_of"), "O", rows);
+  zpy.Py_DecRef(rows);
+  return signature;
+}
+
+static PyGetSetDef meta_getset[] = {{"__signature__", meta_get_signature, NULL, NULL, NULL}, {0}};
 static PyType_Slot meta_slots[] = {{Py_tp_dealloc, meta_dealloc},
                                    {Py_tp_new, meta_new},
                                    {Py_tp_setattro, meta_setattro},
+                                   {Py_tp_getset, meta_getset},
                                    {0, NULL}};
 /* Immutable, because only such types inherit the vectorcall of `type` on 3.11. */
 static PyType_Spec meta_spec = {"zgc.ObjectType", 0, 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import inspect
 import os
 import pickle
 import subprocess
@@ -75,6 +76,21 @@ class Objects(unittest.TestCase):
                 Node(*arguments, **names)
         with self.assertRaisesRegex(TypeError, "unexpected keyword argument '5'"):
             Node().__setstate__({5: 1})
+
+    def test_signature(self):
+        class Full(zgc.Object):
+            a: object
+            k: zgc.i64 = 7
+            w: zgc.f64
+            b: zgc.b8
+        self.assertEqual(str(inspect.signature(Full)), "(a=None, k=7, w=0.0, b=False)")
+        empty = Full()
+        for name, parameter in inspect.signature(Full).parameters.items():
+            self.assertEqual(getattr(empty, name), parameter.default)
+        self.assertEqual(str(inspect.signature(zgc.Object)), "()")
+        Full.__init__ = lambda self, only: None
+        self.assertEqual(str(inspect.signature(Full)), "(only)")
+        self.assertFalse(hasattr(Full, "__signature__"))
 
     def test_own_init_and_defaults(self):
         thing = Initialised("n")
