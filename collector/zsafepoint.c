@@ -134,33 +134,47 @@ static bool has_member(const zgc_head_t *list, const zgc_head_t *sought) {
   return at == sought;
 }
 
-/* What the proofs were made on is garbage in cycles: it must not count in what gc.collect returns. All
- * that stands in generation 0 before the marker stands aside. The marker may have left: the proofs run
- * Python code, and gc.freeze, called by another thread meanwhile, empties all generations. */
-static void discard_samples(PyObject *marker) {
-  if (!has_member(list_of(0), zpyabi_head(marker))) return;
+/* Stands in generation 0 before the samples of the proofs, while they lie about there. */
+static PyObject *samples_marker;
+
+static void collect_behind(zgc_head_t *marker) {
+  zgc_generation_t *generations = zgc_state.generations;
+  int young_count = generations[0].count, middle_count = generations[1].count;
   zgc_head_t older = {(uintptr_t)&older, (uintptr_t)&older}, *young = list_of(0);
   zgc_list_splice(young, &older);
-  for (zgc_head_t *at; (at = zgc_head_prev(&older)) != zpyabi_head(marker);) {
+  for (zgc_head_t *at; (at = zgc_head_prev(&older)) != marker;) {
     zgc_list_unlink(at);
     zgc_list_insert_before(at, zgc_head_next(young));
   }
   collect_silently(0);
   zgc_list_splice(young, &older);
   zgc_list_splice(&older, young);
+  generations[0].count = young_count;
+  generations[1].count = middle_count;
 }
 
-/* In a collection of CPython's another one cannot run: there the samples go with the program's garbage. */
+/* What the proofs were made on is garbage in cycles: it must not count in what gc.collect returns. All
+ * that stands in generation 0 before the marker stands aside. In a collection of CPython's another one
+ * cannot run: then before the next that is asked for, unless one has come in between. Then the marker has
+ * left, as it has when another thread called gc.freeze while the proofs ran Python code. */
+static void discard_samples(void) {
+  if (samples_marker == NULL || *zgc_state.collecting) return;
+  PyObject *marker = samples_marker;
+  samples_marker = NULL;
+  if (has_member(list_of(0), zpyabi_head(marker))) collect_behind(zpyabi_head(marker));
+  zpy.Py_DecRef(marker);
+  zpy.PyErr_Clear();
+}
+
 static void prove_and_discard(void) {
   zgc_generation_t *generations = zgc_state.generations;
   int young_count = generations[0].count, middle_count = generations[1].count;
-  PyObject *marker = *zgc_state.collecting ? NULL : zpy.PyList_New(0);
+  samples_marker = zpy.PyList_New(0);
   prove_walkers();
-  if (marker != NULL) discard_samples(marker);
-  if (marker != NULL) zpy.Py_DecRef(marker);
   zpy.PyErr_Clear();
   generations[0].count = young_count;
   generations[1].count = middle_count;
+  discard_samples();
 }
 
 bool zsafepoint_warm_up(void) {
@@ -648,6 +662,8 @@ bool zsafepoint_install(PyObject *gc_module) {
 
 void zsafepoint_remove(PyObject *gc_module) {
   is_on = is_warm = registry_started = stats_are_due = false;
+  if (samples_marker != NULL) zpy.Py_DecRef(samples_marker);
+  samples_marker = NULL;
   promotions_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */
@@ -659,6 +675,7 @@ bool zsafepoint_is_on(void) { return is_on; }
 bool zsafepoint_is_warm(void) { return is_warm; }
 
 Py_ssize_t zsafepoint_stock_collect(int generation) {
+  discard_samples();
   return call_collect(generation, CALLER_USER);
 }
 
@@ -684,6 +701,7 @@ static void clear_free_lists(void) {
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
   if (!zsafepoint_warm_up()) return -2;
+  discard_samples();
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
   Py_ssize_t count = call_collect(0, CALLER_FULL);

@@ -150,6 +150,26 @@ class Collect(unittest.TestCase):
         self.assertEqual(results, [0])
 
 
+class WarmingUp(unittest.TestCase):
+    def test_what_the_proofs_were_made_on_is_not_counted(self):
+        # The library warms up in an automatic collection, in which it cannot reclaim its samples.
+        run('''
+            import gc, zgc
+            warm = False
+            def look(phase, info):
+                global warm
+                warm = warm or phase == "stop" and zgc.stats()["types_registered"] > 0
+            gc.callbacks.append(look)
+            keep = []
+            while not warm:
+                keep.append([keep])
+            gc.callbacks.clear()
+            assert len(keep) > 1000
+            found = gc.collect()
+            assert found == 0, found
+        ''', preload=True)
+
+
 class Switch(unittest.TestCase):
     def tearDown(self):
         gc.enable()
