@@ -19,6 +19,7 @@
 #include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
 #include "heap/zold_map.h"
+#include "heap/zsparse.h"
 
 #define STOCK_YOUNG_MAX 2000 /* largest default of a CPython served */
 #define FAULTS_MAX 3
@@ -268,7 +269,7 @@ void zcollector_refresh_stats(void) {
   zallocator_stats_t heap;
   zallocator_stats(&heap);
   zstat_set(heap_used, heap.used_bytes);
-  zstat_set(heap_committed, zgranules_resident_bytes());
+  zstat_set(heap_committed, zgranules_resident_bytes() - zsparse_hole_bytes());
   zstat_set(fallback_blocks, heap.fallback_blocks);
   zstat_set(old_objects, zold_map_count);
 }
@@ -286,7 +287,7 @@ static void refresh_if_due(uint64_t at, bool may_walk) {
   if (at < zload_relaxed(&refresh_from_ns)) return;
   zstore_relaxed(&refresh_from_ns, at + REFRESH_NS);
   zstatpage_follow_user(); /* opens files only after the user has changed: see zdirector.c */
-  size_t committed = zgranules_resident_bytes();
+  size_t committed = zgranules_resident_bytes() - zsparse_hole_bytes();
   zstat_set(heap_committed, committed);
   zstat_set(old_objects, zload_relaxed(&zold_map_count));
   if (!may_walk && committed > WALK_AT_SAFEPOINT) {

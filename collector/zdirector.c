@@ -1,11 +1,13 @@
 #include "collector/zdirector.h"
 
+#include <string.h>
+
 #include "collector/zdriver.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
-#include "heap/zgranules.h"
+#include "heap/zallocator.h"
 #include "heap/zold_map.h"
 
 #define GROWTH_MIN 20000        /* old objects; below, a collection is not worth its start */
@@ -18,6 +20,8 @@
 #define PACE_ROOM_MIN 8         /* an eighth of the limit is always allowed */
 #define PACE_SLACK 20000        /* objects: as good as nothing */
 #define PACE_HARD 2             /* times the pause target, beyond the limit */
+#define SPARSE_MIN (8 * ZM)     /* free within sparse pages: below, or ... */
+#define SPARSE_SHARE 16         /* ... below such a share of the heap, it is left there */
 #define PRESSURE_PERCENT 85     /* of the memory limit */
 #define PRESSURE_PAUSE_NS 2000000000u
 #define PRESSURE_LOOK_NS 500000000u
@@ -178,7 +182,40 @@ static void uncommit_aged(void) {
   zlog_info("gc,heap", "uncommitted %luM", zlog_mb(bytes));
 }
 
+/* What lies free within sparse pages goes back at safepoints, because it takes the GIL: the collector thread
+ * looks whether it is worth it, and asks for safepoints until all pages have been looked at. */
+static struct {
+  size_t at, bytes; /* the granule to go on with; given back since the first one */
+  uint64_t ns;
+} trim; /* under the GIL */
+
+static void look_for_sparse_pages(void) {
+  static uint64_t last;
+  uint64_t at = zos_now_ns();
+  if (zload_relaxed(&zdriver_is_trimming) || at - last < zoption(uncommit_delay) * 1000000000u) return;
+  last = at;
+  size_t bytes = zallocator_sparse_bytes();
+  if (bytes < SPARSE_MIN || bytes < zgranules_used_bytes() / SPARSE_SHARE) return;
+  zlog_debug("gc,heap", "sparse pages: some %luM could go back", zlog_mb(bytes));
+  zstore_release(&zdriver_is_trimming, true);
+}
+
+void zdirector_trim(uint64_t deadline) {
+  if (!zload_acquire(&zdriver_is_trimming)) return;
+  uint64_t start = zos_now_ns();
+  size_t bytes = 0;
+  bool is_done = zallocator_trim(&trim.at, deadline, &bytes);
+  zstat_add(uncommitted, bytes);
+  trim.bytes += bytes;
+  trim.ns += zos_now_ns() - start;
+  if (!is_done) return;
+  zlog_info("gc,heap", "uncommitted %luM within sparse pages in %.3fms", zlog_mb(trim.bytes), zlog_ms(trim.ns));
+  memset(&trim, 0, sizeof trim);
+  zstore_release(&zdriver_is_trimming, false);
+}
+
 void zdirector_tick(void) {
   uncommit_aged();
+  look_for_sparse_pages();
   if (zdirector_timer_is_due() && zdriver_wake_program != NULL) zdriver_wake_program();
 }

@@ -24,6 +24,7 @@
 zcollection_t zdriver_collection;
 void (*zdriver_wake_program)(void);
 void (*zdriver_tick)(void);
+bool zdriver_is_trimming;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
@@ -254,8 +255,10 @@ static void collector_thread(void *unused) {
       pthread_mutex_unlock(&lock);
       collect();
     } else {
-      wait_changed_locked(TICK_NS);
+      bool is_trimming = zload_relaxed(&zdriver_is_trimming);
+      bool is_quiet = !wait_changed_locked(is_trimming ? WAKE_NS : TICK_NS);
       pthread_mutex_unlock(&lock);
+      if (is_trimming && is_quiet && zdriver_wake_program != NULL) zdriver_wake_program();
     }
     tick_when_due(&last_tick);
     pthread_mutex_lock(&lock);
@@ -392,6 +395,7 @@ void zdriver_reset_after_fork_in_child(void) {
   zstore_release(&phase, ZPHASE_IDLE);
   stop = false;
   thread_runs = false;
+  zdriver_is_trimming = false;
   zstat_set(running, 0);
   zstat_set(pending_garbage, 0);
 }

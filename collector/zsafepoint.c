@@ -529,6 +529,7 @@ static void work_slices(uint64_t since) {
   /* Promotion must not outrun the slices: the director waits until all is counted, which it would never be
    * where the program has asked for young collections that leave no time. Twice, so that it catches up. */
   zpromotion_slice(deadline, now.promoted * 2);
+  zdirector_trim(deadline);
   if (now.plan != PLAN_BATCH && caller == CALLER_CPYTHON) consult_director();
 }
 
@@ -715,7 +716,7 @@ Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
 
 static bool has_work(void) {
   zphase_t phase = zdriver_phase();
-  return phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING;
+  return phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING || zload_relaxed(&zdriver_is_trimming);
 }
 
 /* ZGC_VERIFY is for finding faults of ours: a heap that is not right must not go on. */

@@ -9,10 +9,12 @@
 #include "heap/base/zprobe.h"
 #include "heap/zfallback.h"
 #include "heap/zold_map.h"
+#include "heap/zsparse.h"
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
 #define OS_PAGE 4096
 #define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
+#define TRIM_STRIDE 8                 /* sparse pages between two looks at the clock */
 #define TAIL_MIN (ZGRANULE_SIZE / 4)  /* unused, behind a large block: worth a system call */
 #define SLACK_MAX (256 * ZK)          /* larger blocks grow in steps of a granule anyway */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
@@ -128,12 +130,13 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   zpage_t *page = &zpage_table[first];
   page->free = NULL;
   page->used = page->carved = 0;
+  page->holes = page->looked_at = 0;
   size_t lead = zpage_lead_of(block_size, is_gc || !gc_is_apart);
   page->capacity = (uint32_t)((granules * ZGRANULE_SIZE - lead) / block_size);
-  page->size_class = size_class;
+  page->size_class = (uint16_t)size_class;
   zpage_set_flags(page, (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags | flags);
   zstore_relaxed(&page->inner, 0);
-  zstore_relaxed(&page->lead, (uint32_t)lead);
+  zstore_relaxed(&page->lead, (uint16_t)lead);
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
   point_inner_entries(page, 1, granules);
@@ -144,6 +147,7 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
 static void page_free(zpage_t *page) {
   size_t granules = page_granules(page);
   zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
+  zsparse_forget(page);
   page->capacity = 0;
   zpage_set_flags(page, 0);
   zstore_relaxed(&page->block_size, 0);
@@ -156,12 +160,13 @@ static void page_free(zpage_t *page) {
   zallocator_idle_hook();
 }
 
-/* Puts the next few blocks of untouched memory on the empty free list; false when none is left. */
+/* Puts the next few blocks of memory that is not in use on the empty free list, or of holes; false when
+ * none is left. */
 static bool carve(zpage_t *page) {
   uint32_t block_size = page->block_size, count = CARVE_BYTES / block_size;
   if (count == 0) count = 1;
   if (count > page->capacity - page->carved) count = page->capacity - page->carved;
-  if (count == 0) return false;
+  if (count == 0) return zsparse_take_back(page);
   char *block = zpage_first_block(page) + (size_t)page->carved * block_size;
   zblock_t *last = NULL;
   for (uint32_t i = count; i-- > 0;) {
@@ -284,7 +289,7 @@ static void reopen(zpage_t *page) {
   }
   *current = page;
   if (before == &empty_page) return;
-  if (before->free == NULL && before->carved == before->capacity) {
+  if (before->free == NULL && before->carved == before->capacity && before->holes == 0) {
     zpage_set_flags(before, before->flags | ZPAGE_FLAG_FULL);
   } else {
     list_push(before);
@@ -670,6 +675,33 @@ bool zallocator_is_sampled(const void *block) {
 }
 
 
+/* -- sparse pages ---------------------------------------------------------------------------- */
+
+/* A batch counts on the free list being all that is free. */
+static bool may_have_holes(const zpage_t *page) {
+  return watcher == NULL && page != *current_of(page->size_class, page->flags);
+}
+
+size_t zallocator_sparse_bytes(void) {
+  size_t bytes = 0, granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
+  if (watcher != NULL) return 0;
+  for (size_t i = 0; i < granules; i++) bytes += zsparse_bytes(&zpage_table[i]);
+  return bytes;
+}
+
+bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes) {
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT, looked_at = 0;
+  for (; *at < granules; ++*at) {
+    zpage_t *page = &zpage_table[*at];
+    if (zsparse_bytes(page) == 0) continue;
+    zallocator_lock();
+    if (zsparse_bytes(page) != 0 && may_have_holes(page)) *bytes += zsparse_give_back(page);
+    zallocator_unlock();
+    if (++looked_at % TRIM_STRIDE == 0 && zos_now_ns() >= deadline_ns) break;
+  }
+  return *at >= granules;
+}
+
 /* -- the second GIL, fork, statistics ------------------------------------------------------- */
 
 void zallocator_lock_forever(void) {
@@ -758,6 +790,7 @@ static bool page_is_valid(const zpage_t *page) {
     }
     if (++free > page->carved) return false;
   }
+  free += zsparse_blocks(page);
   return page->used + free == page->carved && page->carved <= page->capacity;
 }
 

@@ -67,6 +67,12 @@ bool zallocator_is_sampled(const void *block);
 size_t zallocator_size_for(size_t size);
 size_t zallocator_size_of(const void *block);
 
+/* Gives back what lies free within sparse pages (zsparse.h), from granule *at on, until the deadline; adds to
+ * *bytes, and is true when all pages have been looked at. Under a GIL. */
+bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes);
+/* About how much that would be. Any thread; walks the page table. */
+size_t zallocator_sparse_bytes(void);
+
 /* Called under the GIL before a second one exists; there is no way back. */
 void zallocator_lock_forever(void);
 bool zallocator_is_locked(void);

@@ -13,7 +13,7 @@
  * through zpage_find and zpage_block_of: a page can be freed and cut anew meanwhile, so what they
  * answer may be out of date, but it always lies in readable memory.
  *
- * used + length of the free list + capacity - carved == capacity. */
+ * used + length of the free list + blocks on holes + capacity - carved == capacity. */
 #ifndef HEAP_ZPAGE_H
 #define HEAP_ZPAGE_H
 
@@ -43,11 +43,14 @@ typedef struct zpage {
   uint32_t flags;      /* changed under the allocator's lock; frees look at them without it */
   uint32_t carved;     /* blocks that have been put on the free list at least once */
   uint32_t capacity;
-  uint32_t size_class;
+  uint16_t size_class;
+  uint16_t holes;      /* OS pages that were given back: no block on one is on the free list */
   /* shared: written when the run is handed out, read by anyone */
   uint32_t block_size; /* 0 for large */
   uint32_t inner;      /* granules back to the first one of the run; 0 there */
-  uint32_t lead;       /* bytes before the first block */
+  uint16_t lead;       /* bytes before the first block */
+  /* the allocator's again (zsparse.h) */
+  uint16_t looked_at;  /* `used` when holes were last looked for; 0: never */
   uint64_t reciprocal; /* ceil(2^40 / block_size) */
   struct zpage *next, *previous; /* pages of one class with free blocks */
 } zpage_t;

@@ -35,8 +35,8 @@
     "microseconds of our own work that one safepoint may take")                                    \
   X(young, "ZGC_YOUNG", COUNT, 0, 10, 1000000,                                                     \
     "container allocations between two young collections; 0 = automatic")                          \
-  X(uncommit_delay, "ZGC_UNCOMMIT_DELAY", COUNT, 5, 0, 86400,                                      \
-    "seconds that an empty page is kept before its memory goes back to the system")                \
+  X(uncommit_delay, "ZGC_UNCOMMIT_DELAY", COUNT, 1, 0, 86400,                                      \
+    "seconds that free memory is kept before it goes back to the system")                          \
   X(huge_pages, "ZGC_HUGE_PAGES", BOOL, 0, 0, 1,                                                   \
     "heaps over 16 MB: huge pages, populated ahead of need by a thread")                           \
   X(managed_max, "ZGC_MANAGED_MAX", SIZE, 0, 4 * ZM, (size_t)4 << 40,                              \
