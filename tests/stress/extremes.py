@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Programs under extreme conditions, with and without the library: one table.
 
-    extremes.py [--python PYTHON] [--lib LIB] [--only NAME ...] [--huge [GB]]
+    extremes.py [--python PYTHON] [--lib LIB] [--only NAME ...] [--huge [GB]] [--overcommit-refused]
 
 Each program checks its own data and ends with status 0, and under the library with a clean zgc.verify().
---huge is a heap of 20 GB, or of GB, for a machine with a fifth more free; nothing else should run then. The cgroup
+--huge is a heap of 20 GB, or of GB, for a machine with a fifth more free; nothing else should run then, nor with
+--overcommit-refused, which sets vm.overcommit_memory to 2 for the whole machine meanwhile (root). The cgroup
 scenario needs root and cgroup version 1. Times are those of a machine that may do other work; peak is the
 largest resident set. Exit status 1 when the library's side fails where stock does not, or was inactive.
 """
@@ -25,6 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MB = 1 << 20
 CGROUP = "/sys/fs/cgroup/memory"
+OVERCOMMIT = "/proc/sys/vm/overcommit_memory"
 
 # Before each program. finish() proves that nothing was lost.
 PRELUDE = r"""
@@ -336,6 +338,18 @@ def cgroup(size):
 
 
 @contextlib.contextmanager
+def no_overcommit():
+    with open(OVERCOMMIT, "r+") as file:
+        before = file.read()
+        try:
+            file.write("2")
+            file.flush()
+            yield None
+        finally:
+            file.write(before)
+
+
+@contextlib.contextmanager
 def simply(apply):
     yield apply
 
@@ -358,6 +372,7 @@ def scenarios():
         "signal storm": (SIGNALS, nothing),
         "500 threads": (THREADS, nothing),
         "108 interpreters, own GIL": (INTERPRETERS, nothing),
+        "... own GIL, one processor": (INTERPRETERS, lambda: simply(one_processor)),
         "finalizers": (FINALIZERS, nothing),
         "exit in a finalizer": (EXIT_IN_FINALIZER, nothing),
     }
@@ -403,11 +418,15 @@ def main():
                         help=f"one of: {'; '.join(known)} (repeatable)")
     parser.add_argument("--huge", type=float, nargs="?", const=20, metavar="GB",
                         help="only the heap of so many GB")
+    parser.add_argument("--overcommit-refused", action="store_true", help="only that")
     parser.add_argument("--no-stock", action="store_true", help="with the library only")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each program")
     arguments = parser.parse_args()
     if arguments.huge:
         known = {f"{arguments.huge:g} GB heap": (f"GB = {arguments.huge}\n" + HUGE, lambda: simply(None))}
+    if arguments.overcommit_refused:
+        known = {"overcommit refused": (CHURN, no_overcommit),
+                 "overcommit refused, threads": (THREADS, no_overcommit)}
     lib = os.path.abspath(arguments.lib)
     version = subprocess.run([arguments.python, "-c", "import sys; print(sys.version_info[1])"],
                              stdout=subprocess.PIPE, check=True).stdout
