@@ -24,7 +24,7 @@
 #include "heap/zold_map.h"
 
 #define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
-#define OVERSIZED_TIMES 4       /* ... from so many times its threshold, nor from what ztenuring.h says */
+#define OVERSIZED_TIMES 4       /* ... from so many times its threshold */
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
 #define BATCH_FIRST 500
 #define BATCH_MIN 50
@@ -64,12 +64,13 @@ static struct {
   int young_count;    /* of generation 0, to be put back after a batch */
   size_t looked, aged; /* PLAN_YOUNG: members of generation 0, those looked at before among them */
   size_t promoted;     /* the same: of the survivors */
+  bool is_large;       /* the same: looked at as an exception */
   zgc_generation_stats_t young_stats; /* at start */
   bool hurried;       /* brought on by us, not by the count */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
   uint64_t start_ns;
   uint64_t paced_ns;     /* of it, lent to the collection under way */
-  uint64_t start_cpu_ns; /* for the log: time of this thread, whatever else the machine did */
+  uint64_t start_cpu_ns; /* time of this thread, whatever else the machine did, where it is asked for */
 } now;
 
 static bool fed_last_time;
@@ -201,9 +202,11 @@ static bool is_oversized(void) {
   size_t limit = (size_t)young->threshold * OVERSIZED_TIMES;
   if (limit < OVERSIZED_MIN) limit = OVERSIZED_MIN;
   if (young->count > 0 && (size_t)young->count > limit) return true;
-  limit = zmax(limit + ztenuring_kept(), ztenuring_oversized());
-  now.looked = zsurvivors_count(limit + 1, &now.aged);
-  return now.looked > limit;
+  limit += ztenuring_kept();
+  size_t reach = zmax(limit, ztenuring_reach());
+  now.looked = zsurvivors_count(reach + 1, &now.aged);
+  now.is_large = now.looked > limit;
+  return now.looked > reach;
 }
 
 /* The last escalation: nothing else has kept garbage from piling up. */
@@ -448,7 +451,9 @@ static void close_batch(PyObject *info) {
 static void close_young(PyObject *info) {
   size_t collected = (size_t)zcallbacks_number(info, "collected");
   size_t garbage = zsurvivors_settle(now.aged, collected, &now.promoted);
-  uint64_t took = zos_now_ns() - now.start_ns;
+  bool is_cpu = now.looked >= ZTENURING_MANY;
+  uint64_t took = is_cpu ? zos_thread_cpu_ns() - now.start_cpu_ns : zos_now_ns() - now.start_ns;
+  if (now.is_large) ztenuring_note_large(now.looked, collected);
   if (ztenuring_note_young(now.looked, now.aged, garbage, took)) zcollector_apply_thresholds();
 }
 
@@ -633,7 +638,8 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
     }
     now.start_ns = zos_now_ns();
     if (now.plan != PLAN_FORWARD && now.plan != PLAN_SILENT) zpause_begin(pause_kind());
-    if (zlog_is(ZLOG_DEBUG)) now.start_cpu_ns = zos_thread_cpu_ns();
+    bool is_asked_for = zlog_is(ZLOG_DEBUG) || now.looked >= ZTENURING_MANY;
+    if (is_asked_for) now.start_cpu_ns = zos_thread_cpu_ns();
     on_start();
   } else {
     plan_t plan = now.plan;

@@ -6,7 +6,6 @@
 #define THRESHOLD_SHARE 4 /* of what fits a pause is allocated anew, the rest may be kept */
 #define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
-#define OVERSIZED_PAUSES 2
 #define FITS_MAX 16000 /* all garbage, they take a millisecond */
 #define WINDOW 50000        /* objects looked at, until it is asked whether that paid */
 #define SAVED_SHARE 64     /* of what is looked at; else a small generation 0 is better for caches */
@@ -15,9 +14,15 @@
 #define COST_FIRST 64.0     /* ns per object */
 #define COST_STEP (1 / 16.0)
 #define COUNTS_FROM 200     /* objects: of fewer, most of the time is not theirs */
+#define DEARER 1.25         /* times what the sizes were made for */
+#define TOO_LONG 2          /* times the pause target */
+#define REACH_PAUSES 2      /* as old garbage it would cost more */
+#define REACH_SHARE 4
+#define REACH_TRIES 4       /* a few can find alive what will be garbage soon */
 
-static double cost = COST_FIRST;
+static double cost = COST_FIRST, sized_for = COST_FIRST;
 static bool is_on;
+static unsigned in_vain = REACH_TRIES; /* looks at a large generation 0 since one was garbage */
 static size_t wanted = KEPT_MIN, kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
 static size_t looked_at, aged_seen, aged_died; /* in this window */
 static unsigned wait, next_wait = 1;
@@ -26,19 +31,32 @@ size_t ztenuring_kept(void) { return kept; }
 size_t ztenuring_threshold(void) { return threshold; }
 bool ztenuring_is_on(void) { return is_on; }
 
-/* The median, so to speak: a pause that the machine drew out counts no more than any other. */
+static uint64_t target_ns(void) { return zoption(pause_target) * 1000; }
+
+/* The median, so to speak: a pause that the machine drew out counts no more than any other. But many objects
+ * can be dearer than few, which the caches hold: of a pause far too long that is believed nearly at once. */
 static void note_cost(size_t looked, uint64_t took_ns) {
   if (looked < COUNTS_FROM) return;
-  bool is_more = (double)took_ns > cost * (double)looked;
-  cost = is_more ? cost * (1 + COST_STEP) : cost / (1 + COST_STEP);
+  double seen = (double)took_ns / (double)looked;
+  if (looked >= ZTENURING_MANY && took_ns > TOO_LONG * target_ns() && seen > cost) {
+    cost = seen < cost * 2 ? seen : cost * 2;
+  } else {
+    cost = seen > cost ? cost * (1 + COST_STEP) : cost / (1 + COST_STEP);
+  }
 }
 
 size_t ztenuring_fits(void) {
-  double fits = (double)zoption(pause_target) * 1000 / cost;
+  double fits = (double)target_ns() / cost;
   return fits < FITS_MAX ? (size_t)fits : FITS_MAX;
 }
 
-size_t ztenuring_oversized(void) { return zmin(ztenuring_fits() * OVERSIZED_PAUSES, FITS_MAX); }
+size_t ztenuring_reach(void) {
+  return in_vain < REACH_TRIES ? zmin(ztenuring_fits() * REACH_PAUSES, FITS_MAX) : 0;
+}
+
+void ztenuring_note_large(size_t looked, size_t garbage) {
+  in_vain = garbage * REACH_SHARE >= looked ? 0 : in_vain + 1;
+}
 
 /* True when the threshold is another than before. */
 static bool size_up(void) {
@@ -47,10 +65,15 @@ static bool size_up(void) {
   threshold = zmax(fresh, ZTENURING_THRESHOLD_MIN);
   wanted = zmax(fits - fresh, KEPT_MIN);
   kept = zmax(kept, wanted);
-  looked_at = aged_seen = aged_died = 0;
+  sized_for = cost;
   zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",
              is_on ? "on" : "off", cost, wanted, threshold);
   return threshold != before;
+}
+
+static bool begin_window(void) {
+  looked_at = aged_seen = aged_died = 0;
+  return size_up();
 }
 
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns) {
@@ -60,26 +83,28 @@ bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint6
   looked_at += looked;
   aged_seen += aged;
   aged_died += aged_garbage;
-  if (looked_at < WINDOW) return false;
+  if (looked_at < WINDOW) return cost > sized_for * DEARER && size_up();
   is_on = aged_died * PAYS_SHARE >= aged_seen && aged_died * SAVED_SHARE >= looked_at;
   wait = is_on ? 0 : next_wait;
   next_wait = is_on ? 1 : next_wait < WAIT_MAX ? next_wait * 2 : WAIT_MAX;
-  return size_up();
+  return begin_window();
 }
 
 bool ztenuring_note_fruitful(void) {
+  in_vain = 0;
   if (is_on) return false;
   if (wait > 0) {
     wait--;
     return false;
   }
   is_on = true;
-  return size_up();
+  return begin_window();
 }
 
 void ztenuring_reset(void) {
-  cost = COST_FIRST;
+  cost = sized_for = COST_FIRST;
   is_on = false;
+  in_vain = REACH_TRIES;
   wanted = kept = KEPT_MIN;
   threshold = ZTENURING_THRESHOLD_MIN;
   looked_at = aged_seen = aged_died = 0;

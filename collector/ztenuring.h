@@ -10,6 +10,10 @@
  * while of the survivors looked at again enough are garbage. Old objects that die at any age (a
  * cache's) do not pay, and after each trial in vain the next one waits longer.
  *
+ * The same for a generation 0 that has grown large, which as a rule grows old without a look: objects that
+ * CPython tracks late (dicts) can be a large one all at once, when no collection was due. It is looked at
+ * for a trial, up to what fits two pauses, and again while now and then a good part of it is garbage.
+ *
  * Sound whatever the numbers: CPython's young collection is right for any set of objects, and the old
  * set may be entered at any time. A survivor kept is a survivor not yet seen by the passes, as any
  * young object is; explicit full collections promote what is kept before they look.
@@ -22,8 +26,6 @@
 
 /* Objects that a young collection can look at within the pause target, by what one has cost so far. */
 size_t ztenuring_fits(void);
-/* Generation 0 is looked at up to so many: twice the target, because as old garbage they would cost more. */
-size_t ztenuring_oversized(void);
 
 /* Survivors that stay young, at most. A few always do: what the program was building when the collection
  * came is often garbage a moment later. */
@@ -37,8 +39,15 @@ size_t ztenuring_threshold(void);
 bool ztenuring_is_on(void);
 
 /* A young collection looked at so many objects, of which `aged` had survived one before, of which
- * `aged_garbage` were garbage now. True when the threshold is another than before. */
+ * `aged_garbage` were garbage now. From ZTENURING_MANY objects on, `took_ns` is this thread's CPU time, as it
+ * is believed at once. True when the threshold is another than before. */
+#define ZTENURING_MANY 1500
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns);
+
+/* Up to how many objects a generation 0 that has grown large shall be looked at all the same; 0: as ever. */
+size_t ztenuring_reach(void);
+/* It was, and so much of it was garbage. */
+void ztenuring_note_large(size_t looked, size_t garbage);
 
 /* A concurrent collection found that much of what was promoted before it has died. The same. */
 bool ztenuring_note_fruitful(void);

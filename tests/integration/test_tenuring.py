@@ -21,18 +21,28 @@ def promoted(make, times):
     return zgc.stats()["promoted"] - before
 """
 
+# That it is worth while to look shows in what old collections find; in how many of them it does is not ours to
+# say.
+SHARES = """
+def lowest_share(ring, size):
+    shares = []
+    while not shares or shares[-1] > 0.3 and len(shares) < 40:
+        shares.append(promoted(ring, 30) / (30 * size))
+        zgc.collect()
+    return shares[-1]
+"""
+
 # They are tracked all at once, when no collection is due, and make generation 0 a large one.
-DICTS = BEGIN + """
-def dicts():
+DICTS = BEGIN + SHARES + """
+def ring():
     nodes = [{"peer": None} for _ in range(3000)]
     for i, node in enumerate(nodes):
         node["peer"] = nodes[i - 1]
-print(promoted(dicts, 60) / (60 * 3000))
+print(lowest_share(ring, 3000))
 """
 
-# Collections come while they are half built. That this is worth while shows in what old collections
-# find; in how many of them it does is not ours to say.
-INSTANCES = BEGIN + """
+# Collections come while they are half built.
+INSTANCES = BEGIN + SHARES + """
 class Node:
     def __init__(self):
         self.next = None
@@ -42,11 +52,7 @@ def ring():
         node.next = Node()
         node = node.next
     node.next = first
-shares = []
-while not shares or shares[-1] > 0.3 and len(shares) < 40:
-    shares.append(promoted(ring, 30) / (30 * 8000))
-    zgc.collect()
-print(shares[-1])
+print(lowest_share(ring, 8000))
 """
 
 # Each entry dies old: it is of no use to keep it young.

@@ -46,7 +46,6 @@ static void test_no_more_than_fit_the_pause_target(void **state) {
     size_t fits = ztenuring_fits();
     if (ns > 100) assert_in_range(fits * ns, 400000, 600000);
     assert_true(fits <= before && fits <= 16000);
-    assert_in_range(ztenuring_oversized(), fits, zmin(2 * fits, 16000));
     before = fits;
   }
   assert_true(zoption_set(ZOPTION_ID_pause_target, "5000"));
@@ -69,6 +68,48 @@ static void test_a_pause_drawn_out_by_the_machine_counts_as_one(void **state) {
   assert_in_range(ztenuring_fits(), fits * 8 / 10, fits);
   ztenuring_note_young(10, 0, 0, 50000000); /* not of the objects' doing */
   assert_in_range(ztenuring_fits(), fits * 8 / 10, fits);
+}
+
+static void test_many_objects_that_cost_more_are_believed_at_once(void **state) {
+  (void)state;
+  learn_cost(1000, 50);
+  size_t before = ztenuring_fits();
+  ztenuring_note_young(4000, 0, 0, 4000 * 240); /* within twice the target */
+  assert_in_range(ztenuring_fits(), before * 9 / 10, before);
+  before = ztenuring_fits();
+  ztenuring_note_young(16000, 0, 0, 16000 * 80);
+  assert_in_range(ztenuring_fits(), before * 5 / 9, before * 5 / 7);
+  ztenuring_note_young(4000, 0, 0, 4000 * 8000); /* not as much as that */
+  assert_in_range(ztenuring_fits(), before * 5 / 18, before * 5 / 14);
+}
+
+static void test_what_is_kept_is_less_when_it_costs_more(void **state) {
+  (void)state;
+  learn_cost(1000, 50);
+  ztenuring_note_fruitful();
+  size_t kept = ztenuring_kept(), threshold = ztenuring_threshold();
+  assert_true(ztenuring_note_young(12000, 6000, 6000, 12000 * 100));
+  assert_true(ztenuring_is_on());
+  assert_in_range(ztenuring_threshold(), threshold / 3, threshold * 2 / 3);
+  for (int i = 0; i < 5; i++) ztenuring_note_young(5000, 2000, 2000, 5000 * 100);
+  assert_in_range(ztenuring_kept(), kept / 3, kept * 2 / 3);
+}
+
+static void test_a_large_generation_is_looked_at_while_it_was_garbage(void **state) {
+  (void)state;
+  learn_cost(1000, 100);
+  assert_int_equal(ztenuring_reach(), 0);
+  ztenuring_note_fruitful();
+  assert_in_range(ztenuring_reach(), 8000, 12000);
+  for (int i = 0; i < 20; i++) {
+    for (int j = 0; j < 3; j++) ztenuring_note_large(4000, 999);
+    assert_true(ztenuring_reach() > 0);
+    ztenuring_note_large(4000, 1000);
+  }
+  for (int j = 0; j < 4; j++) ztenuring_note_large(4000, 999);
+  assert_int_equal(ztenuring_reach(), 0);
+  ztenuring_note_fruitful(); /* also while survivors are kept */
+  assert_true(ztenuring_reach() > 0);
 }
 
 static void test_a_trial_that_pays_goes_on(void **state) {
@@ -152,6 +193,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_no_more_than_fit_the_pause_target),
     cmocka_unit_test(test_costly_objects_leave_the_smallest_generation),
     cmocka_unit_test(test_a_pause_drawn_out_by_the_machine_counts_as_one),
+    cmocka_unit_test(test_many_objects_that_cost_more_are_believed_at_once),
+    cmocka_unit_test(test_what_is_kept_is_less_when_it_costs_more),
+    cmocka_unit_test(test_a_large_generation_is_looked_at_while_it_was_garbage),
     cmocka_unit_test(test_a_trial_that_pays_goes_on),
     cmocka_unit_test(test_a_trial_in_vain_ends),
     cmocka_unit_test(test_what_was_kept_is_not_promoted_all_at_once),
