@@ -453,7 +453,7 @@ static void close_young(PyObject *info) {
   size_t garbage = zsurvivors_settle(now.aged, collected, &now.promoted);
   bool is_cpu = now.looked >= ZTENURING_MANY;
   uint64_t took = is_cpu ? zos_thread_cpu_ns() - now.start_cpu_ns : zos_now_ns() - now.start_ns;
-  if (now.is_large) ztenuring_note_large(now.looked, collected);
+  if (now.is_large) ztenuring_note_large(now.looked, collected, took);
   if (ztenuring_note_young(now.looked, now.aged, garbage, took)) zcollector_apply_thresholds();
 }
 

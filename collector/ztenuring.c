@@ -15,14 +15,14 @@
 #define COST_STEP (1 / 16.0)
 #define COUNTS_FROM 200     /* objects: of fewer, most of the time is not theirs */
 #define DEARER 1.25         /* times what the sizes were made for */
-#define TOO_LONG 2          /* times the pause target */
-#define REACH_PAUSES 2      /* as old garbage it would cost more */
-#define REACH_SHARE 4
-#define REACH_TRIES 4       /* a few can find alive what will be garbage soon */
+#define TOO_LONG 2          /* times the pause target; as old garbage, many objects would cost more */
+#define REACH_SHARE 4       /* of a large generation 0 is garbage, or the look was in vain */
+#define FAR_MOST 1000.0     /* ns per object: hardly any fit */
+#define FAR_TRIAL 160.0
 
 static double cost = COST_FIRST, sized_for = COST_FIRST;
 static bool is_on;
-static unsigned in_vain = REACH_TRIES; /* looks at a large generation 0 since one was garbage */
+static double far_cost = FAR_MOST; /* of an object of a generation 0 grown large */
 static size_t wanted = KEPT_MIN, kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
 static size_t looked_at, aged_seen, aged_died; /* in this window */
 static unsigned wait, next_wait = 1;
@@ -35,27 +35,27 @@ static uint64_t target_ns(void) { return zoption(pause_target) * 1000; }
 
 /* The median, so to speak: a pause that the machine drew out counts no more than any other. But many objects
  * can be dearer than few, which the caches hold: of a pause far too long that is believed nearly at once. */
-static void note_cost(size_t looked, uint64_t took_ns) {
-  if (looked < COUNTS_FROM) return;
+static double step(double known, size_t looked, uint64_t took_ns) {
   double seen = (double)took_ns / (double)looked;
-  if (looked >= ZTENURING_MANY && took_ns > TOO_LONG * target_ns() && seen > cost) {
-    cost = seen < cost * 2 ? seen : cost * 2;
-  } else {
-    cost = seen > cost ? cost * (1 + COST_STEP) : cost / (1 + COST_STEP);
-  }
+  if (seen <= known) return known / (1 + COST_STEP);
+  bool is_too_long = looked >= ZTENURING_MANY && took_ns > TOO_LONG * target_ns();
+  return is_too_long && seen < known * 2 ? seen : known * (is_too_long ? 2 : 1 + COST_STEP);
 }
 
-size_t ztenuring_fits(void) {
-  double fits = (double)target_ns() / cost;
+static size_t fitting(uint64_t ns, double each) {
+  double fits = (double)ns / each;
   return fits < FITS_MAX ? (size_t)fits : FITS_MAX;
 }
 
-size_t ztenuring_reach(void) {
-  return in_vain < REACH_TRIES ? zmin(ztenuring_fits() * REACH_PAUSES, FITS_MAX) : 0;
-}
+size_t ztenuring_fits(void) { return fitting(target_ns(), cost); }
+size_t ztenuring_reach(void) { return fitting(TOO_LONG * target_ns(), far_cost); }
 
-void ztenuring_note_large(size_t looked, size_t garbage) {
-  in_vain = garbage * REACH_SHARE >= looked ? 0 : in_vain + 1;
+/* A look in vain is as one that was too dear. */
+void ztenuring_note_large(size_t looked, size_t garbage, uint64_t took_ns) {
+  bool in_vain = garbage * REACH_SHARE < looked;
+  double seen = step(far_cost, looked, took_ns);
+  far_cost = in_vain && seen < far_cost ? far_cost * (1 + COST_STEP / 2) : seen;
+  if (far_cost > FAR_MOST) far_cost = FAR_MOST;
 }
 
 /* True when the threshold is another than before. */
@@ -77,7 +77,7 @@ static bool begin_window(void) {
 }
 
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns) {
-  note_cost(looked, took_ns);
+  if (looked >= COUNTS_FROM) cost = step(cost, looked, took_ns);
   kept = zmax(kept - kept / KEPT_LESS, wanted);
   if (!is_on) return false;
   looked_at += looked;
@@ -91,7 +91,7 @@ bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint6
 }
 
 bool ztenuring_note_fruitful(void) {
-  in_vain = 0;
+  if (far_cost > FAR_TRIAL) far_cost = FAR_TRIAL;
   if (is_on) return false;
   if (wait > 0) {
     wait--;
@@ -104,7 +104,7 @@ bool ztenuring_note_fruitful(void) {
 void ztenuring_reset(void) {
   cost = sized_for = COST_FIRST;
   is_on = false;
-  in_vain = REACH_TRIES;
+  far_cost = FAR_MOST;
   wanted = kept = KEPT_MIN;
   threshold = ZTENURING_THRESHOLD_MIN;
   looked_at = aged_seen = aged_died = 0;

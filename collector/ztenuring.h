@@ -12,7 +12,7 @@
  *
  * The same for a generation 0 that has grown large, which as a rule grows old without a look: objects that
  * CPython tracks late (dicts) can be a large one all at once, when no collection was due. It is looked at
- * for a trial, up to what fits two pauses, and again while now and then a good part of it is garbage.
+ * for a trial, and then up to what fits two pauses: more while it is mostly garbage, less where it is not.
  *
  * Sound whatever the numbers: CPython's young collection is right for any set of objects, and the old
  * set may be entered at any time. A survivor kept is a survivor not yet seen by the passes, as any
@@ -47,7 +47,7 @@ bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint6
 /* Up to how many objects a generation 0 that has grown large shall be looked at all the same; 0: as ever. */
 size_t ztenuring_reach(void);
 /* It was, and so much of it was garbage. */
-void ztenuring_note_large(size_t looked, size_t garbage);
+void ztenuring_note_large(size_t looked, size_t garbage, uint64_t took_ns);
 
 /* A concurrent collection found that much of what was promoted before it has died. The same. */
 bool ztenuring_note_fruitful(void);
