@@ -3,16 +3,18 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 
-#define THRESHOLD_SHARE 4 /* of what fits a pause is allocated anew, the rest may be kept */
+#define THRESHOLD_SHARE 4   /* of what fits a pause is allocated anew */
 #define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
+#define KEPT_MAX 12000
 #define FITS_MAX 16000 /* all garbage, they take a millisecond */
 #define WINDOW 50000        /* objects looked at, until it is asked whether that paid */
 #define SAVED_SHARE 64     /* of what is looked at; else a small generation 0 is better for caches */
-#define PAYS_SHARE 4        /* of what had survived before: else too much is kept for too long */
+#define PAYS_SHARE 8        /* of what had survived before: else too much is kept for too long */
 #define WAIT_MAX 16         /* fruitful old collections between two trials */
 #define COST_FIRST 64.0     /* ns per object */
 #define COST_STEP (1 / 16.0)
+#define COST_LEAP 0.5
 #define COUNTS_FROM 200     /* objects: of fewer, most of the time is not theirs */
 #define DEARER 1.25         /* times what the sizes were made for */
 #define TOO_LONG 2          /* times the pause target; as old garbage, many objects would cost more */
@@ -25,6 +27,7 @@ static bool is_on;
 static double far_cost = FAR_MOST; /* of an object of a generation 0 grown large */
 static size_t wanted = KEPT_MIN, kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
 static size_t looked_at, aged_seen, aged_died; /* in this window */
+static bool is_first; /* this window: what grew old before still holds much of what is young */
 static unsigned wait, next_wait = 1;
 
 size_t ztenuring_kept(void) { return kept; }
@@ -39,7 +42,8 @@ static double step(double known, size_t looked, uint64_t took_ns) {
   double seen = (double)took_ns / (double)looked;
   if (seen <= known) return known / (1 + COST_STEP);
   bool is_too_long = looked >= ZTENURING_MANY && took_ns > TOO_LONG * target_ns();
-  return is_too_long && seen < known * 2 ? seen : known * (is_too_long ? 2 : 1 + COST_STEP);
+  double most = known * (is_too_long ? 1 + COST_LEAP : 1 + COST_STEP);
+  return is_too_long && seen < most ? seen : most;
 }
 
 static size_t fitting(uint64_t ns, double each) {
@@ -61,9 +65,9 @@ void ztenuring_note_large(size_t looked, size_t garbage, uint64_t took_ns) {
 /* True when the threshold is another than before. */
 static bool size_up(void) {
   size_t before = threshold;
-  size_t fits = is_on ? ztenuring_fits() : 0, fresh = fits / THRESHOLD_SHARE;
-  threshold = zmax(fresh, ZTENURING_THRESHOLD_MIN);
-  wanted = zmax(fits - fresh, KEPT_MIN);
+  size_t fits = is_on ? ztenuring_fits() : 0;
+  threshold = zmax(fits / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN);
+  wanted = zmin(zmax(fits + fits / 2, KEPT_MIN), KEPT_MAX); /* mostly it is not nearly as many */
   kept = zmax(kept, wanted);
   sized_for = cost;
   zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",
@@ -84,6 +88,10 @@ bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint6
   aged_seen += aged;
   aged_died += aged_garbage;
   if (looked_at < WINDOW) return cost > sized_for * DEARER && size_up();
+  if (is_first) {
+    is_first = false;
+    return begin_window();
+  }
   is_on = aged_died * PAYS_SHARE >= aged_seen && aged_died * SAVED_SHARE >= looked_at;
   wait = is_on ? 0 : next_wait;
   next_wait = is_on ? 1 : next_wait < WAIT_MAX ? next_wait * 2 : WAIT_MAX;
@@ -97,7 +105,7 @@ bool ztenuring_note_fruitful(void) {
     wait--;
     return false;
   }
-  is_on = true;
+  is_on = is_first = true;
   return begin_window();
 }
 

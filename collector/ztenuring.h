@@ -6,7 +6,7 @@
  * objects soon after it has made them, each ring would be caught half built, grow old, and cost ten
  * times what CPython pays, which finds it in generation 1. So, when an old collection finds that much of
  * what was promoted has died, survivors are kept young for a trial: as many as can be looked at again
- * within the pause target, by what an object has cost so far. The trial goes on as long as it pays:
+ * within twice the pause target, by what an object has cost so far. The trial goes on as long as it pays:
  * while of the survivors looked at again enough are garbage. Old objects that die at any age (a
  * cache's) do not pay, and after each trial in vain the next one waits longer.
  *
