@@ -8,7 +8,7 @@
 
 #define RANGE (64 * ZM)
 #define OS_PAGE 4096
-#define PAGES 6
+#define PAGES ((int)(6 * 64 * ZK / ZGRANULE_SIZE)) /* of as much memory, however small a granule is */
 
 /* Several to an OS page, about one, several OS pages to one, with and without a lead. */
 static const size_t sizes[] = {48, 64, 512, 1008, 1024, 2000, 4096, 5000, ZGRANULE_SIZE / 7};
@@ -44,7 +44,9 @@ static void fill(heap_t *heap, size_t i) {
 
 /* Several pages of which a random share is left, `kept` blocks for each 1000. */
 static heap_t sparse_heap(size_t size, uint32_t kept_of_1000) {
-  size_t capacity = ZGRANULE_SIZE / zallocator_size_for(size);
+  void *one = zallocator_alloc(size);
+  size_t capacity = zpage_find(one)->capacity;
+  zallocator_free(one);
   heap_t heap = {.size = size, .count = PAGES * capacity};
   heap.blocks = calloc(heap.count, sizeof *heap.blocks);
   uint32_t random = 7;
