@@ -208,6 +208,7 @@ void zdirector_trim(uint64_t deadline) {
   zstat_add(uncommitted, bytes);
   trim.bytes += bytes;
   trim.ns += zos_now_ns() - start;
+  zstore_relaxed(&zdriver_trim_slices, zdriver_trim_slices + 1);
   if (!is_done) return;
   zlog_info("gc,heap", "uncommitted %luM within sparse pages in %.3fms", zlog_mb(trim.bytes), zlog_ms(trim.ns));
   memset(&trim, 0, sizeof trim);

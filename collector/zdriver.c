@@ -25,6 +25,7 @@ zcollection_t zdriver_collection;
 void (*zdriver_wake_program)(void);
 void (*zdriver_tick)(void);
 bool zdriver_is_trimming;
+unsigned zdriver_trim_slices;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
@@ -241,9 +242,22 @@ static void help_exact_pass(void) {
   }
 }
 
+/* Safepoints are asked for at a steady pace as long as they come: a program that sleeps, or has switched
+ * collection off, is not woken for, and neither is this thread. */
+static void wait_idle_locked(unsigned *seen) {
+  bool is_trimming = zload_relaxed(&zdriver_is_trimming);
+  unsigned slices = zload_relaxed(&zdriver_trim_slices);
+  bool is_served = slices != *seen;
+  *seen = is_trimming ? slices : slices - 1; /* the first request is made at once */
+  bool is_quiet = !wait_changed_locked(is_trimming && is_served ? WAKE_NS : TICK_NS);
+  pthread_mutex_unlock(&lock);
+  if (is_trimming && is_quiet && zdriver_wake_program != NULL) zdriver_wake_program();
+}
+
 static void collector_thread(void *unused) {
   (void)unused;
   uint64_t last_tick = zos_now_ns();
+  unsigned slices_seen = 0;
   pthread_mutex_lock(&lock);
   for (;;) {
     if (phase == ZPHASE_RECLAIMING) wait_while_reclaiming_locked();
@@ -255,10 +269,7 @@ static void collector_thread(void *unused) {
       pthread_mutex_unlock(&lock);
       collect();
     } else {
-      bool is_trimming = zload_relaxed(&zdriver_is_trimming);
-      bool is_quiet = !wait_changed_locked(is_trimming ? WAKE_NS : TICK_NS);
-      pthread_mutex_unlock(&lock);
-      if (is_trimming && is_quiet && zdriver_wake_program != NULL) zdriver_wake_program();
+      wait_idle_locked(&slices_seen);
     }
     tick_when_due(&last_tick);
     pthread_mutex_lock(&lock);

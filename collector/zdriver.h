@@ -65,9 +65,10 @@ void zdriver_wait(unsigned ms);
 /* Called by the collector thread when a safepoint is needed and none came for a while; set by
  * zsafepoint.c. */
 extern void (*zdriver_wake_program)(void);
-/* Sparse pages are being looked at: the collector thread asks for safepoints at a steady pace outside of
- * collections, too. Any thread. */
+/* Sparse pages are being looked at: the collector thread asks for safepoints outside of collections, too,
+ * and again as soon as one has come. Any thread. */
 extern bool zdriver_is_trimming;
+extern unsigned zdriver_trim_slices; /* safepoints that have; written under the GIL */
 /* Called by the collector thread about once a second, without the GIL. */
 extern void (*zdriver_tick)(void);
 

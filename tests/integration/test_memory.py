@@ -171,6 +171,31 @@ class GoesBack(unittest.TestCase):
         """ + self.SETTLE)
         self.assertLess(after, peak - 60)       # stock leaves most of its arenas half full
 
+    def test_nobody_is_woken_for_it_in_a_program_that_sleeps(self):
+        # Sparse pages are waiting, and no safepoint comes: our thread asked 300 times a second.
+        out = run('''
+            import gc, os, time, zgc
+            keep = [bytes(1500) for _ in range(60_000)]
+            anchors = [[i] for i in range(50_000)]
+            zgc.collect()
+            gc.disable()
+            for i in range(len(keep)):
+                if i % 10: keep[i] = None
+            def switches():
+                total = 0
+                for task in os.listdir("/proc/self/task"):
+                    if int(task) == os.getpid(): continue
+                    with open(f"/proc/self/task/{task}/status") as f:
+                        total += sum(int(line.split()[1]) for line in f if line.startswith("voluntary"))
+                return total
+            time.sleep(2.5)
+            before = switches()
+            time.sleep(2)
+            print(before, switches() - before)
+        ''', options={"UNCOMMIT_DELAY": 0}).out.split()
+        self.assertGreater(int(out[0]), 0)
+        self.assertLess(int(out[1]), 50)
+
     def test_after_dropping_nine_tenths_at_random(self):
         """No page gets empty, but most of each is free."""
         out = run("""
