@@ -12,7 +12,6 @@
 #include "heap/zsparse.h"
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
-#define OS_PAGE 4096
 #define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
 #define TRIM_STRIDE 8                 /* sparse pages between two looks at the clock */
 #define TAIL_MIN (ZGRANULE_SIZE / 4)  /* unused, behind a large block: worth a system call */
@@ -210,7 +209,7 @@ static void set_large_size(zpage_t *page, size_t size) {
 /* What lies behind a block in its last granule was somebody else's: its memory goes back, or blocks that
  * are a little larger than a granule would take twice their size. */
 static void drop_tail(char *from, char *to) {
-  from = (char *)zalign_up((uintptr_t)from, OS_PAGE);
+  from = (char *)zalign_up((uintptr_t)from, ZOS_PAGE);
   if (to - from >= (ptrdiff_t)TAIL_MIN) zos_uncommit(from, (size_t)(to - from));
 }
 

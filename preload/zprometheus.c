@@ -173,7 +173,15 @@ static void put_managed_pauses(text_t *out) {
   }
 }
 
-static const char *const generation_names[] = {"young", "old"};
+static void put_by_generation(text_t *out, row_t row, uint64_t young, uint64_t old) {
+  char name[NAME_MAX_BYTES];
+  metric_name("zgc_managed_generation_", row, name);
+  put_head(out, name, row);
+  put(out, "%s{generation=\"young\"}", name);
+  put_value(out, row, young);
+  put(out, "%s{generation=\"old\"}", name);
+  put_value(out, row, old);
+}
 
 static void put_managed_usage(text_t *out) {
   static const row_t rows[] = {
@@ -182,26 +190,15 @@ static void put_managed_usage(text_t *out) {
   };
   zmanaged_usage_t usage[2];
   zmanaged_usage_read(usage);
-  for (size_t i = 0; i < ZARRAY_LENGTH(rows); i++) {
-    char name[NAME_MAX_BYTES];
-    metric_name("zgc_managed_generation_", rows[i], name);
-    put_head(out, name, rows[i]);
-    for (size_t g = 0; g < ZARRAY_LENGTH(generation_names); g++) {
-      put(out, "%s{generation=\"%s\"}", name, generation_names[g]);
-      put_value(out, rows[i], i == 0 ? usage[g].pages : usage[g].bytes);
-    }
-  }
+  put_by_generation(out, rows[0], usage[ZGENERATION_YOUNG].pages, usage[ZGENERATION_OLD].pages);
+  put_by_generation(out, rows[1], usage[ZGENERATION_YOUNG].bytes, usage[ZGENERATION_OLD].bytes);
 }
 
 static void put_managed_generations(text_t *out) {
+  const uint64_t *young = (const uint64_t *)&zmanaged_generation_values[ZGENERATION_YOUNG];
+  const uint64_t *old = (const uint64_t *)&zmanaged_generation_values[ZGENERATION_OLD];
   for (size_t i = 0; i < ZARRAY_LENGTH(generation_rows); i++) {
-    char name[NAME_MAX_BYTES];
-    metric_name("zgc_managed_generation_", generation_rows[i], name);
-    put_head(out, name, generation_rows[i]);
-    for (size_t g = 0; g < ZARRAY_LENGTH(generation_names); g++) {
-      put(out, "%s{generation=\"%s\"}", name, generation_names[g]);
-      put_value(out, generation_rows[i], ((const uint64_t *)&zmanaged_generation_values[g])[i]);
-    }
+    put_by_generation(out, generation_rows[i], young[i], old[i]);
   }
 }
 

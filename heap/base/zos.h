@@ -19,7 +19,7 @@
   X(PEEK, "peek")         /* process_vm_readv: looking at unproven memory */ \
   X(CONSTANT, "constant") /* mprotect: the interpreter's constants */         \
   X(MOVE, "move")         /* memory to move a managed body to */            \
-  X(THREAD, "thread")     /* pthread_create, and malloc for its argument */ \
+  X(THREAD, "thread")     /* pthread_create, and what it is told */       \
   X(ATFORK, "atfork")     /* pthread_atfork */                              \
   X(FALLBACK, "fallback") /* jemalloc, for what the heap cannot give */
 
