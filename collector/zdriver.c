@@ -242,14 +242,16 @@ static void help_exact_pass(void) {
   }
 }
 
-/* Safepoints are asked for at a steady pace as long as they come: a program that sleeps, or has switched
- * collection off, is not woken for, and neither is this thread. */
-static void wait_idle_locked(unsigned *seen) {
+/* Safepoints are asked for at a steady pace as long as they come, and ever more seldom while none does: a
+ * program that sleeps, or has switched collection off, is not woken for, and neither is this thread. */
+static void wait_idle_locked(void) {
+  static unsigned seen;
+  static uint64_t pace_ns = WAKE_NS;
   bool is_trimming = zload_relaxed(&zdriver_is_trimming);
   unsigned slices = zload_relaxed(&zdriver_trim_slices);
-  bool is_served = slices != *seen;
-  *seen = is_trimming ? slices : slices - 1; /* the first request is made at once */
-  bool is_quiet = !wait_changed_locked(is_trimming && is_served ? WAKE_NS : TICK_NS);
+  pace_ns = is_trimming && slices == seen ? zmin(pace_ns * 2, TICK_NS) : WAKE_NS;
+  seen = slices;
+  bool is_quiet = !wait_changed_locked(is_trimming ? pace_ns : TICK_NS);
   pthread_mutex_unlock(&lock);
   if (is_trimming && is_quiet && zdriver_wake_program != NULL) zdriver_wake_program();
 }
@@ -257,7 +259,6 @@ static void wait_idle_locked(unsigned *seen) {
 static void collector_thread(void *unused) {
   (void)unused;
   uint64_t last_tick = zos_now_ns();
-  unsigned slices_seen = 0;
   pthread_mutex_lock(&lock);
   for (;;) {
     if (phase == ZPHASE_RECLAIMING) wait_while_reclaiming_locked();
@@ -269,7 +270,7 @@ static void collector_thread(void *unused) {
       pthread_mutex_unlock(&lock);
       collect();
     } else {
-      wait_idle_locked(&slices_seen);
+      wait_idle_locked();
     }
     tick_when_due(&last_tick);
     pthread_mutex_lock(&lock);
