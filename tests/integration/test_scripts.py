@@ -1,5 +1,6 @@
 """zgc-run, bench.py and demo.py as users meet them: what they start, and how they refuse."""
 
+import glob
 import json
 import os
 import re
@@ -300,6 +301,18 @@ class Bench(Case):
     def test_markdown(self):
         result = run(BENCH, "run", "startup", *self.SMALL, "--lib", LIB, "--markdown")
         self.assertRegex(result.stdout, r"(?m)^\| startup_ms \| [\d.]+ \| [\d.]+ \| [\d.]+ \|")
+
+
+class Commands(unittest.TestCase):
+
+    def test_every_script_can_be_started_by_its_name(self):
+        for folder in (".ci", "scripts", "perf", "tests"):
+            for path in glob.glob(os.path.join(ROOT, folder, "**", "*"), recursive=True):
+                if os.path.isfile(path):
+                    with open(path, "rb") as file:
+                        script = file.read(2) == b"#!"
+                    if script:
+                        self.assertTrue(os.access(path, os.X_OK), f"{path} is not executable")
 
 
 class Demo(Case):
