@@ -1,6 +1,7 @@
 """Running units, several at a time."""
 
 import concurrent.futures
+import glob
 import os
 import shutil
 
@@ -48,8 +49,12 @@ class Execution:
             first = suite.modules.split()[0]
             values['site'] = os.path.dirname(os.path.dirname(
                 python.ask('-c', f'import {first}; print({first}.__file__)')))
-        arguments = [a.format(**values) if '{' in a and '\n' not in a else a
-                     for a in suite.arguments]
+        arguments = []
+        for a in suite.arguments:
+            if a == '{part}':
+                arguments += paths_of(suite.parts[unit.test], prepared.source())
+            else:
+                arguments.append(a.format(**values) if '{' in a and '\n' not in a else a)
         slower = 10 if self.options else 3      # than on a quiet machine
         return python, arguments, suite.minutes * 60 * slower, values['source'] or scratch
 
@@ -89,6 +94,12 @@ class Execution:
                     future.cancel()
                 self.processes.end()
                 raise
+
+
+def paths_of(patterns, folder):
+    """What a part of a suite consists of, relative to the folder of its sources."""
+    return [os.path.relpath(path, folder) for pattern in patterns.split()
+            for path in sorted(glob.glob(os.path.join(glob.escape(folder), pattern)))]
 
 
 def describe(result):

@@ -4,7 +4,8 @@ On Debian's interpreter a suite comes from Debian packages, elsewhere from PyPI 
 environment of zgc-compat's own. `source` names a source distribution on PyPI whose tests are run
 where the installed package has none. `arguments` follow the interpreter; {xml} is where a JUnit
 report goes, {site} where the first of `modules` is installed, {source} the unpacked distribution,
-{apps} our own programs in tests/apps. With `source` the tests run in that folder."""
+{apps} our own programs in tests/apps. With `source` the tests run in that folder. A long suite has
+`parts`, each a process with a result of its own: an interrupted run goes on after those that ended."""
 
 import os
 from typing import NamedTuple
@@ -35,6 +36,7 @@ class Suite(NamedTuple):
     source: str = ''        # requirement, and the folders of it that are needed
     folders: str = 'tests pyproject.toml'
     minor: int = 0          # only on this 3.minor: there is no package for others
+    parts: dict = {}        # name: patterns of paths in `source`, which take the place of {part}
 
 
 SUITES = {
@@ -82,11 +84,15 @@ SUITES = {
         source='pydantic==2.14.4'),
     'sqlalchemy': Suite(
         'ORM, base, engine and extensions on SQLite',
-        [*PYTEST, '-o', 'addopts=', '-p', 'no:logging', '-W', 'ignore', 'test/orm', 'test/base',
-         'test/engine', 'test/ext', '--ignore=test/ext/mypy', '--ignore=test/base/test_examples.py'],
-        'sqlalchemy pytest', 40,
+        [*PYTEST, '-o', 'addopts=', '-p', 'no:logging', '-W', 'ignore', '{part}',
+         '--ignore=test/ext/mypy', '--ignore=test/base/test_examples.py'],
+        'sqlalchemy pytest', 20,
         pypi=f'SQLAlchemy[aiosqlite]==2.1.9 {TEST_TOOLS}', source='SQLAlchemy==2.1.9',
-        folders='test lib/sqlalchemy/testing/plugin pyproject.toml setup.cfg'),
+        folders='test lib/sqlalchemy/testing/plugin pyproject.toml setup.cfg',
+        parts={'base': 'test/base test/engine test/ext',
+               'orm-folders': 'test/orm/declarative test/orm/dml test/orm/inheritance',
+               'orm-a-d': 'test/orm/test_[a-d]*.py', 'orm-e-l': 'test/orm/test_[e-l]*.py',
+               'orm-m-q': 'test/orm/test_[m-q]*.py', 'orm-r-z': 'test/orm/test_[r-z]*.py'}),
     'django': Suite(
         'ORM, templates, forms, requests and signals on SQLite',
         ['{source}/tests/runtests.py', '--parallel=1', '--verbosity=2', 'queries', 'basic', 'lookup',

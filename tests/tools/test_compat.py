@@ -3,14 +3,16 @@
 import contextlib
 import io
 import os
+import string
 import sys
+import tempfile
 import unittest
 
 from toolcase import LIB, PYTHON, ROOT, ToolCase, requires_lib
 
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'support'))
 
-from compat import comparison, interpreter, outcome, report  # noqa: E402
+from compat import comparison, execution, interpreter, outcome, report  # noqa: E402
 from compat.state import State, Unit  # noqa: E402
 from compat.suites import APPS, SUITES  # noqa: E402
 
@@ -59,7 +61,7 @@ class Differences(unittest.TestCase):
 
     def test_cases_of_junit_and_of_unittest(self):
         with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(__import__('tempfile').TemporaryDirectory())
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
             path = os.path.join(folder, 'x.xml')
             with open(path, 'w') as f:
                 f.write('<t><testcase classname="C" name="a"/><testcase name="b"><failure/>'
@@ -85,6 +87,21 @@ class Table(unittest.TestCase):
                     self.assertTrue(os.path.exists(argument.format(apps=APPS)), argument)
             if suite.source:
                 self.assertIn('==', suite.source)
+
+    def test_a_suite_has_parts_where_it_asks_for_one(self):
+        for name, suite in SUITES.items():
+            self.assertEqual('{part}' in suite.arguments, bool(suite.parts), name)
+            self.assertTrue(suite.source or not suite.parts, name)
+
+    def test_no_test_of_sqlalchemys_is_in_two_parts_or_in_none(self):
+        names = [f'test/orm/test_{letter}.py' for letter in string.ascii_lowercase]
+        with tempfile.TemporaryDirectory() as folder:
+            os.makedirs(os.path.join(folder, 'test/orm'))
+            for name in names:
+                open(os.path.join(folder, name), 'w').close()
+            found = [path for patterns in SUITES['sqlalchemy'].parts.values()
+                     for path in execution.paths_of(patterns, folder)]
+        self.assertEqual(found, names)
 
     def test_a_chroot_gets_its_paths_from_inside(self):
         python = interpreter.Interpreter('x', '/usr/bin/python3.14', (3, 14, 0), '/srv/forky')
