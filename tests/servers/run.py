@@ -11,12 +11,13 @@ ended with SIGTERM.
 
     hours      what the answers would be of, with a request a second from each of four users
     failed     requests without the right answer
+    again      connections that an ending worker closed without an answer; asked again, as a proxy does
     workers    processes seen in all: recycling works
     stuck      workers of those wanted that answered nothing after the load
     RSS        of all its processes, MB: in the middle, at the end
     stop       seconds from SIGTERM to the end, and the exit status
     left       processes that were still there
-    GC, faults from the logs: full collections, failures of the library
+    GC, faults from the logs: full collections; failures of the library and crashes
 
 Seconds of load are those in which this process ran, too: a machine that stood still meanwhile is no
 load and no time-out. Exit status 1 when the library's side has failed requests that stock has not, grows
@@ -53,6 +54,7 @@ STEP_S = 0.25
 STUCK_S = 30
 GROWTH = 1.10
 FLOOR_MB = 4        # growth below this is noise
+CRASH = "Fatal Python error"        # faulthandler's
 
 
 def program(name):
@@ -121,10 +123,19 @@ class HttpClient:
 
     count = 1
 
-    def __init__(self, port):
-        self.port, self.workers = port, set()
+    def __init__(self, port, may_close):
+        self.port, self.may_close, self.workers, self.again = port, may_close, set(), 0
 
     def ask(self, key):
+        try:
+            return self.request(key)
+        except (ConnectionResetError, BrokenPipeError):
+            if not self.may_close:
+                raise
+            self.again += 1
+            return self.request(key)
+
+    def request(self, key):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", f"/item/{key}")
@@ -137,6 +148,7 @@ class HttpClient:
 
 class CeleryClient:
     count = 20      # tasks at a time
+    again = 0
 
     def __init__(self, redis_url):
         self.workers = set()
@@ -202,6 +214,7 @@ def stuck_workers(scenario):
 
 class Scenario:
     reloads = True
+    may_close = False       # a connection without an answer
 
     def __init__(self, folder):
         self.folder = folder
@@ -211,7 +224,7 @@ class Scenario:
         return {}
 
     def client(self):
-        return HttpClient(self.port)
+        return HttpClient(self.port, self.may_close)
 
     def close(self):
         pass
@@ -239,10 +252,11 @@ class GunicornThreads(Scenario):
 class Uvicorn(Scenario):
     name = "uvicorn --workers"
     workers = 2
+    may_close = True        # a worker that has its --limit-max-requests closes those it has accepted
 
     def command(self):
         return [program("uvicorn"), "application:asgi", "--workers", "2", "--port", str(self.port),
-                "--limit-max-requests", "4000", "--log-level", "warning"]
+                "--limit-max-requests", "8000", "--log-level", "warning"]
 
 
 class Celery(Scenario):
@@ -282,6 +296,7 @@ def environment(side, lib, folder, more):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "ZGC_", "LD_PRELOAD"))}
     env.update(more)
     env["PATH"] = BIN + os.pathsep + env["PATH"]
+    env["PYTHONFAULTHANDLER"] = "1"
     return env
 
 
@@ -344,8 +359,10 @@ def serve(kind, side, arguments):
         took, status, left = processes.stop()
         scenario.close()
         collections, faults = logged(folder)
+        faults += processes.text().count(CRASH)
         row = {"name": kind.name, "side": side, "answers": sum(c.answers for c in clients),
-               "failed": sum(c.failed for c in clients) + hung, "workers": len(processes.seen),
+               "failed": sum(c.failed for c in clients) + hung,
+               "again": sum(c.client.again for c in clients), "workers": len(processes.seen),
                "stuck": stuck,
                "middle": window(samples, 0.45, 0.65), "end": window(samples, 0.8, 1),
                "stop": took, "status": status, "left": left, "GC": collections, "faults": faults}
@@ -367,12 +384,13 @@ def cluster(side, arguments):
             time.sleep(0.25)
         took, status, left = processes.stop()
         collections, faults = logged(folder)
+        faults += processes.text().count(CRASH)
         answer = next((json.loads(line) for line in processes.text().splitlines()
                        if line.startswith('{"answers"')), {"answers": 0, "wrong": 1})
         if answer["wrong"] or left:
             print(f"dask, {side}:\n{processes.text()[-3000:]}", file=sys.stderr)
         return {"name": "dask.distributed", "side": side, "answers": answer["answers"],
-                "failed": answer["wrong"], "workers": len(processes.seen),
+                "failed": answer["wrong"], "again": 0, "workers": len(processes.seen),
                 "stuck": CLUSTER_WORKERS - answer.get("workers", 0),
                 "middle": window(samples, 0.45, 0.65), "end": window(samples, 0.75, 0.9),
                 "stop": took, "status": status, "left": left, "GC": collections, "faults": faults}
@@ -380,13 +398,13 @@ def cluster(side, arguments):
 
 # -- the table ----------------------------------------------------------------------------------------------------
 
-HEAD = (f"{'server':22}{'side':9}{'answers':>9}{'hours':>7}{'failed':>8}{'workers':>9}{'stuck':>7}{'RSS':>14}"
+HEAD = (f"{'server':22}{'side':9}{'answers':>9}{'hours':>7}{'failed':>8}{'again':>7}{'workers':>9}{'stuck':>7}{'RSS':>14}"
         f"{'stop':>13}{'left':>6}{'GC':>6}{'faults':>8}")
 
 
 def line(row):
     return (f"{row['name']:22}{row['side']:9}{row['answers']:9}{row['answers'] / (CLIENTS * 3600):7.1f}{row['failed']:8}"
-            f"{row['workers']:9}{row['stuck']:7}"
+            f"{row['again']:7}{row['workers']:9}{row['stuck']:7}"
             f"{row['middle']:7.0f}{row['end']:7.0f}{row['stop']:7.1f} s {str(row['status']):>4}"
             f"{row['left']:6}{row['GC']:6}{row['faults']:8}")
 
@@ -401,7 +419,7 @@ def problems(stock, ours):
     if ours["left"]:
         yield f"{ours['left']} processes were left"
     if ours["faults"]:
-        yield f"{ours['faults']} failures were logged"
+        yield f"{ours['faults']} failures or crashes were logged"
     growth = max(stock["end"] / stock["middle"], 1)
     if ours["end"] > ours["middle"] * growth * GROWTH + FLOOR_MB:
         yield f"it grew from {ours['middle']:.0f} to {ours['end']:.0f} MB"
