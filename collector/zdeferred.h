@@ -8,7 +8,6 @@
 #ifndef COLLECTOR_ZDEFERRED_H
 #define COLLECTOR_ZDEFERRED_H
 
-#include "collector/zmap.h"
 #include "collector/zpyabi.h"
 #include "heap/zold_map.h"
 
@@ -19,16 +18,23 @@ typedef struct {
 
 /* False when memory is short. */
 bool zwords_push(zwords_t *words, void *word);
+/* Moves all words of `from` behind those of `to`, without a copy where `to` has none. */
+bool zwords_take(zwords_t *to, zwords_t *from);
 void zwords_free(zwords_t *words);
 
+/* Where a program holds many such objects these tables are most of what a collection needs, at the peak
+ * of the program's own memory: so no word is kept that is not needed any more. */
 typedef struct {
-  zwords_t queue;
+  zwords_t queue; /* what is to be served; given back once all are */
   size_t served;
-  zwords_t log;  /* per object: number of references, then the references */
-  zmap_t where;  /* object -> 1 + index of its entry in the log */
+  zwords_t log;   /* per object: itself, its number of references, the references */
+  uint32_t *where; /* hash table, object -> 1 + its place in the log; 0: none */
+  size_t where_size;
 } zdeferred_t;
 
-bool zdeferred_add(zdeferred_t *deferred, PyObject *object);
+static inline size_t zdeferred_left(const zdeferred_t *deferred) {
+  return deferred->queue.count > 0 ? deferred->queue.count - deferred->served : 0;
+}
 
 /* Serves objects until all are done or `deadline` (zos_now_ns) has passed. GIL held, not during a
  * collection of CPython's. *done tells whether all are served; false when memory is short. */
@@ -36,6 +42,9 @@ bool zdeferred_serve(zdeferred_t *deferred, uint64_t deadline, bool *done);
 
 /* References logged for an object; *count is 0 when there are none. */
 void **zdeferred_references(const zdeferred_t *deferred, const PyObject *object, size_t *count);
+/* The same in the order in which they were logged: *at is 0 for the first object, and moved on. NULL at the
+ * end. */
+void **zdeferred_next(const zdeferred_t *deferred, size_t *at, size_t *count);
 
 /* Forgets queue and log, for the next pass. */
 void zdeferred_reset(zdeferred_t *deferred);

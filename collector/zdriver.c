@@ -108,7 +108,7 @@ static void note_start(void) {
 
 /* Waits for the safepoints to serve what the pass deferred; asks for one when none comes. */
 static bool serve_deferred(void) {
-  if (pass.deferred.queue.count == 0) return true;
+  if (zdeferred_left(&pass.deferred) == 0) return true;
   zprobe_phase_start("Concurrent Defer");
   pthread_mutex_lock(&lock);
   deferred_failed = false;
@@ -135,12 +135,12 @@ static bool one_pass(unsigned k) {
   size_t in = pass.members;
   uint64_t before_deferred = zos_now_ns();
   if (!serve_deferred()) return false;
-  if (pass.deferred.queue.count > 0) {
+  size_t served = pass.deferred.served;
+  if (served > 0) {
     uint64_t took = zos_now_ns() - before_deferred;
     zprobe_phase_done("Concurrent Defer", took);
-    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(), zlog_ms(took),
-              pass.deferred.queue.count);
-    if (k == 1) zstat_set(deferred_objects, pass.deferred.queue.count);
+    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(), zlog_ms(took), served);
+    if (k == 1) zstat_set(deferred_objects, served);
   }
   if (!zpass_mark(&pass) || !zpass_sweep(&pass)) return false;
   uint64_t took = zos_now_ns() - start;

@@ -239,10 +239,9 @@ static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObjec
 
 static void subtract_deferred(zpass_t *pass) {
   visitor_t visitor = {pass, &pass->lanes[0]};
-  for (size_t i = 0; i < pass->deferred.queue.count; i++) {
-    size_t count;
-    void **references = zdeferred_references(&pass->deferred, pass->deferred.queue.words[i], &count);
-    for (size_t j = 0; j < count; j++) subtract_reference(&visitor, references[j]);
+  size_t at = 0, count;
+  for (void **references; (references = zdeferred_next(&pass->deferred, &at, &count)) != NULL;) {
+    for (size_t i = 0; i < count; i++) subtract_reference(&visitor, references[i]);
   }
 }
 
@@ -576,10 +575,7 @@ bool zpass_subtract(zpass_t *pass) {
   bool done = run_step(pass, ZPASS_STEP_SUBTRACT);
   pass->members = 0;
   for (int i = 0; i < ZPASS_LANES; i++) {
-    const zwords_t *deferred = &pass->lanes[i].deferred;
-    for (size_t j = 0; j < deferred->count; j++) {
-      if (!zdeferred_add(&pass->deferred, deferred->words[j])) fail(pass);
-    }
+    if (!zwords_take(&pass->deferred.queue, &pass->lanes[i].deferred)) fail(pass);
     pass->members += pass->lanes[i].members;
   }
   return done && !pass->failed;

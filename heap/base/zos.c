@@ -183,6 +183,12 @@ void *zos_scratch_map(size_t size) {
   return table;
 }
 
+void *zos_scratch_resize(void *table, size_t size, size_t new_size) {
+  if (faulty(ZOS_FAULT_TABLE)) return NULL;
+  void *resized = mremap(table, size, new_size, MREMAP_MAYMOVE);
+  return resized == MAP_FAILED ? NULL : resized;
+}
+
 /* In slices: until the kernel has taken a mapping's pages back, no other thread can commit memory. */
 void zos_table_unmap(void *table, size_t size) {
   if (table == NULL) return;

@@ -64,6 +64,10 @@ void zos_table_unmap(void *table, size_t size);
  * Given back with zos_table_unmap. */
 void *zos_scratch_map(size_t size);
 
+/* One of those made larger, as it is but perhaps elsewhere; NULL on failure, then it stays. What was never
+ * touched takes no memory, so there may be room in plenty. */
+void *zos_scratch_resize(void *table, size_t size, size_t new_size);
+
 /* A shared mapping of an open file; NULL on failure. Given back with zos_table_unmap. */
 void *zos_file_map(int fd, size_t size);
 

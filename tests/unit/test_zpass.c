@@ -16,6 +16,7 @@
 #define FIELDS 6
 #define OBJECTS 60000
 #define POPULAR 3 /* objects that many refer to: their counts do not fit a cell */
+#define DEFERRED_EVERY 7
 #define NONE UINT32_MAX
 
 typedef struct {
@@ -43,9 +44,21 @@ ztype_table_t *ztype_table = &types.table;
 
 ztype_t *ztype_of(PyObject *instance) { return ztype_find(zpyabi_type(instance)); }
 bool zuntrack_is_due(PyObject *object) { return object == NULL; }
+
+/* Objects of a type that nobody knows are deferred. */
+static int unknown_type;
+
+static int traverse(PyObject *object, int (*visit)(PyObject *, void *), void *argument) {
+  node_t *node = (node_t *)((char *)object - offsetof(node_t, object));
+  for (int f = 0; f < FIELDS; f++) {
+    if (node->field[f] != NULL && visit(node->field[f], argument)) return 1;
+  }
+  return 0;
+}
+
 zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
-  (void)type;
-  return (zpyabi_type_t){0};
+  assert_ptr_equal(type, &unknown_type);
+  return (zpyabi_type_t){.traverse = traverse};
 }
 
 /* -- the graph and the oracle -------------------------------------------------------------------------- */
@@ -79,7 +92,7 @@ static void make_graph(uint32_t seed, unsigned held_of_1000) {
   memset(is_alive, 0, sizeof is_alive);
   for (uint32_t i = 0; i < OBJECTS; i++) {
     nodes[i] = zallocator_alloc_zeroed(sizeof(node_t) + i % 5 * 48);
-    nodes[i]->object.type = (PyTypeObject *)&plain_type;
+    nodes[i]->object.type = (PyTypeObject *)(i % DEFERRED_EVERY == 0 ? &unknown_type : &plain_type);
     nodes[i]->number = i;
     nodes[i]->head.next = nodes[i]->head.prev = 1u << 4;
     for (int f = 0; f < FIELDS; f++) edges[i][f] = NONE;
@@ -183,6 +196,30 @@ static bool run(zpass_t *pass) {
          zdeferred_serve(&pass->deferred, UINT64_MAX, &all) && zpass_mark(pass) && zpass_sweep(pass);
 }
 
+/* Each deferred object once, with what it refers to, however the queue was split between the lanes. */
+static void expect_deferred_references(const zdeferred_t *deferred) {
+  static bool seen[OBJECTS];
+  memset(seen, 0, sizeof seen);
+  size_t at = 0, count, objects = 0;
+  for (void **references; (references = zdeferred_next(deferred, &at, &count)) != NULL; objects++) {
+    uint32_t number = number_of(references[-2]);
+    assert_true(number % DEFERRED_EVERY == 0 && !seen[number]);
+    seen[number] = true;
+    size_t again;
+    assert_ptr_equal(zdeferred_references(deferred, &nodes[number]->object, &again), references);
+    assert_int_equal(again, count);
+    size_t next = 0;
+    for (int f = 0; f < FIELDS; f++) {
+      if (edges[number][f] == NONE) continue;
+      assert_true(next < count);
+      assert_ptr_equal(references[next++], &nodes[edges[number][f]]->object);
+    }
+    assert_int_equal(next, count);
+  }
+  assert_int_equal(objects, deferred->served);
+  assert_null(zdeferred_references(deferred, &nodes[1]->object, &count));
+}
+
 static void expect_exactly_garbage(const zpass_t *pass) {
   static bool found[OBJECTS];
   memset(found, 0, sizeof found);
@@ -216,6 +253,8 @@ static void check_graph(uint32_t seed, unsigned held_of_1000) {
   make_graph(seed, held_of_1000);
   mark_alive();
   assert_true(run(&pass));
+  assert_int_equal(pass.deferred.served, (OBJECTS + DEFERRED_EVERY - 1) / DEFERRED_EVERY);
+  expect_deferred_references(&pass.deferred);
   expect_exactly_garbage(&pass);
   if (pass.candidate_count > 0) { /* once more, over these alone: nothing is outside that holds them */
     size_t before = pass.candidate_count;
