@@ -16,7 +16,7 @@
 #define COUNT_MAX (CELL_MET - CELL_ZERO - 1)
 #define UNITS_PER_GRANULE (ZGRANULE_SIZE >> ZOLD_UNIT_SHIFT)
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
-#define CHUNK_GRANULES 2        /* a lane in a hurry looks at the clock between two chunks */
+#define CHUNK_GRANULES 1        /* a lane in a hurry looks at the clock between two chunks */
 #define CHUNK_GRANULES_EXACT 128 /* 8 MiB, world stopped: objects that lie together stay with one lane */
 #define CHUNK_CANDIDATES 1024
 #define POLL_EVERY 128 /* objects walked between two looks at clock and flags; power of two */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/zbatch.h"
 #include "collector/zcallbacks.h"
 #include "collector/zcensus.h"
 #include "collector/zcollector.h"
@@ -26,9 +27,6 @@
 #define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
 #define OVERSIZED_TIMES 4       /* ... from so many times its threshold */
 #define WARM_FROM 20000         /* young objects seen before we take over from CPython */
-#define BATCH_FIRST 500
-#define BATCH_MIN 50
-#define BATCH_MAX 200000
 #define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
 #define PACE_SPINS 64
@@ -74,7 +72,6 @@ static struct {
 } now;
 
 static bool fed_last_time;
-static size_t batch_size = BATCH_FIRST;
 static uint64_t promotions_seen; /* survivors moved into the oldest list before enumeration began */
 static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
 static bool registry_started;
@@ -249,7 +246,8 @@ static int reported_generation(long generation) {
 static void open_batch(void) {
   now.young_count = zgc_state.generations[0].count;
   zfeed_open();
-  now.batch = zfeed_components(zdriver_garbage(), batch_size);
+  if (zdriver_collection.fed == 0) zbatch_begin();
+  now.batch = zfeed_components(zdriver_garbage(), zbatch_size());
 }
 
 static void take_over(void) {
@@ -344,15 +342,6 @@ static void on_start(void) {
 
 /* -- stop -------------------------------------------------------------------------------------------- */
 
-/* Objects that fit the pause target, from what the last batch took. */
-static void adapt_batch_size(uint64_t took_ns) {
-  if (now.batch < BATCH_MIN) return;
-  uint64_t fits = now.batch * budget_ns() / (took_ns + 1);
-  batch_size = (size_t)(batch_size * 3 + fits) / 4;
-  if (batch_size < BATCH_MIN) batch_size = BATCH_MIN;
-  if (batch_size > BATCH_MAX) batch_size = BATCH_MAX;
-}
-
 /* Of what was fed. */
 static size_t survivors(long collected) {
   return now.batch > (size_t)collected ? now.batch - (size_t)collected : 0;
@@ -439,7 +428,7 @@ static void close_batch(PyObject *info) {
     zlog_info("gc,phases", "GC(%llu) Pause Reclaim %.3fms fed %zu reclaimed %ld",
               (unsigned long long)zdriver_collection.sequence, zlog_ms(took), now.batch, collected);
   }
-  adapt_batch_size(took);
+  zbatch_note(now.batch, took, budget_ns());
   zfeed_close(survivors(collected));
   zgc_state.generations[0].count = now.young_count;
   zstore_relaxed(&zdriver_collection.fed_last_ns, zos_now_ns());
