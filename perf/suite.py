@@ -5,12 +5,16 @@
     perf/suite.py install   --python V/bin/python         # what the benchmarks need; prints what fails
     perf/suite.py calibrate --python V/bin/python         # loops of each, on stock; once
     perf/suite.py run       --python V/bin/python         # --seconds 85: stops there, exit status 3
+    perf/suite.py run       --python V/bin/python --over 1.03 --rounds 7    # once more what is slow
     perf/suite.py table     --python V/bin/python --markdown
 
 Each benchmark runs stock, preload, preload, stock, ... in processes of their own with the same number
 of loops, so that a change of the machine's mood falls on both sides. A process counts with the
 median of its values; the ratio is the median over the pairs of preload / stock. Results are kept in
 --state (default: suite-VERSION.json here) after every benchmark: `run` goes on where it stopped.
+
+With --null both sides are stock: what the machine's noise alone makes of it. Give such a run a copy of the
+calibrated state as its --state.
 
 With --cpu the CPU time of the process (all threads) is taken instead of the wall clock: where to look
 while the machine does other work, not a result. Give such runs a --state of their own.
@@ -149,7 +153,8 @@ def run(suite, args):
         say(note)
     end = time.monotonic() + args.seconds if args.seconds else float("inf")
     pending = [(key, task) for key, task in suite.tasks(args.names)
-               if "error" not in task and len(task["pairs"]) < args.rounds]
+               if "error" not in task and len(task["pairs"]) < args.rounds
+               and (args.over is None or task["pairs"] and ratio(task, 0) > args.over)]
     longest = 0
     while pending:
         key, task = pending[0]
@@ -159,7 +164,8 @@ def run(suite, args):
         started = time.monotonic()
         turned = len(task["pairs"]) % 2 == 1
         try:
-            task["pairs"].append(measure_pair(suite, task, args.library, turned, args.cpu))
+            library = None if args.null else args.library
+            task["pairs"].append(measure_pair(suite, task, library, turned, args.cpu))
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             task["error"] = str(error)
             say(f"{key}: {error}")
@@ -213,10 +219,12 @@ def main():
     parser.add_argument("--library", default=str(DEFAULT_LIBRARY))
     parser.add_argument("--rounds", type=int, default=3, help="pairs per benchmark (3)")
     parser.add_argument("--seconds", type=float, help="stop before this; status 3 when more is left")
+    parser.add_argument("--over", type=float, help="only what is over this ratio so far")
+    parser.add_argument("--null", action="store_true", help="stock on both sides")
     parser.add_argument("--cpu", action="store_true", help="measure CPU time")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    if args.command == "run" and not os.path.exists(args.library):
+    if args.command == "run" and not args.null and not os.path.exists(args.library):
         sys.exit(f"suite: {args.library} is missing: build it, or name it with --library")
     return commands[args.command](Suite(args.python, args.state), args)
 
