@@ -155,6 +155,7 @@ static row_t rows[ZCENSUS_TYPES + 1] = {[OTHER] = {.name = "(other)"}};
 static unsigned row_count;
 static uint16_t row_index[INDEX_SIZE]; /* 1 + row, by the type's address; 0 is free */
 static uint64_t current_sequence;
+bool zcensus_is_wanted;
 
 static size_t home_of(const void *type) { return ((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15u >> 54; }
 _Static_assert(INDEX_SIZE == 1 << (64 - 54), "home_of() is a place in the index");

@@ -27,6 +27,9 @@ typedef enum {
 #define ZCENSUS_TYPES 255 /* types told apart; the others count as one, named "(other)" */
 #define ZCENSUS_NAME 96
 
+/* Set by the first who asks for a census. */
+extern bool zcensus_is_wanted;
+
 /* Objects counted from here on belong to the collection with this number. */
 void zcensus_begin(uint64_t sequence);
 /* One object more (1) or less (-1: it was fed and has survived). */

@@ -146,7 +146,7 @@ void zcollector_note_success(void) { consecutive_faults = 0; }
 /* With debug flags set the user wants to see CPython's own full collection at work. */
 Py_ssize_t zcollector_collect(int generation) {
   bool ours = zsafepoint_is_on() && generation == ZGC_GENERATIONS - 1 && *zgc_state.debug == 0;
-  Py_ssize_t count = ours ? zsafepoint_full_collect(ZCAUSE_SYSTEM_GC) : -2;
+  Py_ssize_t count = ours ? zsafepoint_collect(ZCAUSE_SYSTEM_GC) : -2;
   if (count == -2) {
     if (generation > 0) zdriver_abandon("CPython's own full collection takes its place");
     count = zsafepoint_stock_collect(generation);

@@ -26,7 +26,7 @@
 
 #define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
 #define OVERSIZED_TIMES 4       /* ... from so many times its threshold */
-#define WARM_FROM 20000         /* young objects seen before we take over from CPython */
+#define WARM_FROM 20000         /* survivors of young collections before we take over from CPython */
 #define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
 #define PACE_SPINS 64
@@ -43,6 +43,7 @@ typedef enum {
   PLAN_TAKE_OVER, /* an oversized generation 0 is promoted without a walk */
   PLAN_BATCH,     /* a batch of garbage is fed */
   PLAN_FULL,      /* passes with the world stopped, then all their garbage is fed */
+  PLAN_SMALL,     /* a full collection of CPython's own: the heap is small */
   PLAN_SILENT /* of ours, without the oldest objects, that nobody hears of */
 } plan_t;
 
@@ -52,6 +53,7 @@ static enum {
   CALLER_USER,
   CALLER_SAFEPOINT,
   CALLER_FULL,
+  CALLER_SMALL,
   CALLER_SILENT
 } caller;
 
@@ -72,7 +74,7 @@ static struct {
 } now;
 
 static bool fed_last_time;
-static uint64_t promotions_seen; /* survivors moved into the oldest list before enumeration began */
+static uint64_t survivors_seen; /* of young collections, while we are not warm */
 static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
 static bool registry_started;
 static bool verify_is_due; /* ZGC_VERIFY, after a concurrent collection */
@@ -184,10 +186,23 @@ bool zsafepoint_warm_up(void) {
   return true;
 }
 
-/* A small heap is CPython's own: its full collections cost less than a thread. */
-static void watch_size(void) {
-  promotions_seen += (uint64_t)zgc_state.generations[0].threshold;
-  if (promotions_seen > WARM_FROM || zoption(stress)) zsafepoint_warm_up();
+/* A small heap is CPython's own: its full collections cost less than a thread. It grows by survivors; what
+ * dies young is collected as well without us. */
+static void watch_size(size_t collected) {
+  survivors_seen += now.looked > collected ? now.looked - collected : 0;
+  if (survivors_seen > WARM_FROM || zoption(stress)) zsafepoint_warm_up();
+}
+
+/* Passes pay where objects are more than the caches hold. Some of the old may not be in the set yet. Who
+ * looks at the census wants all garbage in it, and CPython does not tell what it reclaims. */
+static bool is_small(void) {
+  size_t limit = zoption(small), count = 0;
+  if (zold_map_count >= limit || zcensus_is_wanted || zoption(stress) || zoption(verify)) return false;
+  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+    const zgc_head_t *list = list_of(i), *at = zgc_head_next(list);
+    for (; at != list && count < limit; count++) at = zgc_head_next(at);
+  }
+  return count < limit;
 }
 
 /* -- start ------------------------------------------------------------------------------------------- */
@@ -225,6 +240,7 @@ static bool is_automatic(long generation) {
 
 static plan_t make_plan(long generation) {
   if (caller == CALLER_SILENT) return PLAN_SILENT;
+  if (caller == CALLER_SMALL) return PLAN_SMALL;
   if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) && is_oversized() &&
       zsafepoint_warm_up()) {
     return PLAN_TAKE_OVER;
@@ -318,7 +334,7 @@ static void open_full(void) {
 
 static zpause_kind_t pause_kind(void) {
   if (now.plan == PLAN_BATCH) return ZPAUSE_RECLAIM;
-  return now.plan == PLAN_FULL ? ZPAUSE_FULL : ZPAUSE_YOUNG;
+  return now.plan == PLAN_FULL || now.plan == PLAN_SMALL ? ZPAUSE_FULL : ZPAUSE_YOUNG;
 }
 
 /* CPython would have collected generation 1 now, by the thresholds that the program knows of: the
@@ -337,6 +353,7 @@ static void on_start(void) {
   if (now.plan == PLAN_BATCH) open_batch();
   if (now.plan == PLAN_TAKE_OVER) take_over();
   if (now.plan == PLAN_FULL) open_full();
+  if (now.plan == PLAN_SMALL) zdirector_note_start();
   if (now.plan == PLAN_SILENT) zgc_list_splice(list_of(2), &set_aside);
 }
 
@@ -494,17 +511,11 @@ static void consult_director(void) {
   zcollector_note_fault("a collection could not be started");
 }
 
-static void close_full(PyObject *info) {
-  if (now.failed) return;
-  long collected = zcallbacks_number(info, "collected");
-  note_batch(collected, zcallbacks_number(info, "uncollectable"));
-  note_considered();
-  zfeed_note_survivors(survivors(collected));
-  finish_census();
-  zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
-  for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
+/* What both ways of a full collection with the world stopped leave to be said. */
+static void conclude_full(void) {
   const zcollection_t *c = &zdriver_collection;
   uint64_t took = zos_now_ns() - c->started_ns;
+  for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
   zstat_add(found, c->found);
   zcause_count(c->cause);
   zprobe_collection_done(c->sequence, c->found, c->reclaimed);
@@ -513,6 +524,29 @@ static void close_full(PyObject *info) {
   zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
             (unsigned long long)c->sequence, zcause_name(c->cause), (unsigned long long)c->found,
             (unsigned long long)c->reclaimed, zold_map_count, zlog_ms(took));
+}
+
+static void close_full(PyObject *info) {
+  if (now.failed) return;
+  long collected = zcallbacks_number(info, "collected");
+  note_batch(collected, zcallbacks_number(info, "uncollectable"));
+  note_considered();
+  zfeed_note_survivors(survivors(collected));
+  finish_census();
+  zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
+  conclude_full();
+}
+
+static void close_small(PyObject *info) {
+  zcollection_t *c = &zdriver_collection;
+  c->reclaimed = (uint64_t)zcallbacks_number(info, "collected");
+  c->uncollectable = (uint64_t)zcallbacks_number(info, "uncollectable");
+  c->found = c->fed = c->reclaimed + c->uncollectable;
+  zstat_add(fed, c->fed);
+  zstat_add(reclaimed, c->reclaimed);
+  zstat_add(uncollectable, c->uncollectable);
+  zpromotion_rewind(); /* CPython has reordered the oldest list */
+  conclude_full();
 }
 
 /* What a safepoint does beside CPython's own work, within the rest of the time budget. */
@@ -563,13 +597,16 @@ static void on_stop(PyObject *info, long generation) {
   switch (now.plan) {
     case PLAN_FORWARD:
       if (generation > 1) zpromotion_rewind(); /* CPython has reordered the oldest list */
-      if (!is_warm && generation == 0) watch_size();
+      if (!is_warm && generation == 0) watch_size((size_t)zcallbacks_number(info, "collected"));
       return;
     case PLAN_SILENT:
       zgc_list_splice(&set_aside, list_of(2));
       return;
     case PLAN_FULL:
       close_full(info);
+      return;
+    case PLAN_SMALL:
+      close_small(info);
       return;
     case PLAN_BATCH:
       close_batch(info);
@@ -660,7 +697,7 @@ void zsafepoint_remove(PyObject *gc_module) {
   is_on = is_warm = registry_started = stats_are_due = false;
   if (samples_marker != NULL) zpy.Py_DecRef(samples_marker);
   samples_marker = NULL;
-  promotions_seen = 0;
+  survivors_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */
   memset(&now, 0, sizeof now);
@@ -694,17 +731,28 @@ static void clear_free_lists(void) {
   zgc_state.generations[0].count = young_count;
 }
 
-Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
-  if (*zgc_state.collecting) return 0;
-  if (!zsafepoint_warm_up()) return -2;
+static void begin_stopped(zcause_t cause) {
   discard_samples();
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
+}
+
+Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
+  if (*zgc_state.collecting) return 0;
+  if (!zsafepoint_warm_up()) return -2;
+  begin_stopped(cause);
   Py_ssize_t count = call_collect(0, CALLER_FULL);
   settle_stats();
   if (now.failed) return -2;
   clear_free_lists();
   return count;
+}
+
+Py_ssize_t zsafepoint_collect(zcause_t cause) {
+  if (*zgc_state.collecting) return 0;
+  if (!is_small()) return zsafepoint_full_collect(cause);
+  begin_stopped(cause);
+  return call_collect(ZGC_GENERATIONS - 1, CALLER_SMALL);
 }
 
 /* -- pending calls ------------------------------------------------------------------------------------------- */

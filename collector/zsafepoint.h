@@ -46,6 +46,8 @@ bool zsafepoint_now(void);
  * CPython's, reported as generation 2. Number of unreachable objects, -1 with an exception set, or -2
  * when it could not be done so (memory was short) and nothing was changed. */
 Py_ssize_t zsafepoint_full_collect(zcause_t cause);
+/* The same, but where the objects are few (ZGC_SMALL) by CPython's own full collection, which is faster. */
+Py_ssize_t zsafepoint_collect(zcause_t cause);
 
 /* Queues zsafepoint work for an idle program. Any thread, no GIL needed. */
 void zsafepoint_request(void);

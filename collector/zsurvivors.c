@@ -8,11 +8,22 @@ static PyObject *marker; /* NULL: not needed so far */
 static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
 
 /* From both ends, until they meet: memory answers two at a time. */
-size_t zsurvivors_count(size_t most, size_t *aged) {
-  const zgc_head_t *list = list_of(0), *front = list, *back = list;
-  const zgc_head_t *mark = marker == NULL ? list : zpyabi_head(marker);
+static size_t count_members(const zgc_head_t *list, size_t most) {
+  const zgc_head_t *front = list, *back = list;
+  size_t count = 0;
+  for (; count < most; count += 2) {
+    front = zgc_head_next(front);
+    if (front == back) return count;
+    back = zgc_head_prev(back);
+    if (front == back) return count + 1;
+  }
+  return most;
+}
+
+/* The same, with the marker looked for. */
+static size_t count_aged(const zgc_head_t *list, const zgc_head_t *mark, size_t most, size_t *aged) {
+  const zgc_head_t *front = list, *back = list;
   size_t count = 0, behind = 0; /* the marker, counted from the end */
-  *aged = 0;
   while (count < most) {
     front = zgc_head_next(front);
     if (front == back) break;
@@ -25,6 +36,12 @@ size_t zsurvivors_count(size_t most, size_t *aged) {
   }
   if (behind > 0 && count < most) *aged = count - behind;
   return zmin(count, most);
+}
+
+size_t zsurvivors_count(size_t most, size_t *aged) {
+  *aged = 0;
+  if (marker == NULL) return count_members(list_of(0), most);
+  return count_aged(list_of(0), zpyabi_head(marker), most, aged);
 }
 
 static size_t garbage_among(size_t aged, size_t collected) {

@@ -67,7 +67,7 @@ static bool size_up(void) {
   size_t before = threshold;
   size_t fits = is_on ? ztenuring_fits() : 0;
   threshold = zmax(fits / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN);
-  wanted = zmin(zmax(fits + fits / 2, KEPT_MIN), KEPT_MAX); /* mostly it is not nearly as many */
+  wanted = zmin(zmax(TOO_LONG * fits, KEPT_MIN), KEPT_MAX); /* mostly it is not nearly as many */
   kept = zmax(kept, wanted);
   sized_for = cost;
   zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",

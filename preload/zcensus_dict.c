@@ -90,6 +90,7 @@ static PyObject *as_dict(const table_t *table) {
 
 PyObject *zcensus_dict(const char *of) {
   table_t table = {NULL, 0, 0, false};
+  zcensus_is_wanted = true;
   if (strcmp(of, "live") == 0) {
     table.failed = !zcensus_live(append_type, &table);
   } else if (strcmp(of, "last") == 0) {

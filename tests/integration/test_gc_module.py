@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import re
 import sys
 import textwrap
@@ -148,6 +149,76 @@ class Collect(unittest.TestCase):
             del x
             self.assertGreaterEqual(gc.collect(), 1)
         self.assertEqual(results, [0])
+
+
+class SmallHeap(unittest.TestCase):
+    """gc.collect() of few objects is CPython's own, and counts as any other."""
+
+    PROGRAM = """
+        import gc, sys, zgc
+        gc.disable()
+        gc.collect(1)       # of the start
+        keep = [[] for _ in range(int(sys.argv[1]))]
+        ring = [keep]
+        ring.append(ring)
+        del ring
+        events = []
+        gc.callbacks.append(lambda phase, info: events.append((phase, dict(info))))
+        before, generation = zgc.stats(), gc.get_stats()[2]
+        assert gc.collect() == 1
+        after = zgc.stats()
+        told = [(phase, info["generation"], info["collected"]) for phase, info in events]
+        assert told == [("start", 2, 0), ("stop", 2, 1)], told
+        for name in "collections", "collections_system_gc", "found", "reclaimed", "pauses":
+            assert after[name] == before[name] + 1, name
+        for name in "collections", "collected":
+            assert gc.get_stats()[2][name] == generation[name] + 1, name
+        print(after["types_registered"] > 0)
+        """
+
+    def is_ours(self, objects, **options):
+        return run(self.PROGRAM, objects, preload=True, options=options).out == "True\n"
+
+    def test_below_the_limit_nothing_of_ours_is_started(self):
+        if os.environ.get("ZGC_STRESS") or os.environ.get("ZGC_VERIFY"):
+            self.skipTest("then all collections are ours")
+        self.assertFalse(self.is_ours(100))
+        self.assertFalse(self.is_ours(50000, SMALL=200000))
+
+    def test_from_the_limit_on_it_is_ours(self):
+        self.assertTrue(self.is_ours(100, SMALL=0))
+        self.assertTrue(self.is_ours(20000))
+
+    def test_who_looks_at_the_census_has_all_in_it(self):
+        run("""
+            import gc, zgc
+            class Thing: pass
+            def drop():
+                thing = Thing()
+                thing.me = thing
+                del thing
+                gc.collect()
+                return zgc.census("total").get("Thing", (0,))[0]
+            assert [drop() for _ in range(3)] == [0, 1, 2]
+        """, preload=True, options={"STRESS": 0, "VERIFY": 0})
+
+    def test_objects_stay_known_when_cpython_has_sorted_them_anew(self):
+        run("""
+            import gc, weakref, zgc
+            class Node: pass
+            def ring():
+                one, other = Node(), Node()
+                one.next, other.next = other, one
+                return one
+            zgc.collect()   # warm from here on
+            rings = [ring() for _ in range(1000)]
+            zgc.collect()
+            assert gc.collect() == 0
+            rings += [ring() for _ in range(1000)]
+            seen = [weakref.ref(r) for r in rings]
+            rings.clear()
+            assert zgc.collect() == 4000 and not any(r() for r in seen)
+        """, preload=True)
 
 
 class WarmingUp(unittest.TestCase):
@@ -978,15 +1049,17 @@ class Documentation(unittest.TestCase):
 
     def same(self, code, *flags):
         code = PRINTED + textwrap.dedent(code)
-        ours, stock = (run(code, flags=flags, preload=p) for p in (None, False))
+        stock = run(code, flags=flags, preload=False)
 
         def clean(text):
             text = re.sub(r"0x[0-9a-f]+|[0-9.]+s elapsed|permanent generation: \d+", "", text)
             # An empty list of ours stands in the oldest generation.
             return re.sub(r"(each generation: \d+ \d+) \d+", r"\1", text)
-        self.assertEqual(clean(ours.out), clean(stock.out))
-        self.assertEqual(clean(ours.err), clean(stock.err))
-        self.assertNotEqual(ours.out + ours.err, "")
+        for small in (0, 20000):    # our full collection, and CPython's own
+            ours = run(code, flags=flags, options={"SMALL": small})
+            self.assertEqual(clean(ours.out), clean(stock.out))
+            self.assertEqual(clean(ours.err), clean(stock.err))
+            self.assertNotEqual(ours.out + ours.err, "")
 
     def test_the_examples(self):
         self.same("""

@@ -33,8 +33,8 @@ static void test_a_fruitful_collection_begins_a_trial(void **state) {
   assert_true(ztenuring_note_fruitful());
   assert_true(ztenuring_is_on());
   size_t threshold = ztenuring_threshold();
-  assert_in_range(ztenuring_kept(), 6000, 9000); /* 0.75 ms at 100 ns */
-  assert_in_range(threshold, ztenuring_kept() / 7, ztenuring_kept() / 5);
+  assert_in_range(ztenuring_kept(), 8000, 11000); /* 1 ms at 100 ns */
+  assert_in_range(threshold, ztenuring_kept() / 9, ztenuring_kept() / 7);
   assert_false(ztenuring_note_fruitful()); /* it is on already */
 }
 
