@@ -179,7 +179,7 @@ static void uncommit_aged(void) {
   size_t bytes = zgranules_uncommit_aged();
   if (bytes == 0) return;
   zstat_add(uncommitted, bytes);
-  zlog_info("gc,heap", "uncommitted %luM", zlog_mb(bytes));
+  if (zlog_mb(bytes) > 0) zlog_info("gc,heap", "uncommitted %luM", zlog_mb(bytes));
 }
 
 /* What lies free within sparse pages goes back at safepoints, because it takes the GIL: the collector thread
