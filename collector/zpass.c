@@ -16,9 +16,11 @@
 #define COUNT_MAX (CELL_MET - CELL_ZERO - 1)
 #define UNITS_PER_GRANULE (ZGRANULE_SIZE >> ZOLD_UNIT_SHIFT)
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
-#define CHUNK_GRANULES 1        /* a lane in a hurry looks at the clock between two chunks */
-#define CHUNK_GRANULES_EXACT 128 /* 8 MiB, world stopped: objects that lie together stay with one lane */
-#define CHUNK_CANDIDATES 1024
+#define WORDS_PER_GRANULE (UNITS_PER_GRANULE / 64) /* of the old map */
+#define CHUNK_WORDS (2 * WORDS_PER_GRANULE)
+#define CHUNK_WORDS_HURRIED (WORDS_PER_GRANULE / 4) /* the clock is looked at between two chunks */
+#define CHUNK_WORDS_EXACT (128 * WORDS_PER_GRANULE) /* world stopped: objects that lie together stay with one lane */
+#define CHUNK_CANDIDATES 256
 #define POLL_EVERY 128 /* objects walked between two looks at clock and flags; power of two */
 #define POOL_SIZE 1024
 #define LARGE 1000     /* references, more than which a lane in a hurry leaves to the driver */
@@ -90,29 +92,34 @@ static void cell_set(zpass_t *pass, size_t cell, unsigned value) {
 
 typedef void (*member_t)(zpass_t *pass, zlane_t *lane, PyObject *object, size_t cell);
 
-static size_t chunk_granules(const zpass_t *pass) {
-  return pass->exact ? CHUNK_GRANULES_EXACT : CHUNK_GRANULES;
+/* Members from `first` up to `end`: places among the candidates, or words of the old map. */
+typedef struct {
+  size_t first, end;
+} chunk_t;
+
+static size_t end_of(const zpass_t *pass) {
+  return pass->candidates != NULL ? pass->candidate_count : pass->cells.granules * WORDS_PER_GRANULE;
 }
 
-static size_t chunks_of(const zpass_t *pass) {
-  return pass->candidates != NULL
-             ? (pass->candidate_count + CHUNK_CANDIDATES - 1) / CHUNK_CANDIDATES
-             : (pass->cells.granules + chunk_granules(pass) - 1) / chunk_granules(pass);
+static size_t chunk_size(const zpass_t *pass, const zlane_t *lane) {
+  if (pass->candidates != NULL) return CHUNK_CANDIDATES;
+  if (pass->exact) return CHUNK_WORDS_EXACT;
+  return lane->is_hurried ? CHUNK_WORDS_HURRIED : CHUNK_WORDS;
 }
 
-static bool take_chunk(zpass_t *pass, size_t *chunk) {
-  if (zload_relaxed(&pass->next_chunk) >= chunks_of(pass)) return false;
-  *chunk = zfetch_add_relaxed(&pass->next_chunk, 1);
-  return *chunk < chunks_of(pass);
+static bool take_chunk(zpass_t *pass, const zlane_t *lane, chunk_t *chunk) {
+  size_t end = end_of(pass), size = chunk_size(pass, lane);
+  if (zload_relaxed(&pass->next_member) >= end) return false;
+  chunk->first = zfetch_add_relaxed(&pass->next_member, size);
+  chunk->end = zmin(chunk->first + size, end);
+  return chunk->first < end;
 }
 
 /* Calls `visit` for each member, some objects behind the one whose memory is asked for if it is
  * `needed`. */
-static zalways_inline void visit_candidates(zpass_t *pass, zlane_t *lane, size_t chunk,
+static zalways_inline void visit_candidates(zpass_t *pass, zlane_t *lane, chunk_t chunk,
                                             member_t visit, bool needed) {
-  size_t first = chunk * CHUNK_CANDIDATES;
-  size_t end = zmin(first + CHUNK_CANDIDATES, pass->candidate_count);
-  for (size_t i = first; i < end; i++) {
+  for (size_t i = chunk.first; i < chunk.end; i++) {
     if (needed && i + AHEAD < pass->candidate_count) __builtin_prefetch(pass->candidates[i + AHEAD]);
     visit(pass, lane, pass->candidates[i], zpass_cell(pass, pass->candidates[i]));
   }
@@ -124,18 +131,17 @@ static zalways_inline bool is_old_page(const zpass_t *pass, size_t granule) {
   return pass->cells.pages[granule].first != 0;
 }
 
-static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, size_t chunk, member_t visit,
+static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, chunk_t chunk, member_t visit,
                                      bool needed, page_filter_t filter) {
   PyObject *ahead[AHEAD];
   size_t queued = 0;
-  size_t end = zmin((chunk + 1) * chunk_granules(pass), pass->cells.granules);
-  for (size_t g = chunk * chunk_granules(pass); g < end; g++) {
-    if (!filter(pass, g)) continue;
-    size_t first_unit = g * UNITS_PER_GRANULE;
-    for (size_t w = 0; w < UNITS_PER_GRANULE / 64; w++) {
-      uint64_t bits = zload_relaxed(&zold_map_bits[first_unit / 64 + w]);
+  for (size_t w = chunk.first, next; w < chunk.end; w = next) {
+    next = zmin((w / WORDS_PER_GRANULE + 1) * WORDS_PER_GRANULE, chunk.end);
+    if (!filter(pass, w / WORDS_PER_GRANULE)) continue;
+    for (; w < next; w++) {
+      uint64_t bits = zload_relaxed(&zold_map_bits[w]);
       for (; bits != 0; bits &= bits - 1) {
-        size_t unit = first_unit + w * 64 + (size_t)__builtin_ctzll(bits);
+        size_t unit = w * 64 + (size_t)__builtin_ctzll(bits);
         PyObject *object = (PyObject *)(zgranules_range.base + (unit << ZOLD_UNIT_SHIFT));
         if (!needed) {
           visit(pass, lane, object, zpass_cell(pass, object));
@@ -153,7 +159,7 @@ static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, size_t chunk,
   }
 }
 
-static zalways_inline void visit_chunk(zpass_t *pass, zlane_t *lane, size_t chunk,
+static zalways_inline void visit_chunk(zpass_t *pass, zlane_t *lane, chunk_t chunk,
                                        member_t visit, bool needed, page_filter_t filter) {
   if (pass->candidates != NULL) {
     visit_candidates(pass, lane, chunk, visit, needed);
@@ -171,7 +177,7 @@ static bool must_leave(const zpass_t *pass, uint64_t deadline) {
 static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline,
                                         member_t visit, bool needed, page_filter_t filter) {
   bool worked = false;
-  for (size_t chunk; !must_leave(pass, deadline) && take_chunk(pass, &chunk); worked = true) {
+  for (chunk_t chunk; !must_leave(pass, deadline) && take_chunk(pass, lane, &chunk); worked = true) {
     visit_chunk(pass, lane, chunk, visit, needed, filter);
   }
   return worked;
@@ -282,9 +288,8 @@ static zalways_inline void mark_cell(zpass_t *pass, zlane_t *lane, size_t cell, 
 
 /* In a chunk that no lane has taken so far. */
 static zalways_inline bool is_ahead(const zpass_t *pass, const void *object) {
-  size_t granule = (size_t)((const char *)object - zgranules_range.base) >> ZGRANULE_SHIFT;
-  return pass->candidates == NULL &&
-         granule >= zload_relaxed(&pass->next_chunk) * chunk_granules(pass);
+  size_t unit = (size_t)((const char *)object - zgranules_range.base) >> ZOLD_UNIT_SHIFT;
+  return pass->candidates == NULL && unit / 64 >= zload_relaxed(&pass->next_member);
 }
 
 static zalways_inline void mark_due(zpass_t *pass, zlane_t *lane, size_t cell, void *object) {
@@ -389,10 +394,10 @@ static zalways_inline void mark_if_held(zpass_t *pass, zlane_t *lane, PyObject *
 
 static bool mark_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
   bool worked = false;
-  for (size_t chunk; !must_leave(pass, deadline); worked = true) {
+  for (chunk_t chunk; !must_leave(pass, deadline); worked = true) {
     if (lane->top > 0) {
       drain(pass, lane, deadline);
-    } else if (take_chunk(pass, &chunk)) {
+    } else if (take_chunk(pass, lane, &chunk)) {
       visit_chunk(pass, lane, chunk, mark_if_held, true, is_old_page);
     } else {
       flush_references(pass, lane);
@@ -410,9 +415,7 @@ static zalways_inline void push_if_met(zpass_t *pass, zlane_t *lane, PyObject *o
 static void push_overlooked(zpass_t *pass) {
   if (pass->candidates != NULL || pass->lanes[1].marked == 0) return;
   if (memchr(pass->cells.values, CELL_MET, pass->cells.count) == NULL) return;
-  for (size_t chunk = 0; chunk < chunks_of(pass); chunk++) {
-    visit_chunk(pass, &pass->lanes[0], chunk, push_if_met, false, is_old_page);
-  }
+  visit_chunk(pass, &pass->lanes[0], (chunk_t){0, end_of(pass)}, push_if_met, false, is_old_page);
 }
 
 static bool make_stacks(zpass_t *pass) {
@@ -499,7 +502,7 @@ static bool work(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
 
 static void open_step(zpass_t *pass, zpass_step_t step) {
   pthread_mutex_lock(&gate);
-  zstore_relaxed(&pass->next_chunk, 0);
+  zstore_relaxed(&pass->next_member, 0);
   pass->step = step;
   zstore_relaxed(&pool_count, 0);
   zstore_relaxed(&hungry, false);
@@ -604,8 +607,8 @@ bool zpass_sweep(zpass_t *pass) {
 #define MARK_SHARE 450
 
 unsigned zpass_progress(const zpass_t *pass) {
-  size_t chunks = chunks_of(pass), at = zmin(zload_relaxed(&pass->next_chunk), chunks);
-  unsigned done = chunks == 0 ? 1000 : (unsigned)(at * 1000 / chunks);
+  size_t end = end_of(pass), at = zmin(zload_relaxed(&pass->next_member), end);
+  unsigned done = end == 0 ? 1000 : (unsigned)(at * 1000 / end);
   switch (zload_relaxed(&pass->step)) {
     case ZPASS_STEP_NONE:
       return 0;

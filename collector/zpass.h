@@ -23,7 +23,7 @@
  * Two lanes. A pass is driven by one thread, on lane 0. A second one may join any step on lane 1, for
  * as long as it likes (zpass_help): a safepoint that has to hold the program up anyway, or the
  * collector thread while gc.collect has stopped the world. Members are handed out in chunks by an
- * atomic counter. No two lanes write the same word in a way that can lose anything:
+ * atomic counter, smaller ones to a lane that works against a deadline. No two lanes write the same word in a way that can lose anything:
  *   - subtract: a value is written by the lane whose chunk its object is in, and each lane has its
  *     own `minus` (a lost decrement would hide garbage, and an atomic one costs more than a table);
  *     they are added up in the next step;
@@ -82,7 +82,7 @@ typedef struct {
   size_t candidate_count, candidates_size, members;
   zlane_t lanes[ZPASS_LANES];
   zpass_step_t step;     /* written under the gate */
-  size_t next_chunk __attribute__((aligned(2 * ZCACHE_LINE))); /* atomic */
+  size_t next_member __attribute__((aligned(2 * ZCACHE_LINE))); /* atomic */
   zdeferred_t deferred;
   bool exact;            /* the world is stopped: what need not be tracked is noted, too */
   const bool *stop;      /* polled: abandon soon when it becomes true */
