@@ -27,6 +27,7 @@
 #define OVERSIZED_MIN 2000      /* generation 0 is not walked from here on, nor ... */
 #define OVERSIZED_TIMES 4       /* ... from so many times its threshold */
 #define WARM_FROM 20000         /* survivors of young collections before we take over from CPython */
+#define OBJECT_BYTES 64         /* of a small container, with its header */
 #define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
 #define PACE_SPINS 64
@@ -193,16 +194,27 @@ static void watch_size(size_t collected) {
   if (survivors_seen > WARM_FROM || zoption(stress)) zsafepoint_warm_up();
 }
 
-/* Passes pay where objects are more than the caches hold. Some of the old may not be in the set yet. Who
- * looks at the census wants all garbage in it, and CPython does not tell what it reclaims. */
-static bool is_small(void) {
-  size_t limit = zoption(small), count = 0;
-  if (zold_map_count >= limit || zcensus_is_wanted || zoption(stress) || zoption(verify)) return false;
+static size_t count_objects(size_t most) {
+  size_t count = 0;
   for (int i = 0; i < ZGC_GENERATIONS; i++) {
     const zgc_head_t *list = list_of(i), *at = zgc_head_next(list);
-    for (; at != list && count < limit; count++) at = zgc_head_next(at);
+    for (; at != list && count < most; count++) at = zgc_head_next(at);
   }
-  return count < limit;
+  return count;
+}
+
+/* Passes pay where objects are more than the caches hold. Counting takes a tenth of a collection: it is done
+ * again when the heap has grown by what so many more may take. Who looks at the census wants all garbage in
+ * it, and CPython does not tell what it reclaims. */
+static bool is_small(void) {
+  static size_t counted = SIZE_MAX, counted_bytes;
+  size_t limit = zoption(small), bytes = zgranules_used_bytes();
+  if (zold_map_count >= limit || zcensus_is_wanted || zoption(stress) || zoption(verify)) return false;
+  size_t grown = bytes > counted_bytes ? bytes - counted_bytes : 0;
+  if (counted < limit && counted + grown / OBJECT_BYTES < limit) return true;
+  counted = count_objects(limit);
+  counted_bytes = bytes;
+  return counted < limit;
 }
 
 /* -- start ------------------------------------------------------------------------------------------- */

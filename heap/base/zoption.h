@@ -35,7 +35,7 @@
     "microseconds of our own work that one safepoint may take")                                    \
   X(young, "ZGC_YOUNG", COUNT, 0, 10, 1000000,                                                     \
     "container allocations between two young collections; 0 = automatic")                          \
-  X(small, "ZGC_SMALL", COUNT, 20000, 0, 1000000,                                                  \
+  X(small, "ZGC_SMALL", COUNT, 100000, 0, 1000000,                                                 \
     "container objects, below which gc.collect() is CPython's own")                                \
   X(uncommit_delay, "ZGC_UNCOMMIT_DELAY", COUNT, 1, 0, 86400,                                      \
     "seconds that free memory is kept before it goes back to the system")                          \
