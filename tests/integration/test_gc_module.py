@@ -176,18 +176,18 @@ class SmallHeap(unittest.TestCase):
         print(after["types_registered"] > 0)
         """
 
-    def is_ours(self, objects, **options):
-        return run(self.PROGRAM, objects, preload=True, options=options).out == "True\n"
+    def is_ours(self, objects, small=100000):
+        return run(self.PROGRAM, objects, preload=True, options={"SMALL": small}).out == "True\n"
 
     def test_below_the_limit_nothing_of_ours_is_started(self):
         if os.environ.get("ZGC_STRESS") or os.environ.get("ZGC_VERIFY"):
             self.skipTest("then all collections are ours")
         self.assertFalse(self.is_ours(100))
-        self.assertFalse(self.is_ours(20000, SMALL=40000))
-        self.assertTrue(self.is_ours(20000, SMALL=20000))
+        self.assertFalse(self.is_ours(20000, small=40000))
+        self.assertTrue(self.is_ours(20000, small=20000))
 
     def test_from_the_limit_on_it_is_ours(self):
-        self.assertTrue(self.is_ours(100, SMALL=0))
+        self.assertTrue(self.is_ours(100, small=0))
         self.assertTrue(self.is_ours(100000))
 
     def test_who_looks_at_the_census_has_all_in_it(self):
@@ -201,7 +201,7 @@ class SmallHeap(unittest.TestCase):
                 gc.collect()
                 return zgc.census("total").get("Thing", (0,))[0]
             assert [drop() for _ in range(3)] == [0, 1, 2]
-        """, preload=True, options={"STRESS": 0, "VERIFY": 0})
+        """, preload=True, options={"STRESS": 0, "VERIFY": 0, "SMALL": 100000})
 
     def test_objects_stay_known_when_cpython_has_sorted_them_anew(self):
         run("""
@@ -219,7 +219,7 @@ class SmallHeap(unittest.TestCase):
             seen = [weakref.ref(r) for r in rings]
             rings.clear()
             assert zgc.collect() == 4000 and not any(r() for r in seen)
-        """, preload=True)
+        """, preload=True, options={"SMALL": 100000})
 
 
 class WarmingUp(unittest.TestCase):
