@@ -20,6 +20,7 @@ zlog_level_t zlog_level = ZLOG_OFF;
 static struct {
   bool to_stderr;
   bool is_child;       /* of a fork: the file is the child's own */
+  bool has_failed;     /* a line could not be written, which has been said */
   char pattern[PATH_MAX_BYTES];
   int fd;              /* -1: not open */
   dev_t device;        /* identity of what fd was opened on */
@@ -30,7 +31,8 @@ static struct {
 static int opening;
 
 void zlog_start(const char *name, zlog_level_t level) {
-  target.to_stderr = strcmp(name, "stderr") == 0;
+  target.to_stderr = strcmp(name, "stderr") == 0 || strcmp(name, "/dev/stderr") == 0;
+  target.has_failed = false;
   snprintf(target.pattern, sizeof target.pattern, "%s", name);
   zlog_level = level;
 }
@@ -66,18 +68,26 @@ static void expand_path(char *path, size_t size) {
   if (target.is_child && !has_pid) snprintf(path + at, size - at, ".%d", (int)getpid());
 }
 
+static const char *why_not_opened(int error) {
+  if (error == ELOOP) return "a symbolic link, which is not followed";
+  if (error == ENXIO) return "a FIFO that nobody reads, or a socket";
+  return strerror(error);
+}
+
+/* Does not block: nobody may read a FIFO, and the program would stand still for a line of the log. */
 static int open_target(void) {
   if (zexchange_acq_rel(&opening, 1) != 0) return -1; /* another thread is at it: drop this line */
   char path[PATH_MAX_BYTES + 16];
   expand_path(path, sizeof path);
-  int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+  int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK,
+                0600);
   struct stat status;
   if (fd < 0 || fstat(fd, &status) != 0) {
     int error = errno;
     if (fd >= 0) close(fd);
     zlog_level = ZLOG_OFF;
     zlog_notice("ZGC_LOG=%s cannot be opened (%s); running on without a log", path,
-                strerror(error));
+                why_not_opened(error));
     fd = -1;
   } else {
     /* A low number is what programs expect their own next file to get. */
@@ -105,16 +115,29 @@ static int current_fd(void) {
   return open_target();
 }
 
-static void write_all(int fd, const char *text, size_t length) {
+/* 0 or the error. */
+static int write_all(int fd, const char *text, size_t length) {
   int saved = errno; /* called from allocation paths, which must not disturb the program's errno */
+  int error = 0;
   while (length > 0) {
     ssize_t written = write(fd, text, length);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) break;
+    if (written <= 0) {
+      error = written < 0 ? errno : EIO;
+      break;
+    }
     text += written;
     length -= (size_t)written;
   }
   errno = saved;
+  return error;
+}
+
+/* Once; the next lines may find place again. */
+static void say_lost(int error) {
+  if (zexchange_acq_rel(&target.has_failed, true)) return;
+  zlog_notice("ZGC_LOG=%.900s: a line could not be written (%s); running on, the log has gaps",
+              target.pattern, strerror(error));
 }
 
 void zlog_line(zlog_level_t level, const char *tags, const char *format, ...) {
@@ -137,7 +160,8 @@ void zlog_line(zlog_level_t level, const char *tags, const char *format, ...) {
   va_end(arguments);
   size_t length = zmin((size_t)head + (size_t)(body > 0 ? body : 0), sizeof line - 2);
   line[length++] = '\n';
-  write_all(fd, line, length);
+  int error = write_all(fd, line, length);
+  if (error != 0 && !target.to_stderr) say_lost(error);
   errno = saved;
 }
 

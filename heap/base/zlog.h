@@ -19,8 +19,9 @@ extern zlog_level_t zlog_level; /* written once at start-up */
 
 static inline bool zlog_is(zlog_level_t level) { return zunlikely(level <= zlog_level); }
 
-/* target: "stderr" or a path, in which %p becomes the process id. Opened at the first line, with
- * mode 0600, never through a symbolic link. */
+/* target: "stderr" (or "/dev/stderr") or a path, in which %p becomes the process id. Opened at the first
+ * line, with mode 0600, never through a symbolic link. Nobody is waited for: a FIFO has to have a reader,
+ * and what it does not take at once is lost, which is said on stderr once, as for a full disk. */
 void zlog_start(const char *target, zlog_level_t level);
 
 /* The child writes to a file of its own: %p renewed, or ".<pid>" appended. */

@@ -115,22 +115,60 @@ static void test_file_is_private_and_kept(void **state) {
   assert_matches(content(path), "one\n.*two\n$");
 }
 
-static void test_symbolic_link_is_not_followed(void **state) {
-  (void)state;
-  char target[140], said[140];
-  snprintf(target, sizeof target, "%s/target", folder);
+/* What stderr gets when two lines are logged to `name`. */
+static const char *said_of_two_lines(const char *name) {
+  char said[140];
   snprintf(said, sizeof said, "%s/stderr", folder);
-  assert_int_equal(symlink(target, path), 0);
-  zlog_start(path, ZLOG_INFO);
-  int saved = dup(2), fd = open(said, O_RDWR | O_CREAT, 0600);
+  zlog_start(name, ZLOG_INFO);
+  int saved = dup(2), fd = open(said, O_RDWR | O_CREAT | O_TRUNC, 0600);
   dup2(fd, 2);
   zlog_info("gc", "one");
   zlog_info("gc", "two");
   dup2(saved, 2);
+  close(fd);
+  return content(said);
+}
+
+static void test_symbolic_link_is_not_followed(void **state) {
+  (void)state;
+  char target[140];
+  snprintf(target, sizeof target, "%s/target", folder);
+  assert_int_equal(symlink(target, path), 0);
+  assert_matches(said_of_two_lines(path), "^zgc: ZGC_LOG=.*/log cannot be opened \\(a symbolic link.*\\); "
+                                          "running on without a log\n$"); /* once */
   assert_int_equal(access(target, F_OK), -1);
   assert_int_equal(zlog_level, ZLOG_OFF);
-  assert_matches(content(said), "^zgc: ZGC_LOG=.*/log cannot be opened \\(.*\\); "
-                                "running on without a log\n$"); /* once */
+}
+
+static void test_fifo_that_nobody_reads_is_not_waited_for(void **state) {
+  (void)state;
+  assert_int_equal(mkfifo(path, 0600), 0);
+  assert_matches(said_of_two_lines(path), "^zgc: ZGC_LOG=.*/log cannot be opened \\(a FIFO that nobody "
+                                          "reads.*\\); running on without a log\n$");
+}
+
+static void test_fifo_with_a_reader_gets_the_lines(void **state) {
+  (void)state;
+  assert_int_equal(mkfifo(path, 0600), 0);
+  int reader = open(path, O_RDONLY | O_NONBLOCK);
+  zlog_start(path, ZLOG_INFO);
+  zlog_info("gc", "one");
+  ssize_t length = read(reader, text, sizeof text - 1);
+  text[length > 0 ? length : 0] = '\0';
+  assert_matches(text, "one\n$");
+  for (int i = 0; i < 10000; i++) zlog_info("gc", "more than a pipe holds, and nobody reads on");
+}
+
+static void test_full_disk_is_told_once(void **state) {
+  (void)state;
+  assert_matches(said_of_two_lines("/dev/full"), "^zgc: ZGC_LOG=/dev/full: a line could not be written "
+                                                 "\\(No space left.*\\); running on, the log has gaps\n$");
+  assert_int_equal(zlog_level, ZLOG_INFO); /* the next line may find place again */
+}
+
+static void test_stderr_by_its_path(void **state) {
+  (void)state;
+  assert_matches(said_of_two_lines("/dev/stderr"), "^[^\n]*one\n[^\n]*two\n$");
 }
 
 static void test_closed_descriptor_is_opened_again(void **state) {
@@ -219,6 +257,10 @@ static const struct CMUnitTest tests[] = {
     TEST(test_too_long_a_line_is_cut_and_ends),
     TEST(test_file_is_private_and_kept),
     TEST(test_symbolic_link_is_not_followed),
+    TEST(test_fifo_that_nobody_reads_is_not_waited_for),
+    TEST(test_fifo_with_a_reader_gets_the_lines),
+    TEST(test_full_disk_is_told_once),
+    TEST(test_stderr_by_its_path),
     TEST(test_closed_descriptor_is_opened_again),
     TEST(test_descriptor_taken_by_another_file_is_left_alone),
     TEST(test_percent_p_becomes_the_process),
