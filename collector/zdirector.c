@@ -38,7 +38,6 @@ static struct {
   uint64_t old, promoted, growth, time_ns;
 } at_start; /* of the collection under way */
 
-
 static uint64_t growth(void) {
   uint64_t old = zload_relaxed(&zold_map_count);
   return old > base.old ? old - base.old : 0;

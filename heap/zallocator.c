@@ -13,7 +13,8 @@
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
 #define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
-#define TRIM_STRIDE 8                 /* sparse pages between two looks at the clock */
+#define TRIM_LOOKS 512                /* pages between two looks at the clock, ... */
+#define TRIM_SPARSE 64                /* ... of which a sparse one counts as so many */
 #define TAIL_MIN (ZGRANULE_SIZE / 4)  /* unused, behind a large block: worth a system call */
 #define SLACK_MAX (256 * ZK)          /* larger blocks grow in steps of a granule anyway */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
@@ -673,7 +674,6 @@ bool zallocator_is_sampled(const void *block) {
   return zgranules_contains(block) && zload_relaxed(&zpage_find(block)->flags) & ZPAGE_FLAG_SAMPLED;
 }
 
-
 /* -- sparse pages ---------------------------------------------------------------------------- */
 
 /* A batch counts on the free list being all that is free. */
@@ -689,14 +689,19 @@ size_t zallocator_sparse_bytes(void) {
 }
 
 bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes) {
-  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT, looked_at = 0;
-  for (; *at < granules; ++*at) {
-    zpage_t *page = &zpage_table[*at];
-    if (zsparse_bytes(page) == 0) continue;
-    zallocator_lock();
-    if (zsparse_bytes(page) != 0 && may_have_holes(page)) *bytes += zsparse_give_back(page);
-    zallocator_unlock();
-    if (++looked_at % TRIM_STRIDE == 0 && zos_now_ns() >= deadline_ns) break;
+  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT, looks = 0;
+  while (*at < granules) {
+    zpage_t *page = &zpage_table[(*at)++];
+    looks++;
+    if (zsparse_bytes(page) != 0) {
+      zallocator_lock();
+      if (zsparse_bytes(page) != 0 && may_have_holes(page)) *bytes += zsparse_give_back(page);
+      zallocator_unlock();
+      looks += TRIM_SPARSE - 1;
+    }
+    if (looks < TRIM_LOOKS) continue;
+    if (zos_now_ns() >= deadline_ns) break;
+    looks = 0;
   }
   return *at >= granules;
 }

@@ -11,7 +11,8 @@
  * Who may touch what: the allocator (zallocator.c) owns every field; its lock is the GIL, or
  * zallocator's own lock once a second GIL exists. Any thread may read the fields marked shared
  * through zpage_find and zpage_block_of: a page can be freed and cut anew meanwhile, so what they
- * answer may be out of date, but it always lies in readable memory.
+ * answer may be out of date, but it always lies in readable memory. zsparse_bytes reads the counts, too,
+ * for a guess.
  *
  * used + length of the free list + blocks on holes + capacity - carved == capacity. */
 #ifndef HEAP_ZPAGE_H
@@ -34,7 +35,7 @@ enum {
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
   ZPAGE_FLAG_LOCKED = 8,  /* a second GIL exists: take the allocator's lock first */
-  ZPAGE_FLAG_SAMPLED = 16 /* holds blocks of zallocator_alloc_sampled */
+  ZPAGE_FLAG_SAMPLED = 16 /* holds blocks that the watcher is told of (zallocator.h) */
 };
 
 typedef struct zpage {

@@ -83,6 +83,7 @@ bool zsparse_take_back(zpage_t *page) {
     uint32_t hole = page->holes & -(uint32_t)page->holes; /* the lowest */
     page->holes &= (uint16_t)~hole;
     zfetch_add_relaxed(&hole_bytes, -((size_t)1 << OS_PAGE_SHIFT));
+    zstore_relaxed(&page->looked_at, 0); /* what dies from now on can leave this one free again */
     for (size_t i = page->carved; i-- > 0;) {
       uint32_t pages = pages_of_block(page, i);
       if (pages & hole && (pages & page->holes) == 0) push(page, i);

@@ -11,7 +11,7 @@
 #include "heap/zpage.h"
 
 /* About how many bytes zsparse_give_back could give back; 0 if it is not worth its time, or if not much
- * has been freed since the last time. Any thread. */
+ * has been freed since the last time. Any thread: without the lock it is a guess. */
 size_t zsparse_bytes(const zpage_t *page);
 
 /* Bytes given back. The page is neither empty nor one that blocks are being taken from. */

@@ -5,9 +5,8 @@
 
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
-#include "tests/support/ztest.h"
+#include "tests/support/zheaptest.h"
 
-#define RANGE (64 * ZM)
 #define LARGE (ZMEDIUM_MAX + 1)
 
 /* Sizes around every kind of boundary: steps, small/medium, medium/large, granules. */
@@ -15,22 +14,6 @@ static const size_t sizes[] = {
     0, 1, 15, 16, 17, 31, 32, 33, 511, 512, 513, 1023, 1024, 1025, 1151, 1152, 1153, 2048, 2049,
     8191, 8192, 8193, 16384, 16385, 65535, 65536, 65537, 131072, 131073, 262143, 262144, 262145,
     327679, 327680, 327681, 1 << 20};
-
-static int start(void **state) {
-  (void)state;
-  return zallocator_start(RANGE) ? 0 : -1;
-}
-
-static void check(void) {
-  char message[200] = "";
-  if (!zallocator_verify(message, sizeof message)) fail_msg("%s", message);
-}
-
-static zallocator_stats_t stats(void) {
-  zallocator_stats_t now;
-  zallocator_stats(&now);
-  return now;
-}
 
 /* A pattern that no two blocks share, so that overlap shows. */
 static void paint(void *block, size_t size, size_t key) {
@@ -59,16 +42,16 @@ static void test_blocks_are_aligned_and_apart(void **state) {
     }
     assert_ptr_not_equal(blocks[i][0], blocks[i][1]); /* size 0 too */
   }
-  check();
+  zheaptest_check();
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
     for (size_t j = 0; j < 3; j++) {
       assert_true(is_painted(blocks[i][j], sizes[i], 3 * i + j));
       zallocator_free(blocks[i][j]);
     }
   }
-  check();
-  assert_int_equal(stats().used_bytes, 0);
-  assert_int_equal(stats().pages[ZPAGE_LARGE], 0);
+  zheaptest_check();
+  assert_int_equal(zheaptest_stats().used_bytes, 0);
+  assert_int_equal(zheaptest_stats().pages[ZPAGE_LARGE], 0);
 }
 
 static void test_stats_count_pages_by_kind(void **state) {
@@ -76,7 +59,7 @@ static void test_stats_count_pages_by_kind(void **state) {
   zallocator_alloc(16);
   zallocator_alloc(2000);
   zallocator_alloc(LARGE);
-  zallocator_stats_t now = stats();
+  zallocator_stats_t now = zheaptest_stats();
   assert_int_equal(now.pages[ZPAGE_SMALL], 1);
   assert_int_equal(now.pages[ZPAGE_MEDIUM], 1);
   assert_int_equal(now.pages[ZPAGE_LARGE], 1);
@@ -107,15 +90,15 @@ static void fill_and_empty(size_t size, size_t more_than_full) {
       blocks[i] = zallocator_alloc(size);
       paint(blocks[i], size, i);
     }
-    check();
+    zheaptest_check();
     for (size_t n = 0; n < count; n++) {
       size_t i = nth(order, n, count);
       assert_true(is_painted(blocks[i], size, i));
       zallocator_free(blocks[i]);
-      if (n % 61 == 0) check();
+      if (n % 61 == 0) zheaptest_check();
     }
-    check();
-    zallocator_stats_t now = stats();
+    zheaptest_check();
+    zallocator_stats_t now = zheaptest_stats();
     /* The page with the block that is held, and the current one. */
     assert_in_range(now.pages[ZPAGE_SMALL] + now.pages[ZPAGE_MEDIUM], 1, 2);
     assert_int_equal(now.used_bytes, block_size);
@@ -149,12 +132,12 @@ static void test_page_full_then_one_free_reopens_it(void **state) {
   char *other = zallocator_alloc(512);
   assert_ptr_not_equal(zpage_find(first), zpage_find(other)); /* the first is full */
   zallocator_free(first);
-  check();
+  zheaptest_check();
   assert_ptr_equal(zallocator_alloc(512), first);
   for (size_t i = 1; i < capacity; i++) {
     assert_ptr_equal(zpage_find(zallocator_alloc(512)), zpage_find(other));
   }
-  assert_int_equal(stats().pages[ZPAGE_SMALL], 2);
+  assert_int_equal(zheaptest_stats().pages[ZPAGE_SMALL], 2);
 }
 
 /* Three pages with one free block each; the middle one of their list leaves it. */
@@ -170,11 +153,11 @@ static void test_page_leaves_the_middle_of_the_list(void **state) {
   zallocator_alloc(512); /* a fourth page becomes the current one */
   for (int i = 0; i < 3; i++) zallocator_free(pages[i]);
   for (int n = 1; n < capacity; n++) zallocator_free(pages[1] + 512 * n);
-  check();
-  assert_int_equal(stats().pages[ZPAGE_SMALL], 3);
+  zheaptest_check();
+  assert_int_equal(zheaptest_stats().pages[ZPAGE_SMALL], 3);
   for (int n = 1; n < capacity + 2; n++) zallocator_alloc(512);
-  assert_int_equal(stats().pages[ZPAGE_SMALL], 3); /* neither of the other two was lost */
-  assert_int_equal(stats().used_bytes, 3 * capacity * 512);
+  assert_int_equal(zheaptest_stats().pages[ZPAGE_SMALL], 3); /* neither of the other two was lost */
+  assert_int_equal(zheaptest_stats().used_bytes, 3 * capacity * 512);
 }
 
 static void test_empty_page_serves_another_class(void **state) {
@@ -191,7 +174,7 @@ static void test_empty_page_serves_another_class(void **state) {
     for (size_t i = 0; i < capacity; i++) zallocator_free(pages[p] + 64 * i);
   }
   assert_ptr_equal(zallocator_alloc(128), pages[1]);
-  check();
+  zheaptest_check();
 }
 
 /* -- zeroed --------------------------------------------------------------------------------- */
@@ -243,8 +226,8 @@ static void test_realloc_between_all_sizes_keeps_the_content(void **state) {
       zallocator_free(block);
     }
   }
-  check();
-  assert_int_equal(stats().used_bytes, 0);
+  zheaptest_check();
+  assert_int_equal(zheaptest_stats().used_bytes, 0);
 }
 
 static void test_realloc_stays_while_three_quarters_are_used(void **state) {
@@ -301,7 +284,7 @@ static void test_large_blocks_of_all_sizes_share_their_memory(void **state) {
     memset(block, 1, size);
     zallocator_free(block);
   }
-  assert_int_equal(stats().page_bytes, 0);
+  assert_int_equal(zheaptest_stats().page_bytes, 0);
   assert_true(resident_bytes(zgranules_range.base, zgranules_range.committed_end) <= 9 * ZGRANULE_SIZE);
 }
 
@@ -337,7 +320,7 @@ static void test_large_block_grows_and_shrinks_in_place(void **state) {
   assert_ptr_equal(zallocator_realloc(block, LARGE), block);
   assert_int_equal(zgranules_used_bytes(), used + zalign_up(LARGE, ZGRANULE_SIZE));
   assert_false(zpage_block_of(block + 10 * LARGE - 1, &from, &to));
-  check();
+  zheaptest_check();
 }
 
 static void test_large_block_in_the_way_is_copied(void **state) {
@@ -348,7 +331,7 @@ static void test_large_block_in_the_way_is_copied(void **state) {
   char *moved = zallocator_realloc(block, 2 * ZM);
   assert_ptr_not_equal(moved, block);
   assert_true(is_painted(moved, ZM, 2));
-  check();
+  zheaptest_check();
 }
 
 static void move_large(size_t size) {
@@ -361,7 +344,7 @@ static void move_large(size_t size) {
   assert_true(is_painted(moved, size, 3));
   moved[size + ZM - 1] = 1;
   assert_int_equal(zgranules_used_bytes(), used + ZM);
-  check();
+  zheaptest_check();
   zallocator_free(moved);
 }
 
@@ -405,7 +388,7 @@ static void test_impossible_sizes(void **state) {
     assert_true(is_painted(block, of[i], i)); /* untouched */
     zallocator_free(block);
   }
-  check();
+  zheaptest_check();
 }
 
 static void test_failing_commit_is_served_by_the_fallback(void **state) {
@@ -427,9 +410,9 @@ static void test_failing_commit_is_served_by_the_fallback(void **state) {
     assert_true(is_painted(block, of[i], i));
     zallocator_free(block);
   }
-  assert_int_equal(stats().fallback_blocks, 4);
+  assert_int_equal(zheaptest_stats().fallback_blocks, 4);
   assert_true(zgranules_contains(zallocator_alloc(16))); /* and then the heap gives again */
-  check();
+  zheaptest_check();
 }
 
 static void test_commits_refused_for_long_are_tried_less_often(void **state) {
@@ -440,31 +423,31 @@ static void test_commits_refused_for_long_are_tried_less_often(void **state) {
   assert_true(tried > 20 && tried < 40); /* not a system call for each of them */
   for (int i = 0; i < 2000; i++) zallocator_alloc(16);
   assert_true(zgranules_contains(zallocator_alloc(16))); /* but it comes back */
-  check();
+  zheaptest_check();
 }
 
 static void test_exhausted_range_is_served_by_the_fallback(void **state) {
   (void)state;
-  char *all = zallocator_alloc(RANGE);
+  char *all = zallocator_alloc(ZHEAPTEST_RANGE);
   assert_true(zgranules_contains(all));
   char *small = zallocator_alloc_zeroed(100), *medium = zallocator_alloc(5000);
   assert_false(zgranules_contains(small) || zgranules_contains(medium));
   assert_true(ztest_all(small, 0, 100));
   paint(all, 100, 1);
-  char *larger = zallocator_realloc(all, RANGE + 1); /* leaves the heap */
+  char *larger = zallocator_realloc(all, ZHEAPTEST_RANGE + 1); /* leaves the heap */
   assert_false(zgranules_contains(larger));
   assert_true(is_painted(larger, 100, 1));
   assert_true(zgranules_contains(zallocator_alloc(100)));
   zallocator_free(larger);
   zallocator_free(small);
   zallocator_free(medium);
-  check();
+  zheaptest_check();
 }
 
 static void test_no_memory_at_all_but_shrinking_needs_none(void **state) {
   (void)state;
   char *block = zallocator_alloc(1000);
-  char *rest = zallocator_alloc(RANGE - ZGRANULE_SIZE);
+  char *rest = zallocator_alloc(ZHEAPTEST_RANGE - ZGRANULE_SIZE);
   assert_true(zgranules_contains(rest));
   zos_fault_set(ZOS_FAULT_FALLBACK, 1, UINT64_MAX);
   paint(block, 1000, 1);
@@ -473,18 +456,18 @@ static void test_no_memory_at_all_but_shrinking_needs_none(void **state) {
   assert_null(zallocator_alloc_zeroed(10));
   assert_null(zallocator_realloc(NULL, 10));
   assert_null(zallocator_realloc(block, 2000));
-  assert_null(zallocator_realloc(rest, RANGE));
+  assert_null(zallocator_realloc(rest, ZHEAPTEST_RANGE));
   assert_ptr_equal(zallocator_realloc(block, 10), block);
   assert_true(is_painted(block, 1000, 1));
   assert_true(is_painted(zallocator_realloc(rest, 10), 10, 2));
   zallocator_free(block);
-  check();
+  zheaptest_check();
 }
 
 static void test_no_heap_at_all(void **state) {
   (void)state;
   zos_fault_set(ZOS_FAULT_RESERVE, 1, UINT64_MAX);
-  assert_false(zallocator_start(RANGE));
+  assert_false(zallocator_start(ZHEAPTEST_RANGE));
   char *block = zallocator_alloc(100);
   paint(block, 100, 1);
   block = zallocator_realloc(block, 1000);
@@ -538,8 +521,8 @@ static void test_two_threads_once_locked(void **state) {
     pthread_join(threads[i], &wrong);
     if (wrong != NULL) fail_msg("%s", (char *)wrong);
   }
-  check();
-  assert_int_equal(stats().used_bytes, 0);
+  zheaptest_check();
+  assert_int_equal(zheaptest_stats().used_bytes, 0);
 }
 
 static void test_locked_allocator_fills_and_empties_pages(void **state) {
@@ -549,11 +532,11 @@ static void test_locked_allocator_fills_and_empties_pages(void **state) {
   zallocator_lock_forever(); /* again is harmless */
   char *blocks[3000];
   for (int i = 0; i < 3000; i++) blocks[i] = zallocator_alloc(64);
-  check();
+  zheaptest_check();
   for (int i = 0; i < 3000; i++) zallocator_free(blocks[i]);
-  check();
-  assert_int_equal(stats().used_bytes, 64);
-  assert_in_range(stats().pages[ZPAGE_SMALL], 1, 2);
+  zheaptest_check();
+  assert_int_equal(zheaptest_stats().used_bytes, 64);
+  assert_in_range(zheaptest_stats().pages[ZPAGE_SMALL], 1, 2);
 }
 
 /* -- the hook, the old map, verify ------------------------------------------------------------ */
@@ -588,7 +571,7 @@ static void test_verify_sees_a_misaligned_link(void **state) {
   char *block = zallocator_alloc(64);
   zallocator_alloc(64);
   zallocator_free(block);
-  check();
+  zheaptest_check();
   *(char **)block = block + 8;
   assert_broken();
 }
@@ -670,7 +653,7 @@ static void moved(void *known, void *block) {
 static const zallocator_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
 
 static int start_watched(void **state) {
-  if (start(state) != 0) return -1;
+  if (zheaptest_start(state) != 0) return -1;
   zallocator_start_watch(&watcher);
   return 0;
 }
@@ -698,9 +681,9 @@ static void test_every_seventh_small_block_is_a_sample(void **state) {
       assert_int_equal(freed_count, (i + 1) / 7);
     }
     assert_ptr_equal(last_freed, blocks[97]);
-    check();
+    zheaptest_check();
   }
-  assert_int_equal(stats().used_bytes, 0);
+  assert_int_equal(zheaptest_stats().used_bytes, 0);
 }
 
 /* Turns are counted by what is handed out, freed or not: a program that makes and drops one object at
@@ -714,8 +697,8 @@ static void test_a_block_reused_again_and_again_comes_to_its_turn(void **state) 
     assert_int_equal(sampled_count, i / 100);
   }
   assert_int_equal(freed_count, 10);
-  assert_int_equal(stats().used_blocks, 0);
-  check();
+  assert_int_equal(zheaptest_stats().used_blocks, 0);
+  zheaptest_check();
 }
 
 /* A free list that a batch leaves behind is used before new memory is. */
@@ -725,14 +708,14 @@ static void test_batches_do_not_spread(void **state) {
   static void *blocks[COUNT];
   for (int round = 0; round < 20; round++) {
     for (size_t i = 0; i < COUNT; i++) blocks[i] = zallocator_alloc(64);
-    assert_int_equal(stats().used_blocks, COUNT);
-    assert_true(stats().page_bytes <= COUNT * 64 + 3 * ZGRANULE_SIZE);
+    assert_int_equal(zheaptest_stats().used_blocks, COUNT);
+    assert_true(zheaptest_stats().page_bytes <= COUNT * 64 + 3 * ZGRANULE_SIZE);
     for (size_t i = 0; i < COUNT; i += 2) zallocator_free(blocks[i]);
     for (size_t i = 0; i < COUNT; i += 2) blocks[i] = zallocator_alloc(64);
-    check();
+    zheaptest_check();
     for (size_t i = 0; i < COUNT; i++) zallocator_free(blocks[(i * 7) % COUNT]);
-    assert_int_equal(stats().used_blocks, 0);
-    check();
+    assert_int_equal(zheaptest_stats().used_blocks, 0);
+    zheaptest_check();
   }
 }
 
@@ -764,7 +747,7 @@ static void test_larger_blocks_and_growth_are_asked_for_by_the_byte(void **state
     zallocator_free(other);
     assert_int_equal(freed_count, 2);
   }
-  check();
+  zheaptest_check();
 }
 
 static void test_a_block_that_moves_is_not_counted_again(void **state) {
@@ -785,23 +768,23 @@ static void test_a_block_that_moves_is_not_counted_again(void **state) {
   }
   assert_int_equal(sampled_count, 0);
   assert_int_equal(moving_count, 3000);
-  check();
+  zheaptest_check();
 }
 
 static void fill_and_empty_watched(void) {
   enum { COUNT = 20000 };
-  size_t used = stats().used_blocks;
+  size_t used = zheaptest_stats().used_blocks;
   void **blocks = calloc(COUNT, sizeof *blocks);
   sampled_count = freed_count = 0;
   for (int round = 0; round < 3; round++) {
     for (size_t i = 0; i < COUNT; i++) blocks[i] = zallocator_alloc(48);
-    check();
-    assert_int_equal(stats().used_blocks, used + COUNT);
+    zheaptest_check();
+    assert_int_equal(zheaptest_stats().used_blocks, used + COUNT);
     for (size_t i = 0; i < COUNT; i += 2) zallocator_free(blocks[i]);
-    check();
+    zheaptest_check();
     for (size_t i = 1; i < COUNT; i += 2) zallocator_free(blocks[i]);
-    check();
-    assert_int_equal(stats().used_blocks, used);
+    zheaptest_check();
+    assert_int_equal(zheaptest_stats().used_blocks, used);
   }
   assert_in_range(sampled_count, 3 * COUNT / 7, 3 * COUNT / 7 + 1);
   assert_int_equal(freed_count, sampled_count);
@@ -818,8 +801,8 @@ static void test_watched_pages_once_locked(void **state) {
   void *blocks[10];
   for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) blocks[i] = zallocator_alloc(48);
   zallocator_lock_forever();
-  assert_int_equal(stats().used_blocks, ZARRAY_LENGTH(blocks));
-  check(); /* what was left of the batch is free again */
+  assert_int_equal(zheaptest_stats().used_blocks, ZARRAY_LENGTH(blocks));
+  zheaptest_check(); /* what was left of the batch is free again */
   for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) zallocator_free(blocks[i]);
   assert_int_equal(freed_count, 1);
   fill_and_empty_watched();
@@ -845,7 +828,7 @@ static void test_realloc_keeps_blocks_sampled(void **state) {
       assert_ptr_equal(last_freed, result);
     }
   }
-  check();
+  zheaptest_check();
 }
 
 static void test_sampled_block_moves_its_pages(void **state) {
@@ -881,7 +864,7 @@ static void test_large_block_is_watched_where_it_lies(void **state) {
   assert_int_equal(freed_count, 1);
 }
 
-#define STARTED(test) cmocka_unit_test_setup(test, start)
+#define STARTED(test) cmocka_unit_test_setup(test, zheaptest_start)
 #define WATCHED(test) {#test " (watched)", test, start_watched, NULL, NULL}
 static const struct CMUnitTest tests[] = {
     STARTED(test_blocks_are_aligned_and_apart),

@@ -3,28 +3,16 @@
 #include <sys/mman.h>
 
 #include "heap/base/zos.h"
-#include "heap/zallocator.h"
-#include "tests/support/ztest.h"
+#include "tests/support/zheaptest.h"
 
-#define RANGE (64 * ZM)
 #define OS_PAGE 4096
 #define PAGES ((int)(6 * 64 * ZK / ZGRANULE_SIZE)) /* of as much memory, however small a granule is */
 
 /* Several to an OS page, about one, several OS pages to one, with and without a lead. */
 static const size_t sizes[] = {48, 64, 512, 1008, 1024, 2000, 4096, 5000, ZGRANULE_SIZE / 7};
 
-static int start(void **state) {
-  (void)state;
-  return zallocator_start(RANGE) ? 0 : -1;
-}
-
-static void check(void) {
-  char message[200] = "";
-  if (!zallocator_verify(message, sizeof message)) fail_msg("%s", message);
-}
-
 static size_t resident_bytes(void) {
-  static unsigned char in_core[RANGE / OS_PAGE];
+  static unsigned char in_core[ZHEAPTEST_RANGE / OS_PAGE];
   size_t bytes = zgranules_range.committed_end, resident = 0;
   assert_int_equal(mincore(zgranules_range.base, bytes, in_core), 0);
   for (size_t i = 0; i < bytes / OS_PAGE; i++) resident += in_core[i] & 1 ? OS_PAGE : 0;
@@ -32,7 +20,7 @@ static size_t resident_bytes(void) {
 }
 
 typedef struct {
-  size_t size, count, kept;
+  size_t size, count;
   unsigned char **blocks; /* NULL: freed */
 } heap_t;
 
@@ -42,30 +30,32 @@ static void fill(heap_t *heap, size_t i) {
   memset(heap->blocks[i], 1 + (int)(i % 251), heap->size);
 }
 
-/* Several pages of which a random share is left, `kept` blocks for each 1000. */
+/* A random share is left, `kept` blocks for each 1000. */
+static void thin_out(heap_t *heap, uint32_t kept_of_1000) {
+  uint32_t random = 7;
+  for (size_t i = 0; i < heap->count; i++) {
+    if (ztest_random(&random) % 1000 < kept_of_1000) continue;
+    zallocator_free(heap->blocks[i]);
+    heap->blocks[i] = NULL;
+  }
+}
+
+/* Several pages of which such a share is left. */
 static heap_t sparse_heap(size_t size, uint32_t kept_of_1000) {
   void *one = zallocator_alloc(size);
   size_t capacity = zpage_find(one)->capacity;
   zallocator_free(one);
   heap_t heap = {.size = size, .count = PAGES * capacity};
   heap.blocks = calloc(heap.count, sizeof *heap.blocks);
-  uint32_t random = 7;
   for (size_t i = 0; i < heap.count; i++) fill(&heap, i);
-  for (size_t i = 0; i < heap.count; i++) {
-    if (ztest_random(&random) % 1000 < kept_of_1000) {
-      heap.kept++;
-      continue;
-    }
-    zallocator_free(heap.blocks[i]);
-    heap.blocks[i] = NULL;
-  }
+  thin_out(&heap, kept_of_1000);
   return heap;
 }
 
 static size_t trim(void) {
   size_t at = 0, bytes = 0;
   assert_true(zallocator_trim(&at, UINT64_MAX, &bytes));
-  check();
+  zheaptest_check();
   return bytes;
 }
 
@@ -75,14 +65,8 @@ static void is_intact(const heap_t *heap) {
   }
 }
 
-static size_t page_bytes(void) {
-  zallocator_stats_t stats;
-  zallocator_stats(&stats);
-  return stats.page_bytes;
-}
-
 static void come_and_go(size_t size, uint32_t kept_of_1000) {
-  size_t pages = page_bytes();
+  size_t pages = zheaptest_stats().page_bytes;
   heap_t heap = sparse_heap(size, kept_of_1000);
   size_t before = resident_bytes(), holes = zsparse_hole_bytes(), given = trim();
   assert_true(given > 0);
@@ -92,15 +76,15 @@ static void come_and_go(size_t size, uint32_t kept_of_1000) {
   assert_int_equal(trim(), 0); /* nothing died since */
   for (size_t i = 0; i < heap.count; i++) { /* all is to be had again, and no block twice */
     if (heap.blocks[i] == NULL) fill(&heap, i);
-    if (i % 64 == 0) check();
+    if (i % 64 == 0) zheaptest_check();
   }
-  check();
+  zheaptest_check();
   is_intact(&heap);
   assert_true(zsparse_hole_bytes() < holes + ZGRANULE_SIZE); /* the last page has place for others */
-  assert_true(page_bytes() <= pages + (PAGES + 1) * ZGRANULE_SIZE);
+  assert_true(zheaptest_stats().page_bytes <= pages + (PAGES + 1) * ZGRANULE_SIZE);
   for (size_t i = 0; i < heap.count; i++) zallocator_free(heap.blocks[i]);
-  check();
-  assert_true(page_bytes() <= pages + ZGRANULE_SIZE);
+  zheaptest_check();
+  assert_true(zheaptest_stats().page_bytes <= pages + ZGRANULE_SIZE);
   free(heap.blocks);
 }
 
@@ -122,12 +106,12 @@ static void test_holes_go_with_their_page(void **state) {
   for (size_t i = 0; i < heap.count; i++) {
     if (heap.blocks[i] != NULL) zallocator_free(heap.blocks[i]);
   }
-  check();
+  zheaptest_check();
   trim();
   assert_int_equal(zsparse_hole_bytes(), 0);
   char *other = zallocator_alloc(ZGRANULE_SIZE / 4); /* the same memory, cut anew */
   memset(other, 1, ZGRANULE_SIZE / 4);
-  check();
+  zheaptest_check();
   free(heap.blocks);
 }
 
@@ -142,6 +126,19 @@ static void test_looked_at_again_when_more_has_died(void **state) {
     heap.blocks[i] = NULL;
   }
   assert_true(trim() > 0);
+  is_intact(&heap);
+  free(heap.blocks);
+}
+
+static void test_looked_at_again_when_it_was_full_in_between(void **state) {
+  (void)state;
+  heap_t heap = sparse_heap(2000, 100);
+  size_t given = trim();
+  for (size_t i = 0; i < heap.count; i++) {
+    if (heap.blocks[i] == NULL) fill(&heap, i);
+  }
+  thin_out(&heap, 100); /* as many in each page as when holes were looked for, and no holes */
+  assert_true(trim() > given / 2);
   is_intact(&heap);
   free(heap.blocks);
 }
@@ -165,8 +162,18 @@ static void test_stops_at_the_deadline_and_goes_on(void **state) {
   for (size_t before = 0; !zallocator_trim(&at, 0, &bytes); before = at, slices++) assert_true(at > before);
   assert_in_range(slices, 2, 10);
   assert_true(bytes > 0);
-  check();
+  zheaptest_check();
   free(blocks);
+}
+
+/* A walk over the page table takes time, too. */
+static void test_stops_at_the_deadline_where_there_is_nothing_to_give(void **state) {
+  (void)state;
+  for (size_t i = 0; i < 1400; i++) assert_non_null(zallocator_alloc(ZGRANULE_SIZE / 2));
+  size_t at = 0, bytes = 0, slices = 1;
+  while (!zallocator_trim(&at, 0, &bytes)) slices++;
+  assert_in_range(slices, 2, 4);
+  assert_int_equal(bytes, 0);
 }
 
 static void test_failing_uncommit_changes_nothing_else(void **state) {
@@ -180,19 +187,21 @@ static void test_failing_uncommit_changes_nothing_else(void **state) {
   for (size_t i = 0; i < heap.count; i++) {
     if (heap.blocks[i] == NULL) fill(&heap, i);
   }
-  check();
+  zheaptest_check();
   is_intact(&heap);
   free(heap.blocks);
 }
 
-#define STARTED(test) cmocka_unit_test_setup(test, start)
+#define STARTED(test) cmocka_unit_test_setup(test, zheaptest_start)
 static const struct CMUnitTest tests[] = {
     STARTED(test_memory_between_live_blocks_goes_back_and_comes_again),
     STARTED(test_the_same_with_a_second_gil),
     STARTED(test_holes_go_with_their_page),
     STARTED(test_looked_at_again_when_more_has_died),
+    STARTED(test_looked_at_again_when_it_was_full_in_between),
     STARTED(test_pages_with_many_live_blocks_are_let_be),
     STARTED(test_stops_at_the_deadline_and_goes_on),
+    STARTED(test_stops_at_the_deadline_where_there_is_nothing_to_give),
     STARTED(test_failing_uncommit_changes_nothing_else),
 };
 ZTEST_MAIN(tests, NULL)

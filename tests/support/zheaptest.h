@@ -1,0 +1,26 @@
+/* What tests of the heap begin and end with. */
+#ifndef TESTS_SUPPORT_ZHEAPTEST_H
+#define TESTS_SUPPORT_ZHEAPTEST_H
+
+#include "heap/zallocator.h"
+#include "tests/support/ztest.h"
+
+#define ZHEAPTEST_RANGE (64 * ZM)
+
+static inline int zheaptest_start(void **state) {
+  (void)state;
+  return zallocator_start(ZHEAPTEST_RANGE) ? 0 : -1;
+}
+
+static inline void zheaptest_check(void) {
+  char message[200] = "";
+  if (!zallocator_verify(message, sizeof message)) fail_msg("%s", message);
+}
+
+static inline zallocator_stats_t zheaptest_stats(void) {
+  zallocator_stats_t now;
+  zallocator_stats(&now);
+  return now;
+}
+
+#endif
