@@ -263,18 +263,19 @@ static PyObject *collect_managed(PyObject *which, bool wait) {
   return zpy_new_none();
 }
 
+/* A word means managed objects. */
 static PyObject *module_collect(PyObject *self, PyObject *arguments, PyObject *keywords) {
   (void)self;
-  PyObject *first = NULL;
-  if (zpy.PyObject_Size(arguments) > 0) first = zpy.PyTuple_GetItem(arguments, 0);
-  if (first != NULL && zpy.PyUnicode_AsUTF8AndSize(first, NULL) != NULL) {
-    if (!zmanaged_ensure_started()) return NULL;
-    PyObject *wait = keywords == NULL ? NULL : zpy.PyDict_GetItemString(keywords, "wait");
-    if (zpy.PyObject_Size(arguments) > 1) wait = zpy.PyTuple_GetItem(arguments, 1);
-    return collect_managed(first, wait == NULL || zpy.PyObject_IsTrue(wait) > 0);
+  PyObject *which = NULL;
+  if (zpy.PyObject_Size(arguments) > 0) which = zpy.PyTuple_GetItem(arguments, 0);
+  if (which == NULL || zpy.PyUnicode_AsUTF8AndSize(which, NULL) == NULL) {
+    zpy.PyErr_Clear();
+    return zpy.PyObject_Call(original_collect, arguments, keywords);
   }
-  zpy.PyErr_Clear();
-  return zpy.PyObject_Call(original_collect, arguments, keywords);
+  static char *names[] = {"", "wait", NULL};
+  int wait = 1;
+  if (!zpy.PyArg_ParseTupleAndKeywords(arguments, keywords, "O|p:collect", names, &which, &wait)) return NULL;
+  return collect_managed(which, wait);
 }
 
 static bool put(PyObject *dict, const char *key, PyObject *value) {
@@ -282,6 +283,13 @@ static bool put(PyObject *dict, const char *key, PyObject *value) {
   int error = zpy.PyDict_SetItemString(dict, key, value);
   zpy.Py_DecRef(value);
   return error == 0;
+}
+
+/* The dict, unless something that should be in it could not be made. */
+static PyObject *complete(PyObject *dict) {
+  if (dict == NULL || !zpy.PyErr_Occurred()) return dict;
+  zpy.Py_DecRef(dict);
+  return NULL;
 }
 
 static PyObject *number(uint64_t n) { return zpy.PyLong_FromUnsignedLongLong(n); }
@@ -293,7 +301,7 @@ static PyObject *generation_stats(zgeneration_t generation) {
 #define X(field, ...) put(dict, #field, number(stats->field));
   ZMANAGED_GENERATION_STATS(X)
 #undef X
-  return dict;
+  return complete(dict);
 }
 
 static PyObject *managed_stats(void) {
@@ -312,7 +320,7 @@ static PyObject *managed_stats(void) {
   put(dict, "old_pages", number(usage[ZGENERATION_OLD].pages));
   put(dict, "young_bytes", number(usage[ZGENERATION_YOUNG].bytes));
   put(dict, "old_bytes", number(usage[ZGENERATION_OLD].bytes));
-  return dict;
+  return complete(dict);
 }
 
 /* The counters of the main collector, and under "managed" those of managed objects once they are used. */
@@ -321,7 +329,7 @@ static PyObject *module_stats(PyObject *self, PyObject *unused) {
   (void)unused;
   PyObject *dict = zpy.PyObject_CallObject(original_stats, NULL);
   if (dict != NULL && zmanaged_is_started()) put(dict, "managed", managed_stats());
-  return dict;
+  return complete(dict);
 }
 
 static const char *age_name(uint8_t age) {
@@ -372,7 +380,7 @@ static PyObject *module_pause_histogram(PyObject *self, PyObject *unused) {
     }
     put(dict, zmanaged_pause_names[kind], list);
   }
-  return dict;
+  return complete(dict);
 }
 
 static PyObject *module_allocate(PyObject *self, PyObject *length) {
@@ -413,14 +421,20 @@ static PyMethodDef functions[] = {
     {"allocate", module_allocate, METH_O,
      "allocate(n)\n--\n\nA managed array of n times None."},
     {"pages", module_pages, METH_NOARGS,
-     "pages()\n--\n\nA census of managed pages: kind, age, size, used and live fraction."},
+     "pages()\n--\n\nA list of the managed pages: dicts of kind, age, size, bytes used, and the share that is live."},
     {"pause_histogram", module_pause_histogram, METH_NOARGS,
      "pause_histogram()\n--\n\nManaged pauses by kind: (upper bound in ns, count) pairs."},
     {"collect", (PyCFunction)(void (*)(void))module_collect, METH_VARARGS | METH_KEYWORDS,
-     "collect(wait=True)\n--\n\nA full collection of Python objects; collect(\"young\") and collect(\"full\") "
-     "collect managed objects; wait=False returns at once."},
+     "collect(wait=True)\n--\n\n"
+     "Start a concurrent full collection. With wait, return when all garbage that existed at the\n"
+     "call is reclaimed: the number of objects; other threads run meanwhile. Without, return 0 at\n"
+     "once. Use gc.collect() for a collection with the world stopped.\n"
+     "collect('young') and collect('full') collect managed objects and return None; wait as above."},
     {"stats", module_stats, METH_NOARGS,
-     "stats()\n--\n\nCounters; those of managed objects under \"managed\" once they are in use."},
+     "stats()\n--\n\n"
+     "Counters since the start of the process, as a dict of ints. Times in nanoseconds (_ns), sizes\n"
+     "in bytes. old_objects, running, pending_garbage, heap_used and heap_committed are of now.\n"
+     "Once managed objects are in use, 'managed' has a dict of theirs."},
 };
 
 bool zmanaged_add_to_module(PyObject *module) {

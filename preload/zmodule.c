@@ -217,10 +217,7 @@ static PyMethodDef functions[] = {
      "Whether the library is at work here: active, reason (why not), collector ('zgc' or 'stock'),\n"
      "binding ('symbols', 'table' or 'none'), binding_reason (why not symbols), interpreter, version,\n"
      "statpage (path of the statistics page, None while there is none), options."},
-    {"stats", module_stats, METH_NOARGS,
-     "stats($module, /)\n--\n\n"
-     "Counters since the start of the process, as a dict of ints. Times in nanoseconds (_ns), sizes\n"
-     "in bytes. old_objects, running, pending_garbage, heap_used and heap_committed are of now."},
+    {"stats", module_stats, METH_NOARGS, NULL}, /* zmanaged.c puts its own before it; so collect */
     {"prometheus", module_prometheus, METH_NOARGS,
      "prometheus($module, /)\n--\n\n"
      "The counters as text for Prometheus to scrape (format 0.0.4, ends with a newline): times in\n"
@@ -232,12 +229,9 @@ static PyMethodDef functions[] = {
      "Let this library do the full collections from now on. RuntimeError when it is not active."},
     {"disable", module_disable, METH_NOARGS,
      "disable($module, /)\n--\n\n"
-     "Let CPython's own collector do them, exactly as without the library."},
+     "Let CPython's own collector do the full collections, exactly as without the library."},
     {"collect", (PyCFunction)(void (*)(void))module_collect, METH_VARARGS | METH_KEYWORDS,
-     "collect($module, /, wait=True)\n--\n\n"
-     "Start a concurrent full collection. With wait, return when all garbage that existed at the\n"
-     "call is reclaimed: the number of objects; other threads run meanwhile. Without, return 0 at\n"
-     "once. Use gc.collect() for a collection with the world stopped."},
+     NULL},
     {"census", (PyCFunction)(void (*)(void))module_census, METH_VARARGS | METH_KEYWORDS,
      "census($module, /, of='live')\n--\n\n"
      "{type: (objects, bytes)}, most bytes first. of='live': what is alive now, counted with the\n"
@@ -263,7 +257,10 @@ static PyMethodDef functions[] = {
 
 static PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "zgc",
-    "The zgcpreload library: a region-based heap and a concurrent full collection for CPython.", -1,
+    "The zgcpreload library: a region-based heap and a concurrent full collection for CPython.\n\n"
+    "Managed objects: inherit from zgc.Object and declare fields by annotations; zgc.allocate(n),\n"
+    "zgc.Array, zgc.List and zgc.Dict are containers; i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 b8 are types\n"
+    "of raw fields. These classes come into being at their first use.", -1,
     functions, NULL, NULL, NULL, NULL};
 
 PyObject *zmodule_init(void) {

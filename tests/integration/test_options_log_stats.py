@@ -1,6 +1,7 @@
 """Options, the GC log, status and statistics, switching on and off, and when to stay asleep."""
 
 import gc
+import inspect
 import json
 import os
 import re
@@ -466,6 +467,16 @@ class StatusAndStats(unittest.TestCase):
         for call in (lambda: zgc.collect(1, 2), lambda: zgc.collect(nonsense=1),
                      lambda: zgc.stats(1), lambda: zgc.enable(1)):
             self.assertRaises(TypeError, call)
+
+    def test_help(self):
+        functions = {name: value for name, value in vars(zgc).items()
+                     if callable(value) and not name.startswith("_") and not isinstance(value, type)}
+        self.assertLessEqual({"collect", "stats", "census", "allocate", "pages"}, set(functions))
+        for name, function in functions.items():
+            self.assertTrue(inspect.getdoc(function), name)
+            inspect.signature(function)
+        for name in ("Object", "Array", "List", "Dict", "allocate", "f64"):
+            self.assertIn(name, zgc.__doc__)
 
     def test_verify_takes_new_garbage_for_new(self):
         """What finalizers leave behind, here for ever, has not been missed."""

@@ -77,6 +77,17 @@ class Objects(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "unexpected keyword argument '5'"):
             Node().__setstate__({5: 1})
 
+    def test_arguments_of_collect(self):
+        class Undecided:
+            def __bool__(self):
+                raise KeyError("undecided")
+        self.assertRaises(KeyError, zgc.collect, "young", Undecided())
+        self.assertRaises(KeyError, zgc.collect, "full", wait=Undecided())
+        self.assertRaises(TypeError, zgc.collect, "young", nonsense=1)
+        self.assertRaises(TypeError, zgc.collect, "young", True, 3)
+        self.assertRaises(ValueError, zgc.collect, "yuong")
+        self.assertIsNone(zgc.collect("young", False))
+
     def test_signature(self):
         class Full(zgc.Object):
             a: object
