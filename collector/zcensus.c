@@ -151,11 +151,13 @@ typedef struct {
 #define INDEX_SIZE 1024 /* power of two, at least twice the rows: probing always ends */
 #define OTHER ZCENSUS_TYPES
 
-static row_t rows[ZCENSUS_TYPES + 1] = {[OTHER] = {.name = "(other)"}};
-static unsigned row_count;
+static row_t rows[ZCENSUS_TYPES + 1]; /* zero, so that who never collects has no memory for them */
+unsigned zcensus_row_count;
 static uint16_t row_index[INDEX_SIZE]; /* 1 + row, by the type's address; 0 is free */
 static uint64_t current_sequence;
 bool zcensus_is_wanted;
+
+static const char *name_of(const row_t *row) { return row == &rows[OTHER] ? "(other)" : row->name; }
 
 static size_t home_of(const void *type) { return ((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15u >> 54; }
 _Static_assert(INDEX_SIZE == 1 << (64 - 54), "home_of() is a place in the index");
@@ -168,10 +170,10 @@ static size_t find_place(const void *type) {
 
 /* Classes that are made again and again (in a function, by a reload) share one row. */
 static unsigned row_of_name(const char *name) {
-  for (unsigned i = 0; i < row_count; i++) {
+  for (unsigned i = 0; i < zcensus_row_count; i++) {
     if (rows[i].type == NULL && strcmp(rows[i].name, name) == 0) return i;
   }
-  return row_count < ZCENSUS_TYPES ? row_count++ : OTHER;
+  return zcensus_row_count < ZCENSUS_TYPES ? zcensus_row_count++ : OTHER;
 }
 
 static unsigned used_places;
@@ -180,7 +182,7 @@ static unsigned used_places;
 static void make_index(void) {
   memset(row_index, 0, sizeof row_index);
   used_places = 0;
-  for (unsigned i = 0; i < row_count; i++) {
+  for (unsigned i = 0; i < zcensus_row_count; i++) {
     if (rows[i].type == NULL) continue;
     row_index[find_place(rows[i].type)] = (uint16_t)(i + 1);
     used_places++;
@@ -248,9 +250,9 @@ void zcensus_forget(const void *type) {
 }
 
 bool zcensus_garbage(zcensus_garbage_t kind, unsigned i, const char **name, zcensus_sum_t *sum) {
-  if (i > row_count) return false;
-  const row_t *row = &rows[i < row_count ? i : OTHER];
-  *name = row->name;
+  if (i > zcensus_row_count) return false;
+  const row_t *row = &rows[i < zcensus_row_count ? i : OTHER];
+  *name = name_of(row);
   *sum = row->sums[kind];
   return true;
 }
@@ -263,7 +265,7 @@ void zcensus_describe(char *text, size_t size) {
   text[0] = '\0';
   for (int n = 0; n < SHOWN; n++) {
     unsigned best = OTHER;
-    for (unsigned i = 0; i < row_count; i++) {
+    for (unsigned i = 0; i < zcensus_row_count; i++) {
       bool more = rows[i].sums[ZCENSUS_LAST].objects > rows[best].sums[ZCENSUS_LAST].objects;
       if (!shown[i] && (more || shown[best])) best = i;
     }
@@ -271,7 +273,7 @@ void zcensus_describe(char *text, size_t size) {
     if (shown[best] || objects == 0) break;
     shown[best] = true;
     char one[ZCENSUS_NAME + 32];
-    int length = snprintf(one, sizeof one, "%s%s %llu", n > 0 ? " " : "", rows[best].name,
+    int length = snprintf(one, sizeof one, "%s%s %llu", n > 0 ? " " : "", name_of(&rows[best]),
                           (unsigned long long)objects);
     if (at + (size_t)length >= size) break;
     memcpy(text + at, one, (size_t)length + 1);

@@ -36,8 +36,10 @@ void zcensus_begin(uint64_t sequence);
 void zcensus_add(PyObject *object, int sign);
 /* The collection has ended: what was counted becomes the last one's. */
 void zcensus_finish(void);
-/* The type object at this address is being freed. */
+/* The type object at this address is being freed. Only where something has been counted: until then, a
+ * program has no memory for this file's code. */
 void zcensus_forget(const void *type);
+extern unsigned zcensus_row_count;
 
 /* Row `i`; false past the last. Rows with no objects occur. */
 bool zcensus_garbage(zcensus_garbage_t kind, unsigned i, const char **name, zcensus_sum_t *sum);

@@ -72,7 +72,7 @@ void zcollector_get_counts(int counts[3]) {
 
 static void forget_type(void *object) {
   ztype_forget(object);
-  zcensus_forget(object);
+  if (zcensus_row_count > 0) zcensus_forget(object);
 }
 
 static void log_options(void) {

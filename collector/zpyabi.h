@@ -134,6 +134,7 @@ enum { /* the same in every layout served */
   ZPYABI_MANAGED_DICT = -24,
   ZPYABI_VALUES_311 = -32,
   ZPYABI_VAR_SIZE = 16,
+  ZPYABI_CFUNCTION_METHOD = 16, /* its PyMethodDef */
   ZPYABI_LIST_ITEMS = 24,
   ZPYABI_DICT_KEYS = 32,
   ZPYABI_DICT_VALUES = 40,

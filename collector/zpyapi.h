@@ -107,7 +107,6 @@ typedef struct PyModuleDef {
   NEED(Py_ssize_t, PyObject_Size, (PyObject *))                                               \
   NEED(int, PyObject_IsTrue, (PyObject *))                                                    \
   NEED(void, PyObject_GC_UnTrack, (void *))                                                   \
-  NEED(int, PyObject_GC_IsTracked, (PyObject *))                                              \
   NEED(PyObject *, PyList_New, (Py_ssize_t))                                                  \
   NEED(int, PyList_Append, (PyObject *, PyObject *))                                          \
   NEED(Py_ssize_t, PyList_Size, (PyObject *))                                                 \

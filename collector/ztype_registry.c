@@ -396,7 +396,7 @@ static const char sample_program[] =
     "        (DICT, {str(i): O() for i in range(300)}), (DICT, {str(i): O() for i in range(10)}),\n"
     "        (DICT, O.__dict__.copy()),\n"
     "        (SET, {O()}), (SET, gone(100, 60)), (SET, gone(9, 3)), (SET, frozenset([O(), O()])),\n"
-    "        (PLAIN, str.join), (PLAIN, str.__add__), (PLAIN, type.__dict__['__module__']),\n"
+    "        (PLAIN, str.join), (PLAIN, str.__dict__['__add__']), (PLAIN, type.__dict__['__module__']),\n"
     "        (PLAIN, Slots.__dict__['a']), (PLAIN, dict.__dict__['fromkeys']),\n"
     "        (PLAIN, O()), (PLAIN, Attrs(5)), (PLAIN, Attrs(40)), (PLAIN, late),\n"
     "        (DICT, late.__dict__), (DICT, Attrs(4).__dict__),\n"
@@ -409,7 +409,7 @@ static const char sample_program[] =
     "        (PLAIN, fill(classmethod(function()), x=O())),\n"
     "        (PLAIN, fill(staticmethod(function()), x=O())),\n"
     "        (PLAIN, fill(_functools.partial(function(), O(), k=O()), x=O())),\n"
-    "        (PLAIN, _weakref.ref(target, function())), (PLAIN, fill.__get__(O())),\n"
+    "        (PLAIN, _weakref.ref(target, function())), (PLAIN, Attrs(3).__init__),\n"
     "        (PLAIN, len), (PLAIN, type(sys.implementation)(a=O()))], target\n"
     "made = make()\n";
 

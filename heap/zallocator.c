@@ -117,6 +117,47 @@ static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
   }
 }
 
+static void page_free(zpage_t *page) {
+  size_t granules = page_granules(page);
+  zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
+  zsparse_forget(page);
+  page->capacity = 0;
+  zpage_set_flags(page, 0);
+  zstore_relaxed(&page->block_size, 0);
+  zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
+  for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
+  zgranules_free(zpage_index(page), granules);
+  if (zlikely(idle_is_known) || zgranules_idle_bytes() < ZALLOCATOR_IDLE_MIN) return;
+  if (zallocator_idle_hook == NULL) return;
+  idle_is_known = true;
+  zallocator_idle_hook();
+}
+
+/* The empty pages that classes keep at hand, before the heap takes memory that was never touched. */
+static void free_kept_pages(void) {
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    zpage_t **current = current_of(i, 0), *page = *current;
+    if (page == &empty_page || page->used > 0) continue;
+    *current = &empty_page;
+    page_free(page);
+  }
+}
+
+/* Granules of new memory taken, less those of drop_rest. */
+static size_t growth;
+
+/* A page in memory that was somebody else's has all of it from the start, of which its class may never need
+ * more than a few blocks: in a small program that is a twentieth of the heap. So what lies behind the first
+ * ones goes back; but no more often than new memory is taken: a program that goes on in what it has does not
+ * pay for it. */
+static void drop_rest(zpage_t *page, size_t granules) {
+  if (growth < granules) return;
+  growth -= granules;
+  char *start = zpage_start(page);
+  size_t kept = zalign_up(page->lead + zmax(CARVE_BYTES, page->block_size), ZOS_PAGE);
+  if (kept < granules * ZGRANULE_SIZE) zos_uncommit(start + kept, granules * ZGRANULE_SIZE - kept);
+}
+
 static bool gc_is_apart; /* so the other small pages hold no GC objects */
 
 static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
@@ -125,6 +166,7 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   size_t block_size = zsize_class_block_size(size_class);
   size_t granules = zpage_granules_of(block_size);
   bool zeroed;
+  if (zgranules_idle_bytes() == 0) free_kept_pages();
   size_t first = zgranules_alloc(granules, &zeroed);
   if (first == SIZE_MAX) return NULL;
   zpage_t *page = &zpage_table[first];
@@ -141,23 +183,12 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
   point_inner_entries(page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
+  if (zeroed) {
+    growth += granules;
+  } else {
+    drop_rest(page, granules);
+  }
   return page;
-}
-
-static void page_free(zpage_t *page) {
-  size_t granules = page_granules(page);
-  zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
-  zsparse_forget(page);
-  page->capacity = 0;
-  zpage_set_flags(page, 0);
-  zstore_relaxed(&page->block_size, 0);
-  zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
-  for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
-  zgranules_free(zpage_index(page), granules);
-  if (zlikely(idle_is_known) || zgranules_idle_bytes() < ZALLOCATOR_IDLE_MIN) return;
-  if (zallocator_idle_hook == NULL) return;
-  idle_is_known = true;
-  zallocator_idle_hook();
 }
 
 /* Puts the next few blocks of memory that is not in use on the empty free list, or of holes; false when

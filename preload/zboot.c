@@ -160,7 +160,7 @@ static int late_start(void *unused) {
   if (zoption(huge_pages)) zpopulator_start();
   if (zoption(statpage)) zstatpage_enable();
   zdriver_tick = tick;
-  zprofiling_begin();
+  if (zprofile_is_on()) zprofiling_begin();
   return 0;
 }
 

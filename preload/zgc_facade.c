@@ -145,25 +145,13 @@ static const char *module_of(const PyMethodDef *function) {
   return is_sys ? "sys" : "gc";
 }
 
-/* What help() and inspect.signature show is what the originals say of themselves. A signature is
- * kept in front of the text, as Argument Clinic does it. */
-static void copy_doc(PyMethodDef *function, PyObject *original) {
-  static char docs[FUNCTIONS][1200];
-  PyObject *signature = zpy.PyObject_GetAttrString(original, "__text_signature__");
-  PyObject *text = zpy.PyObject_GetAttrString(original, "__doc__");
-  const char *s = signature == NULL || signature == zpy_None()
-                      ? NULL : zpy.PyUnicode_AsUTF8AndSize(signature, NULL);
-  const char *t = text == NULL || text == zpy_None() ? NULL
-                                                     : zpy.PyUnicode_AsUTF8AndSize(text, NULL);
-  char *doc = docs[function - functions];
-  if (t != NULL && s != NULL) {
-    snprintf(doc, sizeof docs[0], "%s%s\n--\n\n%s", function->ml_name, s, t);
-  } else if (t != NULL) {
-    snprintf(doc, sizeof docs[0], "%s", t);
-  }
-  function->ml_doc = t == NULL ? NULL : doc;
-  if (signature != NULL) zpy.Py_DecRef(signature);
-  if (text != NULL) zpy.Py_DecRef(text);
+/* What help() and inspect.signature show is what the originals say of themselves. Taken from where they
+ * keep it: to ask them for __doc__ and __text_signature__ would map 128 KB of CPython's code that no other
+ * part of a start comes by. */
+static const char *doc_of(PyObject *original, PyObject *replacement) {
+  if (zpyabi_type(original) != zpyabi_type(replacement)) return NULL; /* not a built-in function */
+  const PyMethodDef *method = zpyabi_word(original, ZPYABI_CFUNCTION_METHOD);
+  return method->ml_doc;
 }
 
 static PyObject *originals[FUNCTIONS];
@@ -185,9 +173,9 @@ static void find_stock(void) {
 static void replace(PyObject *module, PyMethodDef *function, PyObject **original) {
   PyObject *name = zpy.PyUnicode_FromString(module_of(function));
   *original = zpy.PyObject_GetAttrString(module, function->ml_name);
-  if (*original != NULL) copy_doc(function, *original);
   PyObject *replacement = zpy.PyCFunction_NewEx(function, module, name);
   if (replacement != NULL && *original != NULL) {
+    function->ml_doc = doc_of(*original, replacement);
     zpy.PyObject_SetAttrString(module, function->ml_name, replacement);
   }
   if (replacement != NULL) zpy.Py_DecRef(replacement);

@@ -72,7 +72,6 @@ static void install_signal(void) {
 /* -- begin, end ------------------------------------------------------------------------------------------ */
 
 void zprofiling_begin(void) {
-  if (!zprofile_is_on()) return;
   zprofile_interpreter_started();
   install_signal();
 }

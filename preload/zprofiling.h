@@ -5,7 +5,7 @@
 
 #include "collector/zpyapi.h"
 
-/* From the late start on: Python stacks; ZGC_PROFILE_SIGNAL. Nothing without a profile. */
+/* From the late start on, where a profile is asked for: Python stacks; ZGC_PROFILE_SIGNAL. */
 void zprofiling_begin(void);
 
 /* The interpreter ends: the last dump. */

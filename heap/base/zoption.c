@@ -21,22 +21,20 @@ static const char *const *names_of(zoption_type_t type) {
   return type == ZOPTION_LEVEL ? levels : type == ZOPTION_BINDING ? bindings : NULL;
 }
 
-typedef struct {
-  uint64_t number;
-  char text[ZOPTION_TEXT_MAX + 1]; /* a copy: the program may change its environment */
-} value_t;
-
-static value_t values[ZOPTION_ID_COUNT] = {
-#define X(field, name, type, fallback, ...) [ZOPTION_ID_##field] = {.number = fallback},
+static uint64_t numbers[ZOPTION_ID_COUNT] = {
+#define X(field, name, type, fallback, ...) [ZOPTION_ID_##field] = fallback,
     ZOPTION_TABLE(X)
 #undef X
 };
 
-uint64_t zoption_number(zoption_id_t id) { return values[id].number; }
-const char *zoption_text_of(zoption_id_t id) { return values[id].text; }
+/* Copies: the program may change its environment. Apart from the numbers, as most are never touched. */
+static char texts[ZOPTION_ID_COUNT][ZOPTION_TEXT_MAX + 1];
+
+uint64_t zoption_number(zoption_id_t id) { return numbers[id]; }
+const char *zoption_text_of(zoption_id_t id) { return texts[id]; }
 
 bool zoption_is_default(zoption_id_t id) {
-  return values[id].number == zoption_rows[id].fallback && values[id].text[0] == '\0';
+  return numbers[id] == zoption_rows[id].fallback && texts[id][0] == '\0';
 }
 
 const char *zoption_type_name(zoption_type_t type) {
@@ -74,9 +72,9 @@ static void format_number(zoption_type_t type, uint64_t number, char *buffer, si
 
 void zoption_format(zoption_id_t id, char *buffer, size_t size) {
   if (zoption_rows[id].type == ZOPTION_TEXT) {
-    snprintf(buffer, size, "%s", values[id].text);
+    snprintf(buffer, size, "%s", texts[id]);
   } else {
-    format_number(zoption_rows[id].type, values[id].number, buffer, size);
+    format_number(zoption_rows[id].type, numbers[id], buffer, size);
   }
 }
 
@@ -139,26 +137,26 @@ bool zoption_set(zoption_id_t id, const char *text) {
   if (row->type == ZOPTION_TEXT) {
     size_t length = strlen(text);
     if (length > ZOPTION_TEXT_MAX) return false;
-    memcpy(values[id].text, text, length + 1);
+    memcpy(texts[id], text, length + 1);
     return true;
   }
   const char *const *names = names_of(row->type);
   if (names != NULL) {
     for (uint64_t number = row->min; number <= row->max; number++) {
       if (strcmp(text, names[number]) == 0) {
-        values[id].number = number;
+        numbers[id] = number;
         return true;
       }
     }
     return false;
   }
-  return parse_number(row, text, &values[id].number);
+  return parse_number(row, text, &numbers[id]);
 }
 
 static void reset(void) {
   for (unsigned id = 0; id < ZOPTION_ID_COUNT; id++) {
-    values[id].number = zoption_rows[id].fallback;
-    values[id].text[0] = '\0';
+    numbers[id] = zoption_rows[id].fallback;
+    if (zoption_rows[id].type == ZOPTION_TEXT) texts[id][0] = '\0';
   }
 }
 

@@ -302,6 +302,33 @@ static void test_what_lies_behind_a_large_block_has_no_memory(void **state) {
   assert_ptr_equal(zallocator_realloc(block, used), block); /* stays, as most of it is in use */
 }
 
+static void test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(64);
+  zallocator_free(block);
+  assert_int_equal(stats().pages[ZPAGE_SMALL], 1);
+  char *other = zallocator_alloc(128);
+  assert_ptr_equal(zpage_find(other), zpage_entry(block));
+  assert_int_equal(stats().pages[ZPAGE_SMALL], 1);
+  check();
+}
+
+/* As often as new memory was taken: once. */
+static void test_a_page_in_used_memory_has_its_first_blocks_only(void **state) {
+  (void)state;
+  zallocator_alloc(64);
+  size_t size = ZMEDIUM_MAX + 2 * ZGRANULE_SIZE;
+  char *before = zallocator_alloc(size);
+  memset(before, 1, size);
+  zallocator_free(before);
+  char *first = zallocator_alloc(144), *second = zallocator_alloc(160);
+  assert_ptr_equal(first, before);
+  assert_int_equal(resident_bytes(before, ZGRANULE_SIZE), 4096);
+  assert_ptr_equal(second, before + ZGRANULE_SIZE);
+  assert_int_equal(resident_bytes(second, ZGRANULE_SIZE), ZGRANULE_SIZE);
+  check();
+}
+
 static void test_realloc_null_is_alloc(void **state) {
   (void)state;
   assert_non_null(zallocator_realloc(NULL, 100));
@@ -884,6 +911,8 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more),
     STARTED(test_large_blocks_of_all_sizes_share_their_memory),
     STARTED(test_what_lies_behind_a_large_block_has_no_memory),
+    STARTED(test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken),
+    STARTED(test_a_page_in_used_memory_has_its_first_blocks_only),
     STARTED(test_realloc_null_is_alloc),
     STARTED(test_large_block_grows_and_shrinks_in_place),
     STARTED(test_large_block_in_the_way_is_copied),
