@@ -48,6 +48,7 @@ enum {
   TYPE_ITEM_SIZE = 40,
   TYPE_FLAGS = 168,
   TYPE_TRAVERSE = 184,
+  TYPE_WEAKLIST_OFFSET = 208,
   TYPE_BASE = 256,
   TYPE_DICT_OFFSET = 288,
   MEMBER_SIZE = 40,
@@ -119,6 +120,7 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
       .basic_size = type_ssize(type, TYPE_BASIC_SIZE),
       .item_size = type_ssize(type, TYPE_ITEM_SIZE),
       .dict_offset = type_ssize(type, TYPE_DICT_OFFSET),
+      .weaklist_offset = type_ssize(type, TYPE_WEAKLIST_OFFSET),
       .flags = (unsigned long)type_ssize(type, TYPE_FLAGS),
       .traverse = (zpy_traverse_t)zpyabi_word(type, TYPE_TRAVERSE),
       .base = zpyabi_word(type, TYPE_BASE),
@@ -338,12 +340,16 @@ static bool prove_types(const char **why) {
   }
   PyObject *size = zpy.PyObject_GetAttrString(zpy.PyType_Type, "__basicsize__");
   PyObject *offset = zpy.PyObject_GetAttrString(zpy.PyType_Type, "__dictoffset__");
+  PyObject *weak = zpy.PyObject_GetAttrString(zpy.PyType_Type, "__weakrefoffset__");
   zpyabi_type_t t = zpyabi_read_type(zpy.PyType_Type);
-  bool right = size != NULL && offset != NULL && zpy.PyLong_AsLong(size) == t.basic_size &&
-               zpy.PyLong_AsLong(offset) == t.dict_offset && t.name != NULL &&
+  bool right = size != NULL && offset != NULL && weak != NULL &&
+               zpy.PyLong_AsLong(size) == t.basic_size &&
+               zpy.PyLong_AsLong(offset) == t.dict_offset &&
+               zpy.PyLong_AsLong(weak) == t.weaklist_offset && t.name != NULL &&
                strcmp(t.name, "type") == 0;
   if (size != NULL) zpy.Py_DecRef(size);
   if (offset != NULL) zpy.Py_DecRef(offset);
+  if (weak != NULL) zpy.Py_DecRef(weak);
   CLAIM(right, "PyTypeObject");
   return true;
 }

@@ -171,7 +171,7 @@ enum { /* the same in every layout served */
 
 typedef struct {
   const char *name;
-  Py_ssize_t basic_size, item_size, dict_offset;
+  Py_ssize_t basic_size, item_size, dict_offset, weaklist_offset;
   unsigned long flags;
   zpy_traverse_t traverse;
   PyTypeObject *base;

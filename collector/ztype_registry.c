@@ -170,9 +170,18 @@ static bool edges_take(edges_t *edges, const void *reference) {
   return false;
 }
 
+static bool edges_contain(const edges_t *all, const edges_t *some) {
+  edges_t rest = *all;
+  for (size_t i = 0; i < some->count; i++) {
+    if (!edges_take(&rest, some->edge[i])) return false;
+  }
+  return true;
+}
+
 static edges_t expected, walked; /* GIL */
 
 static void make_deferred(ztype_t *entry, const char *why) {
+  entry->lessons_left = 0;
   if (entry->kind == ZTYPE_DEFERRED) return;
   zlog_debug("gc,types", "type %.80s is deferred: %s", zpyabi_read_type(entry->type).name, why);
   entry->kind = ZTYPE_DEFERRED;
@@ -198,7 +207,7 @@ static void prove_on(ztype_t *entry, PyObject *instance) {
 }
 
 bool ztype_verify(PyObject *instance, char *why, size_t size) {
-  const ztype_t *entry = ztype_find(zpyabi_type(instance));
+  ztype_t *entry = ztype_find(zpyabi_type(instance));
   if (entry == NULL || entry->kind == ZTYPE_DEFERRED) return true;
   zpyabi_type_t type = zpyabi_read_type(entry->type);
   edges_from_traverse(instance, type.traverse, &expected);
@@ -206,6 +215,10 @@ bool ztype_verify(PyObject *instance, char *why, size_t size) {
   walked.overflow = false;
   bool complete = zwalker_walk(instance, entry, edges_add, &walked);
   if (!complete || walked.overflow || expected.overflow || edges_equal(&expected, &walked)) return true;
+  if (entry->is_learned && edges_contain(&walked, &expected)) {
+    make_deferred(entry, "a word is a reference in some instances, and not in others");
+    return true; /* that costs time only: what is missing hides garbage, what is more does not */
+  }
   snprintf(why, size, "the walker of %.60s finds %zu references in %p, tp_traverse %zu, or other ones",
            type.name, walked.count, (void *)instance, expected.count);
   return false;
@@ -256,10 +269,11 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
     entry->kind = (uint8_t)exact;
     return true;
   }
-  const ztype_t *known = ztype_find(base); /* a C type learned from a sample */
+  const ztype_t *known = ztype_find(base); /* a C type that was learned */
   if (known == NULL || known->kind == ZTYPE_DEFERRED) return false;
   entry->kind = known->kind;
   entry->visits_type = entry->visits_type || known->visits_type;
+  entry->unknown = known->unknown;
   for (unsigned i = 0; i < known->field_count; i++) {
     if (!add_field(entry, known->fields[i])) return false;
   }
@@ -273,6 +287,64 @@ static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
   if (!zgranules_contains(type)) return false;
   zold_map_add(type);
   return true;
+}
+
+/* -- learning C types from the program's instances -- */
+
+static bool is_learnable(const zpyabi_type_t *t) {
+  size_t most = 64 * sizeof(void *);
+  return subtype_traverse != NULL && t->traverse != NULL && t->item_size == 0 &&
+         (size_t)t->basic_size <= most && !(t->flags & ZPYABI_FLAG_MANAGED_DICT);
+}
+
+/* All words behind the header but that of the weak references, which are nobody's. */
+static uint64_t words_of(const zpyabi_type_t *t) {
+  size_t count = (size_t)t->basic_size / sizeof(void *);
+  uint64_t words = (count < 64 ? (uint64_t)1 << count : 0) - 1;
+  if (t->weaklist_offset > 0) words &= ~((uint64_t)1 << (size_t)t->weaklist_offset / sizeof(void *));
+  return words & ~(uint64_t)3;
+}
+
+/* The only one of the words that holds this reference; 0: there is none, or there are several. */
+static unsigned word_with(PyObject *instance, uint64_t words, const void *reference) {
+  unsigned found = 0;
+  for (; words != 0; words &= words - 1) {
+    unsigned at = (unsigned)__builtin_ctzll(words);
+    if (zpyabi_word(instance, (ptrdiff_t)(at * sizeof(void *))) != reference) continue;
+    if (found != 0) return 0;
+    found = at;
+  }
+  return found;
+}
+
+/* What is known must be right. What tp_traverse reports beside it must stand in one of the other words: these
+ * become known. Nothing is learned from an instance where that is not clear. */
+static void learn_from(ztype_t *entry, PyObject *instance) {
+  edges_from_traverse(instance, entry->traverse, &expected);
+  if (expected.overflow) return;
+  bool is_first = entry->kind == ZTYPE_DEFERRED;
+  bool visits_type = edges_take(&expected, entry->type), is_right = is_first || visits_type == entry->visits_type;
+  for (unsigned i = 0; i < entry->field_count; i++) {
+    const void *reference = zpyabi_word(instance, entry->fields[i]);
+    is_right = is_right && (reference == NULL || edges_take(&expected, reference));
+  }
+  if (!is_right) {
+    make_deferred(entry, "a word is a reference in some instances, and not in others");
+    return;
+  }
+  ztype_t learned = *entry;
+  for (size_t i = 0; i < expected.count; i++) {
+    unsigned word = word_with(instance, learned.unknown, expected.edge[i]);
+    if (word == 0 || !add_field(&learned, word * sizeof(void *))) return;
+    learned.unknown &= ~((uint64_t)1 << word);
+  }
+  if (!is_first && expected.count == 0) return;
+  memcpy(entry->fields, learned.fields, sizeof entry->fields);
+  entry->visits_type = visits_type;
+  entry->field_count = learned.field_count;
+  zstore_release(&entry->unknown, learned.unknown);
+  zstore_release(&entry->kind, (uint8_t)ZTYPE_PLAIN);
+  if (is_first) zstat_add(types_deferred, -1);
 }
 
 static ztype_t *register_type(PyTypeObject *type) {
@@ -293,6 +365,10 @@ static ztype_t *register_type(PyTypeObject *type) {
   if (!described) {
     entry->kind = ZTYPE_DEFERRED;
     entry->field_count = 0;
+  } else if (entry->kind == ZTYPE_DEFERRED && is_learnable(&t)) {
+    entry->is_learned = true;
+    entry->unknown = words_of(&t);
+    entry->lessons_left = ZTYPE_LESSONS;
   }
   return publish(entry) ? entry : NULL;
 }
@@ -303,6 +379,10 @@ ztype_t *ztype_of(PyObject *instance) {
   if (zunlikely(entry == NULL)) {
     entry = register_type(type);
     if (entry == NULL) return NULL;
+  }
+  if (zunlikely(entry->lessons_left > 0)) {
+    entry->lessons_left--;
+    learn_from(entry, instance);
   }
   if (zunlikely(entry->proofs_left > 0)) prove_on(entry, instance);
   return entry;
@@ -323,6 +403,9 @@ static void learn(PyObject *sample, ztype_kind_t kind) {
   edges_from_traverse(sample, entry->traverse, &expected);
   ztype_t learned = *entry;
   learned.kind = (uint8_t)kind;
+  learned.is_learned = false;
+  learned.lessons_left = 0;
+  learned.unknown = 0; /* every field of a sample is set */
   walked.count = 0;
   walked.overflow = false;
   if (!zwalker_walk(sample, &learned, edges_add, &walked)) return;

@@ -5,6 +5,11 @@
  * acquire in ztype_find), and every field read through it is bounded by the walker, so an entry
  * that is out of date costs time, never memory safety.
  *
+ * C types of which no sample is to be had are learned from the program's own instances: which words of
+ * the fixed part are references, by what tp_traverse reports. A field that was NULL in all of them is not known
+ * then, nor is what a word that is no reference leads to. So an instance is read only while each word that is
+ * not known to be a reference cannot be a pointer; else it is deferred, as one of an unknown type is.
+ *
  * A heap type can die and another be born at its address: zold_map's free hook calls
  * ztype_forget before the block can be reused. So a class enters the old set with its entry; one
  * outside the heap stays deferred. */
@@ -27,6 +32,7 @@ typedef enum {
 #define ZTYPE_FIELDS_MAX 120
 #define ZTYPE_BASIC_SIZE_MAX 4096 /* so that fields stay below ZGRANULES_GUARD */
 #define ZTYPE_PROOFS 4 /* instances on which a type's walker is compared with its tp_traverse */
+#define ZTYPE_LESSONS 64 /* instances that a C type is learned from */
 
 typedef struct ztype {
   PyTypeObject *type; /* NULL once the type is dead */
@@ -35,9 +41,12 @@ typedef struct ztype {
   bool managed_dict;
   bool inline_values;
   uint8_t proofs_left;
+  uint8_t lessons_left;
+  bool is_learned;    /* from the program's instances */
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
   uint32_t basic_size, item_size;
+  uint64_t unknown; /* words, by number, that must not be pointers for an instance to be read */
   const void *cached_keys;
   zpy_traverse_t traverse;
   struct ztype *free_next;

@@ -205,12 +205,28 @@ static zalways_inline bool zwalker_attributes(const char *object, const ztype_t 
   return true;
 }
 
+/* May this word lead to memory? Not a small number, nor two of them side by side: pointers below 2^40 are
+ * below 2^32 (the heap of a program that is not position independent). */
+static inline bool zwalker_may_be_pointer(uintptr_t word) {
+  bool is_pair = word >> 32 < 256 && (uint32_t)word < 65536;
+  return word >= 65536 && word >> 47 == 0 && !is_pair;
+}
+
+static inline bool zwalker_has_unknown(const void *object, const ztype_t *type) {
+  for (uint64_t words = type->unknown; words != 0; words &= words - 1) {
+    ptrdiff_t offset = (ptrdiff_t)sizeof(void *) * __builtin_ctzll(words);
+    if (zwalker_may_be_pointer((uintptr_t)zpyabi_word(object, offset))) return true;
+  }
+  return false;
+}
+
 /* Calls visit for every outgoing reference that tp_traverse would report. False: this object cannot
  * be read racily (its storage lies outside the heap, or its type is deferred); references may have
  * been reported already. */
 static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
                                         zwalker_visit_t visit, void *context) {
   bool complete = true;
+  if (zunlikely(type->unknown != 0) && zwalker_has_unknown(object, type)) return false;
   if (type->visits_type) visit(context, zpyabi_type(object));
   for (unsigned i = 0, n = type->field_count; i < n; i++) {
     void *reference = zpyabi_word(object, type->fields[i]);

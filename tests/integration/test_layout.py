@@ -101,6 +101,38 @@ class Registry(unittest.TestCase):
         deferred = [line for line in result.log.splitlines() if "Early" in line and "deferred" in line]
         self.assertEqual(deferred, [])
 
+    def test_c_types_are_learned_from_their_instances(self):
+        run("""
+            import contextvars, gc, zgc
+            keep = [contextvars.copy_context() for _ in range(30000)]
+            gc.collect()
+            zgc.collect()
+            deferred = zgc.stats()["deferred_objects"]
+            assert deferred < 10000, deferred
+        """)
+
+    def test_a_field_that_is_set_after_its_type_was_learned_hides_no_garbage(self):
+        run("""
+            import asyncio, gc, weakref, zgc
+            class Node: pass
+            loop = asyncio.new_event_loop()
+            futures = [loop.create_future() for _ in range(30000)]
+            gc.collect()
+            zgc.collect() # all are old, and none has a result
+            gone = []
+            for future in futures:
+                node = Node()
+                node.future = future
+                future.set_result(node)
+                gone.append(weakref.ref(node))
+            del future, futures, node
+            zgc.collect()
+            zgc.collect() # some were promoted while the first was under way
+            left = sum(r() is not None for r in gone)
+            assert left == 0, left
+            loop.close()
+        """)
+
     def test_class_that_takes_the_place_of_a_dead_one(self):
         # The collector meets a young class as that of an old object; the class dies young, and the
         # next one at its address has more fields, through which a ring goes.
