@@ -593,7 +593,7 @@ bool zpass_sweep(zpass_t *pass) {
   bool is_first = pass->candidates == NULL;
   for (int i = 0; i < ZPASS_LANES; i++) pass->lanes[i].top = 0;
   if (!run_step(pass, ZPASS_STEP_SWEEP)) return false;
-  if (is_first) clear_cells(pass);
+  if (is_first && !pass->exact) clear_cells(pass); /* no pass follows an exact one */
   keep_candidates(pass);
   pass->lanes[1].is_used = false;
   zmap_free(&pass->big);
