@@ -306,11 +306,11 @@ static void test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken(void
   (void)state;
   char *block = zallocator_alloc(64);
   zallocator_free(block);
-  assert_int_equal(stats().pages[ZPAGE_SMALL], 1);
+  assert_int_equal(zheaptest_stats().pages[ZPAGE_SMALL], 1);
   char *other = zallocator_alloc(128);
   assert_ptr_equal(zpage_find(other), zpage_entry(block));
-  assert_int_equal(stats().pages[ZPAGE_SMALL], 1);
-  check();
+  assert_int_equal(zheaptest_stats().pages[ZPAGE_SMALL], 1);
+  zheaptest_check();
 }
 
 /* As often as new memory was taken: once. */
@@ -326,7 +326,7 @@ static void test_a_page_in_used_memory_has_its_first_blocks_only(void **state) {
   assert_int_equal(resident_bytes(before, ZGRANULE_SIZE), 4096);
   assert_ptr_equal(second, before + ZGRANULE_SIZE);
   assert_int_equal(resident_bytes(second, ZGRANULE_SIZE), ZGRANULE_SIZE);
-  check();
+  zheaptest_check();
 }
 
 static void test_realloc_null_is_alloc(void **state) {
