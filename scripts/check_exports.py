@@ -54,6 +54,9 @@ def check(library):
 
 
 def main():
+    if sys.argv[1:2] in (['-h'], ['--help']):
+        print(__doc__)
+        return 0
     default = os.path.join(ROOT, 'build', 'libzgcpreload.so')
     library = sys.argv[1] if len(sys.argv) > 1 else default
     if not os.path.exists(library):

@@ -58,6 +58,9 @@ def check_file(root, path):
 
 
 def main():
+    if sys.argv[1:2] in (['-h'], ['--help']):
+        print(__doc__)
+        return 0
     here = os.path.dirname(os.path.abspath(__file__))
     root = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(here)
     files = sorted(os.path.relpath(path, root) for layer in LAYERS

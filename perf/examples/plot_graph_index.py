@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Draws the samples of graph_index.py: memory and longest request over time, one curve per run.
 
+    graph_index.py --samples managed.json; graph_index.py --plain --samples plain.json
     plot_graph_index.py managed.json plain.json > graph_index.svg
-
-With --cpu requests are measured by the CPU time of the program's thread, for runs on a busy machine.
 """
 
+import argparse
 import json
 import math
-import sys
 
 WIDE, HIGH, LEFT, TOP, GAP = 720, 190, 62, 34, 52
 COLORS = {False: "#1868b7", True: "#c2571a"}
@@ -36,10 +35,15 @@ def panel(top, runs, column, title, low, high, place, ticks, unit):
 
 
 def main():
-    runs = []
-    cpu = "--cpu" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("samples", nargs="+", help="what graph_index.py --samples has written")
+    parser.add_argument("--cpu", action="store_true", help="requests by the CPU time of the program's thread, "
+                        "for runs on a busy machine")
+    arguments = parser.parse_args()
+    cpu = arguments.cpu
     column = 3 if cpu else 2
-    for path in (name for name in sys.argv[1:] if name != "--cpu"):
+    runs = []
+    for path in arguments.samples:
         with open(path) as file:
             runs.append(json.load(file))
     peak = max(row[1] for run in runs for row in run["rows"])

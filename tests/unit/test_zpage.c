@@ -81,7 +81,7 @@ static void test_where_blocks_begin(void **state) {
 static void test_no_block_outside(void **state) {
   (void)state;
   const char *from, *to;
-  int here;
+  int here = 0;
   assert_false(zpage_block_of(&here, &from, &to));
   assert_false(zpage_block_of(NULL, &from, &to));
   assert_false(zpage_block_of(zgranules_range.base, &from, &to)); /* nothing is committed yet */
