@@ -210,8 +210,8 @@ static bool is_small(void) {
   static size_t counted = SIZE_MAX, counted_bytes;
   size_t limit = zoption(small), bytes = zgranules_used_bytes();
   if (zold_map_count >= limit || zcensus_is_wanted || zoption(stress) || zoption(verify)) return false;
-  size_t grown = bytes > counted_bytes ? bytes - counted_bytes : 0;
-  if (counted < limit && counted + grown / OBJECT_BYTES < limit) return true;
+  counted_bytes = zmin(counted_bytes, bytes); /* what has left may make room for objects */
+  if (counted < limit && counted + (bytes - counted_bytes) / OBJECT_BYTES < limit) return true;
   counted = count_objects(limit);
   counted_bytes = bytes;
   return counted < limit;

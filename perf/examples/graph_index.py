@@ -12,11 +12,15 @@ request; --samples FILE keeps them for plot_graph_index.py.
 import argparse
 import json
 import random
+import sys
 import time
 
 
 def managed_classes():
-    import zgc
+    try:
+        import zgc
+    except ImportError:
+        sys.exit("graph_index.py: there is no zgc here; start it as its first lines say, or with --plain")
 
     class Vertex(zgc.Object):
         first: "Edge"

@@ -190,6 +190,20 @@ class SmallHeap(unittest.TestCase):
         self.assertTrue(self.is_ours(100, small=0))
         self.assertTrue(self.is_ours(100000))
 
+    def test_objects_in_the_place_of_other_memory_are_counted(self):
+        result = run("""
+            import gc, zgc
+            gc.disable()
+            buffer = bytearray(20_000_000)
+            gc.collect()
+            del buffer
+            gc.collect()
+            keep = [[] for _ in range(50000)]
+            gc.collect()
+            print(zgc.stats()["types_registered"] > 0)
+        """, preload=True, options={"SMALL": 40000})
+        self.assertEqual(result.out, "True\n")
+
     def test_who_looks_at_the_census_has_all_in_it(self):
         run("""
             import gc, zgc
