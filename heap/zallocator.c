@@ -143,16 +143,16 @@ static void free_kept_pages(void) {
   }
 }
 
-/* Granules of new memory taken, less those of drop_rest. */
-static size_t growth;
+/* Granules whose rest may still go back. */
+static size_t drops_left = ZALLOCATOR_DROPS_FIRST;
 
 /* A page in memory that was somebody else's has all of it from the start, of which its class may never need
  * more than a few blocks: in a small program that is a twentieth of the heap. So what lies behind the first
- * ones goes back; but no more often than new memory is taken: a program that goes on in what it has does not
- * pay for it. */
+ * ones goes back. But after a start that costs a millisecond at most, no more often than pages are made in new
+ * memory: a program that goes on in what it has does not pay for it. */
 static void drop_rest(zpage_t *page, size_t granules) {
-  if (growth < granules) return;
-  growth -= granules;
+  if (drops_left < granules) return;
+  drops_left -= granules;
   char *start = zpage_start(page);
   size_t kept = zalign_up(page->lead + zmax(CARVE_BYTES, page->block_size), ZOS_PAGE);
   if (kept < granules * ZGRANULE_SIZE) zos_uncommit(start + kept, granules * ZGRANULE_SIZE - kept);
@@ -184,7 +184,7 @@ static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
   point_inner_entries(page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
   if (zeroed) {
-    growth += granules;
+    drops_left += granules;
   } else {
     drop_rest(page, granules);
   }

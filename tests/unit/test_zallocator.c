@@ -313,20 +313,30 @@ static void test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken(void
   zheaptest_check();
 }
 
-/* As often as new memory was taken: once. */
+/* A page begins with its first blocks, the rest of its memory has gone back: so often, and once more for each
+ * page in new memory. */
 static void test_a_page_in_used_memory_has_its_first_blocks_only(void **state) {
   (void)state;
-  zallocator_alloc(64);
-  size_t size = ZMEDIUM_MAX + 2 * ZGRANULE_SIZE;
-  char *before = zallocator_alloc(size);
-  memset(before, 1, size);
-  zallocator_free(before);
-  char *first = zallocator_alloc(144), *second = zallocator_alloc(160);
-  assert_ptr_equal(first, before);
-  assert_int_equal(resident_bytes(before, ZGRANULE_SIZE), 4096);
-  assert_ptr_equal(second, before + ZGRANULE_SIZE);
-  assert_int_equal(resident_bytes(second, ZGRANULE_SIZE), ZGRANULE_SIZE);
-  zheaptest_check();
+  enum { PAGES = 8, BLOCK = 144, BLOCKS = ZGRANULE_SIZE / BLOCK };
+  static char *blocks[PAGES][BLOCKS];
+  size_t dropped = 0, fresh = 0;
+  for (size_t round = 0; round < 2 * ZALLOCATOR_DROPS_FIRST / PAGES; round++) {
+    for (int p = 0; p < PAGES; p++) {
+      for (int i = 0; i < BLOCKS; i++) {
+        blocks[p][i] = zallocator_alloc(BLOCK);
+        size_t resident = i == 0 ? resident_bytes(zpage_start(zpage_find(blocks[p][i])), ZGRANULE_SIZE) : 0;
+        if (i == 0 && round == 0) fresh += resident == 4096;
+        if (i == 0 && round > 0) dropped += resident == 4096;
+        memset(blocks[p][i], 1, BLOCK);
+      }
+    }
+    zheaptest_check();
+    for (int p = 0; p < PAGES; p++) {
+      for (int i = 0; i < BLOCKS; i++) zallocator_free(blocks[p][i]);
+    }
+  }
+  assert_int_equal(fresh, PAGES);
+  assert_int_equal(dropped, ZALLOCATOR_DROPS_FIRST + PAGES);
 }
 
 static void test_realloc_null_is_alloc(void **state) {
