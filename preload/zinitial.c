@@ -52,6 +52,7 @@ bool zinitial_replace(const zinitial_allocators_t *before, const zinitial_alloca
                       const PyObjectArenaAllocator *arenas_after) {
   constants_t constants = {NULL, NULL};
   dl_iterate_phdr(find_constants, &constants);
+  if (constants.start == constants.end) return false;
   char *tables = find_copy(constants.start, constants.end, before, sizeof *before);
   if (tables == NULL) return false;
   char *arenas = tables + sizeof *before;

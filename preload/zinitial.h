@@ -19,8 +19,8 @@ typedef struct {
   PyMemAllocatorEx raw, mem, object; /* in CPython's order */
 } zinitial_allocators_t;
 
-/* In place of `before`, the next interpreter gets `after`, and this allocator of arenas. False: nothing
- * was changed, or had been before. GIL held. */
+/* In place of `before`, the next interpreter gets `after`, and this allocator of arenas, which serves with
+ * either. False: it gets `before`, or had been given `after` already. GIL held. */
 bool zinitial_replace(const zinitial_allocators_t *before, const zinitial_allocators_t *after,
                       const PyObjectArenaAllocator *arenas_before,
                       const PyObjectArenaAllocator *arenas_after);

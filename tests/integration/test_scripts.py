@@ -86,6 +86,7 @@ class ZgcRunRefusals(Case):
     def test_library_that_is_no_library(self):
         result = run(ZGC_RUN, "--lib", __file__, "--", sys.executable)
         self.assert_refused(result, 2, "is not a 64-bit little-endian ELF file")
+        self.assertNotIn("--force", result.stderr)      # which is about the program
 
     def test_library_path_that_ld_preload_cannot_hold(self):
         odd = os.path.join(self.folder, "a b.so")
@@ -117,6 +118,11 @@ class ZgcRunRefusals(Case):
     def test_script_whose_interpreter_is_not_there(self):
         path = self.script("app", "#!/usr/bin/env no-such-python\n")
         self.refuse(127, "--", path, phrases=["no-such-python not found"])
+
+    def test_program_that_cannot_be_executed(self):
+        self.refuse(126, "--", "/etc/passwd", phrases=["/etc/passwd is not an executable file"])
+        self.refuse(126, "--", self.script("orphan", "#!/etc/passwd\n"),
+                    phrases=["orphan cannot be run: /etc/passwd is not an executable file"])
 
     def test_no_program(self):
         self.refuse(2, phrases=["no program given"])
