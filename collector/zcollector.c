@@ -322,4 +322,7 @@ void zcollector_publish_by_thread(void) {
 
 void zcollector_fork_prepare(void) { zdriver_lock_for_fork(); }
 void zcollector_fork_parent(void) { zdriver_unlock_after_fork_in_parent(); }
-void zcollector_fork_child(void) { zdriver_reset_after_fork_in_child(); }
+void zcollector_fork_child(void) {
+  zdriver_reset_after_fork_in_child();
+  zsafepoint_fork_child();
+}

@@ -203,13 +203,19 @@ static size_t count_objects(size_t most) {
   return count;
 }
 
-/* Passes pay where objects are more than the caches hold. Counting takes a tenth of a collection: it is done
+static bool is_forked; /* written by a child before it runs anything else */
+
+void zsafepoint_fork_child(void) { is_forked = true; }
+
+/* Passes pay where objects are more than the caches hold, and in a forked child: CPython's own collection
+ * writes to each object, and so makes a copy of all memory that is shared with the parent. Counting takes a tenth of a collection: it is done
  * again when the heap has grown by what so many more may take. Who looks at the census wants all garbage in
  * it, and CPython does not tell what it reclaims. */
 static bool is_small(void) {
   static size_t counted = SIZE_MAX, counted_bytes;
   size_t limit = zoption(small), bytes = zgranules_used_bytes();
-  if (zold_map_count >= limit || zcensus_is_wanted || zoption(stress) || zoption(verify)) return false;
+  if (is_forked || zcensus_is_wanted || zoption(stress) || zoption(verify)) return false;
+  if (zold_map_count >= limit) return false;
   counted_bytes = zmin(counted_bytes, bytes); /* what has left may make room for objects */
   if (counted < limit && counted + (bytes - counted_bytes) / OBJECT_BYTES < limit) return true;
   counted = count_objects(limit);

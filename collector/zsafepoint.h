@@ -48,6 +48,8 @@ bool zsafepoint_now(void);
 Py_ssize_t zsafepoint_full_collect(zcause_t cause);
 /* The same, but where the objects are few (ZGC_SMALL) by CPython's own full collection, which is faster. */
 Py_ssize_t zsafepoint_collect(zcause_t cause);
+/* This process is a forked child: from now on no heap is small. */
+void zsafepoint_fork_child(void);
 
 /* Queues zsafepoint work for an idle program. Any thread, no GIL needed. */
 void zsafepoint_request(void);

@@ -204,6 +204,18 @@ class SmallHeap(unittest.TestCase):
         """, preload=True, options={"SMALL": 40000})
         self.assertEqual(result.out, "True\n")
 
+    def test_in_a_forked_child_it_is_ours(self):
+        """CPython's own would copy the memory that it shares."""
+        run("""
+            import gc, os, zgc
+            gc.collect()
+            ours = zgc.stats()["types_registered"]
+            if not os.fork():
+                gc.collect()
+                os._exit(not zgc.stats()["types_registered"] > ours)
+            assert os.wait()[1] == 0
+        """, preload=True, options={"STRESS": 0, "VERIFY": 0, "SMALL": 100000})
+
     def test_who_looks_at_the_census_has_all_in_it(self):
         run("""
             import gc, zgc
