@@ -1034,15 +1034,19 @@ class World:
                   f"{self.who_holds(set(left))}")
 
     def who_holds(self, left):
-        """The first of these nodes, with what the gc module says of it."""
-        for x in gc.get_objects():
-            if isinstance(x, Base) and getattr(x, "token", 0) >> TOKEN_SHIFT == self.name + 1 and \
-                    number_of(x) in left:
-                holders = collections.Counter(type(r).__name__ for r in gc.get_referrers(x))
-                generation = [g for g in range(3) if any(o is x for o in gc.get_objects(g))]
-                return (f"one: {type(x).__name__} {number_of(x)}, {sys.getrefcount(x) - 3} "
-                        f"references, in generation {generation}, referrers {dict(holders)}")
-        return "none of them is tracked"
+        """Of these nodes, those that more references hold than tracked objects have: the others hang on them."""
+        objects = gc.get_objects()
+        known = collections.Counter(id(r) for x in objects for r in gc.get_referents(x))
+        nodes = [x for x in objects if isinstance(x, Base) and number_of(x) in left and
+                 getattr(x, "token", 0) >> TOKEN_SHIFT == self.name + 1]
+        del objects
+        text = [f"{len(nodes)} of them are tracked; held from outside:"]
+        while nodes:
+            x = nodes.pop()
+            more = sys.getrefcount(x) - 2 - known[id(x)]
+            if more:
+                text.append(f"{type(x).__name__} {number_of(x)} by {more} of {more + known[id(x)]}")
+        return " ".join(text)
 
     def check_weak_references(self, live):
         for number in list(self.watched):
@@ -1066,6 +1070,7 @@ class World:
         status = 1
         try:
             faulthandler.dump_traceback_later(300, exit=True)
+            gc.unfreeze()       # another thread may have been about to
             self.work(200)
             before = gc.get_stats()[2]["collections"]
             gc.collect()
