@@ -84,7 +84,7 @@ SUITES = {
         source='pydantic==2.14.4'),
     'sqlalchemy': Suite(
         'ORM, base, engine and extensions on SQLite',
-        [*PYTEST, '-o', 'addopts=', '-p', 'no:logging', '-W', 'ignore', '{part}',
+        [*PYTEST, '-o', 'addopts=', '-W', 'ignore', '{part}',
          '--ignore=test/ext/mypy', '--ignore=test/base/test_examples.py'],
         'sqlalchemy pytest', 20,
         pypi=f'SQLAlchemy[aiosqlite]==2.1.9 {TEST_TOOLS}', source='SQLAlchemy==2.1.9',
