@@ -208,9 +208,9 @@ static bool is_forked; /* written by a child before it runs anything else */
 void zsafepoint_fork_child(void) { is_forked = true; }
 
 /* Passes pay where objects are more than the caches hold, and in a forked child: CPython's own collection
- * writes to each object, and so makes a copy of all memory that is shared with the parent. Counting takes a tenth of a collection: it is done
- * again when the heap has grown by what so many more may take. Who looks at the census wants all garbage in
- * it, and CPython does not tell what it reclaims. */
+ * writes to each object, and so makes a copy of all memory that is shared with the parent. Counting takes a
+ * tenth of a collection: it is done again when the heap has grown by what so many more may take. Who looks at
+ * the census wants all garbage in it, and CPython does not tell what it reclaims. */
 static bool is_small(void) {
   static size_t counted = SIZE_MAX, counted_bytes;
   size_t limit = zoption(small), bytes = zgranules_used_bytes();

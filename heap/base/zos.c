@@ -184,17 +184,17 @@ void *zos_scratch_map(size_t size) {
 }
 
 void *zos_scratch_resize(void *table, size_t size, size_t new_size) {
-  if (faulty(ZOS_FAULT_TABLE)) return NULL;
 #ifdef __SANITIZE_THREAD__ /* it does not see mremap, and takes who wrote at the new address before for a race */
-  void *resized = mmap(NULL, new_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (resized == MAP_FAILED) return NULL;
+  void *resized = zos_scratch_map(new_size);
+  if (resized == NULL) return NULL;
   memcpy(resized, table, zmin(size, new_size));
-  munmap(table, size);
-#else
-  void *resized = mremap(table, size, new_size, MREMAP_MAYMOVE);
-  if (resized == MAP_FAILED) return NULL;
-#endif
+  zos_table_unmap(table, size);
   return resized;
+#else
+  if (faulty(ZOS_FAULT_TABLE)) return NULL;
+  void *resized = mremap(table, size, new_size, MREMAP_MAYMOVE);
+  return resized == MAP_FAILED ? NULL : resized;
+#endif
 }
 
 /* In slices: until the kernel has taken a mapping's pages back, no other thread can commit memory. */

@@ -510,7 +510,7 @@ static void test_model_with_young_collections_beside_the_old_mark(void **state) 
   (void)state;
   uint64_t before = zmanaged_stat_values.young_within_full;
   zmanaged_give_way = ZGIVE_WAY_ALWAYS;
-  for (int i = 0; i < 200 && zmanaged_stat_values.young_within_full < before + 10; i++) { /* the machine's mood */
+  for (int i = 0; i < 200 && zmanaged_stat_values.young_within_full < before + 10; i++) { /* by the scheduler */
     run_model(1000, 3);
     zstore_relaxed(&zrelocate_force_in_place, true);
     run_model(1000, 2);
