@@ -46,7 +46,8 @@ typedef struct ztype {
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
   uint32_t basic_size, item_size;
-  uint64_t unknown; /* words, by number, that must not be pointers for an instance to be read */
+  uint64_t unknown; /* words, by number, that must not be pointers for an instance to be read; a release makes
+                     * one known, after its field, and the walker's acquire sees both */
   const void *cached_keys;
   zpy_traverse_t traverse;
   struct ztype *free_next;

@@ -212,8 +212,8 @@ static inline bool zwalker_may_be_pointer(uintptr_t word) {
   return word >= 65536 && word >> 47 == 0 && !is_pair;
 }
 
-static inline bool zwalker_has_unknown(const void *object, const ztype_t *type) {
-  for (uint64_t words = type->unknown; words != 0; words &= words - 1) {
+static inline bool zwalker_has_unknown(const void *object, uint64_t words) {
+  for (; words != 0; words &= words - 1) {
     ptrdiff_t offset = (ptrdiff_t)sizeof(void *) * __builtin_ctzll(words);
     if (zwalker_may_be_pointer((uintptr_t)zpyabi_word(object, offset))) return true;
   }
@@ -226,7 +226,8 @@ static inline bool zwalker_has_unknown(const void *object, const ztype_t *type) 
 static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
                                         zwalker_visit_t visit, void *context) {
   bool complete = true;
-  if (zunlikely(type->unknown != 0) && zwalker_has_unknown(object, type)) return false;
+  uint64_t unknown = zload_acquire(&type->unknown); /* whose fields are known, then */
+  if (zunlikely(unknown != 0) && zwalker_has_unknown(object, unknown)) return false;
   if (type->visits_type) visit(context, zpyabi_type(object));
   for (unsigned i = 0, n = type->field_count; i < n; i++) {
     void *reference = zpyabi_word(object, type->fields[i]);
