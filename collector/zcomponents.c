@@ -57,7 +57,15 @@ static void join(void *context, void *reference) {
   }
 }
 
+static void join_referent(union_t *u, PyObject *object) {
+  const ztype_t *type = ztype_find(zpyabi_type(object));
+  if (type == NULL || !type->is_weakref) return;
+  void *referent = zpyabi_word(object, ZPYABI_WEAKREF_OBJECT);
+  if (referent != NULL) join(u, referent);
+}
+
 static void join_references(union_t *u, PyObject *object) {
+  join_referent(u, object);
   if (zwalker_try(object, join, u)) return;
   size_t count;
   void **references = zdeferred_references(&u->pass->deferred, object, &count);

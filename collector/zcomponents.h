@@ -2,7 +2,11 @@
  *
  * A component must be fed whole. Its members hold each other, so CPython would take a part of it
  * for alive; and a weak reference to one member can bring all back to life. Union-find with path
- * halving (Tarjan, van Leeuwen 1984). */
+ * halving (Tarjan, van Leeuwen 1984).
+ *
+ * A weak reference among the candidates joins its referent's component. Otherwise its referent could be fed
+ * first: CPython would then call the callback of a weak reference that is garbage itself, and a finalizer could
+ * use a weak reference to garbage of a later batch. One full collection of CPython's never shows either. */
 #ifndef COLLECTOR_ZCOMPONENTS_H
 #define COLLECTOR_ZCOMPONENTS_H
 

@@ -135,6 +135,7 @@ enum { /* the same in every layout served */
   ZPYABI_VALUES_311 = -32,
   ZPYABI_VAR_SIZE = 16,
   ZPYABI_CFUNCTION_METHOD = 16, /* its PyMethodDef */
+  ZPYABI_WEAKREF_OBJECT = 16, /* the referent, or None; not counted in its refcount */
   ZPYABI_LIST_ITEMS = 24,
   ZPYABI_DICT_KEYS = 32,
   ZPYABI_DICT_VALUES = 40,

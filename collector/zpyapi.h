@@ -183,7 +183,10 @@ typedef struct PyModuleDef {
   NEED(PyTuple_Type)           \
   NEED(PyDict_Type)            \
   NEED(PySet_Type)             \
-  NEED(PyFrozenSet_Type)
+  NEED(PyFrozenSet_Type)       \
+  NEED(_PyWeakref_RefType)     \
+  NEED(_PyWeakref_ProxyType)   \
+  NEED(_PyWeakref_CallableProxyType)
 
 #define ZPY_EXCEPTIONS(NEED)   \
   NEED(PyExc_RuntimeError)     \

@@ -347,6 +347,18 @@ static void learn_from(ztype_t *entry, PyObject *instance) {
   if (is_first) zstat_add(types_deferred, -1);
 }
 
+/* The layout of a subclass begins with that of tp_base, so the chain of bases is enough. */
+static bool is_weakref(PyTypeObject *type) {
+  for (; type != NULL; type = zpyabi_read_type(type).base) {
+    PyObject *object = (PyObject *)type;
+    if (object == zpy._PyWeakref_RefType || object == zpy._PyWeakref_ProxyType ||
+        object == zpy._PyWeakref_CallableProxyType) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static ztype_t *register_type(PyTypeObject *type) {
   ztype_t *entry = new_entry();
   if (entry == NULL) return NULL;
@@ -356,6 +368,7 @@ static ztype_t *register_type(PyTypeObject *type) {
   entry->basic_size = (uint32_t)t.basic_size;
   entry->item_size = (uint32_t)t.item_size;
   entry->proofs_left = ZTYPE_PROOFS;
+  entry->is_weakref = is_weakref(type);
   entry->kind = (uint8_t)exact_kind(type);
   bool described = will_be_told_of_death(type, &t);
   if (described && entry->kind == ZTYPE_DEFERRED && subtype_traverse != NULL &&

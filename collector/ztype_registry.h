@@ -43,6 +43,7 @@ typedef struct ztype {
   uint8_t proofs_left;
   uint8_t lessons_left;
   bool is_learned;    /* from the program's instances */
+  bool is_weakref;    /* a weak reference or a proxy: see zcomponents.h */
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
   uint32_t basic_size, item_size;
