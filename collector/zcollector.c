@@ -12,6 +12,7 @@
 #include "collector/zsurvivors.h"
 #include "collector/ztenuring.h"
 #include "collector/ztype_registry.h"
+#include "collector/zweakrefs.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -105,6 +106,7 @@ bool zcollector_start(const char **why) {
 }
 
 void zcollector_stop(void) {
+  zweakrefs_call(UINT64_MAX);
   zdriver_abandon("the program ends");
   zcollector_switch(false);
   PyObject *gc = zpy.PyImport_ImportModule("gc");
@@ -121,6 +123,7 @@ void zcollector_stop(void) {
 
 void zcollector_switch(bool on) {
   if (on == zsafepoint_is_on()) return;
+  if (!on) zweakrefs_call(UINT64_MAX);
   if (!on) zdriver_abandon("switched to the stock collector");
   if (on) zpromotion_rewind(); /* the stock collector has reordered the list meanwhile */
   zsafepoint_switch(on);

@@ -97,17 +97,23 @@ static size_t rank_candidates(union_t *u, PyObject **ranked) {
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
 #define LARGE 4096 /* components from here on are fed last, each in a batch of its own */
 
+static bool is_observed(const PyObject *object) {
+  const ztype_t *type = ztype_find(zpyabi_type(object));
+  return type != NULL && type->weaklist_offset != 0 && zpyabi_word(object, type->weaklist_offset) != NULL;
+}
+
 /* Gives each component its place, small ones first; start_of is indexed by root. */
 static void lay_out(zcomponents_t *c, const uint32_t *parent, const uint32_t *size_of,
                     uint32_t *start_of) {
   uint32_t next = 0, number = 0;
   for (int large = 0; large < 2; large++) {
     for (size_t i = 0; i < c->object_count; i++) {
-      if (parent[i] != i || (size_of[i] >= LARGE) != large) continue;
+      uint32_t size = size_of[i] & ~ZCOMPONENTS_OBSERVED;
+      if (parent[i] != i || (size >= LARGE) != large) continue;
       c->sizes[number++] = size_of[i];
-      c->largest = zmax(c->largest, size_of[i]);
+      c->largest = zmax(c->largest, size);
       start_of[i] = next;
-      next += size_of[i];
+      next += size;
     }
   }
   c->component_count = number;
@@ -118,6 +124,7 @@ static void arrange(zcomponents_t *c, PyObject *const *candidates, uint32_t *par
   for (size_t i = 0; i < c->object_count; i++) {
     parent[i] = root_of(parent, (uint32_t)i);
     size_of[parent[i]]++;
+    if (is_observed(candidates[i])) size_of[parent[i]] |= ZCOMPONENTS_OBSERVED;
   }
   lay_out(c, parent, size_of, start_of);
   for (size_t i = 0; i < c->object_count; i++) {
@@ -133,7 +140,7 @@ static size_t sizes_bytes(size_t count) { return count * sizeof(uint32_t) + 1; }
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
   memset(components, 0, sizeof *components);
   size_t count = pass->candidate_count;
-  if (count >= UINT32_MAX) return false;
+  if (count >= ZCOMPONENTS_OBSERVED) return false;
   components->room = count;
   components->objects = zos_scratch_map(objects_bytes(count));
   components->sizes = zos_scratch_map(sizes_bytes(count));

@@ -14,7 +14,7 @@
 
 typedef struct {
   PyObject **objects;  /* members of one component stand together */
-  uint32_t *sizes;     /* of the components, in the same order: small ones first */
+  uint32_t *sizes;     /* of the components, in the same order: small ones first; see zcomponents_size */
   size_t object_count, component_count;
   size_t room; /* objects that the tables were made for */
   size_t next_object, next_component; /* what has been fed */
@@ -24,6 +24,17 @@ typedef struct {
 /* From the candidates of a finished pass, whose cells are used up. False when memory is short. */
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass);
 void zcomponents_free(zcomponents_t *components);
+
+#define ZCOMPONENTS_OBSERVED ((uint32_t)1 << 31)
+
+static inline size_t zcomponents_size(const zcomponents_t *components, size_t component) {
+  return components->sizes[component] & ~ZCOMPONENTS_OBSERVED;
+}
+
+/* Had a member with weak references when the component was made. */
+static inline bool zcomponents_is_observed(const zcomponents_t *components, size_t component) {
+  return (components->sizes[component] & ZCOMPONENTS_OBSERVED) != 0;
+}
 
 static inline size_t zcomponents_left(const zcomponents_t *components) {
   return components->object_count - components->next_object;

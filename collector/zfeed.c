@@ -105,7 +105,7 @@ size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
 size_t zfeed_components(zcomponents_t *c, size_t objects) {
   size_t fed = 0;
   while (c->next_component < c->component_count) {
-    size_t size = c->sizes[c->next_component];
+    size_t size = zcomponents_size(c, c->next_component);
     if (fed > 0 && fed + size > objects) break;
     fed += zfeed_candidates(c->objects + c->next_object, size);
     c->next_object += size;

@@ -7,11 +7,11 @@
 #include <string.h>
 
 static const zpyabi_layout_t layouts[] = {
-    {11, ZPYABI_ATTRIBUTES_311, false, false, 872, 0, 24},
-    {12, ZPYABI_ATTRIBUTES_312, true, false, 880, 0, 24},
-    {13, ZPYABI_ATTRIBUTES_313, true, false, 880, 8, 24},
-    {14, ZPYABI_ATTRIBUTES_313, true, true, 880, 8, 32},
-    {15, ZPYABI_ATTRIBUTES_313, true, true, 888, 8, 32},
+    {11, ZPYABI_ATTRIBUTES_311, false, false, 872, 0, 24, false},
+    {12, ZPYABI_ATTRIBUTES_312, true, false, 880, 0, 24, false},
+    {13, ZPYABI_ATTRIBUTES_313, true, false, 880, 8, 24, false},
+    {14, ZPYABI_ATTRIBUTES_313, true, true, 880, 8, 32, false},
+    {15, ZPYABI_ATTRIBUTES_313, true, true, 888, 8, 32, true},
 };
 
 /* struct _gc_runtime_state in bytes from its generations[] (Include/internal/pycore_gc.h, from 3.14
@@ -56,7 +56,7 @@ enum {
   MEMBER_OFFSET = 16,
   MEMBER_OBJECT_EX = 16
 };
-enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48, SLOT_FINALIZE = 80 }; /* Py_tp_traverse, Py_tp_base of the stable ABI */
+enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48, SLOT_DEL = 53, SLOT_FINALIZE = 80 }; /* Py_tp_* of the stable ABI */
 
 #define INTERPRETER_SIZE_MAX (2 * ZM) /* the collector's state lies inside PyInterpreterState */
 
@@ -134,6 +134,8 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
 bool zpyabi_has_finalizer(PyTypeObject *type) {
   return zpy.PyType_GetSlot(type, SLOT_FINALIZE) != NULL;
 }
+
+bool zpyabi_has_legacy_finalizer(PyTypeObject *type) { return zpy.PyType_GetSlot(type, SLOT_DEL) != NULL; }
 
 Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i) {
   if ((Py_ssize_t)i >= type_ssize(type, ZPYABI_VAR_SIZE)) return 0;
@@ -354,6 +356,29 @@ static bool prove_types(const char **why) {
   return true;
 }
 
+static bool has_weakref_fields(PyObject *referent, PyObject *plain, PyObject *called) {
+  ptrdiff_t list = zpyabi_read_type(zpyabi_type(referent)).weaklist_offset;
+  return zpyabi_word(referent, list) == plain && zpyabi_word(plain, ZPYABI_WEAKREF_NEXT) == called &&
+         zpyabi_word(called, ZPYABI_WEAKREF_NEXT) == NULL &&
+         zpyabi_word(plain, ZPYABI_WEAKREF_OBJECT) == referent &&
+         zpyabi_word(called, ZPYABI_WEAKREF_OBJECT) == referent &&
+         zpyabi_word(plain, ZPYABI_WEAKREF_CALLBACK) == NULL &&
+         zpyabi_word(called, ZPYABI_WEAKREF_CALLBACK) == zpy.PyType_Type;
+}
+
+/* The one without a callback comes first in the list. */
+static bool prove_weakrefs(const char **why) {
+  PyObject *referent = zpy.PySet_New(NULL);
+  PyObject *called = referent == NULL ? NULL : zpy.PyWeakref_NewRef(referent, (PyObject *)zpy.PyType_Type);
+  PyObject *plain = called == NULL ? NULL : zpy.PyWeakref_NewRef(referent, NULL);
+  bool right = plain != NULL && has_weakref_fields(referent, plain, called);
+  if (plain != NULL) zpy.Py_DecRef(plain);
+  if (called != NULL) zpy.Py_DecRef(called);
+  if (referent != NULL) zpy.Py_DecRef(referent);
+  CLAIM(right, "fields of a weak reference");
+  return true;
+}
+
 bool zpyabi_prove(const char **why) {
   int minor = zpyabi_recognise(why);
   if (minor == 0) return false;
@@ -366,7 +391,7 @@ bool zpyabi_prove(const char **why) {
   CLAIM(gc != NULL, "the gc module cannot be imported");
   bool proven = prove_lists(why) && find_shape(gc, why) && prove_thresholds(gc, why) &&
                 prove_flags(gc, why) && prove_stats(gc, why) && prove_refcounts(why) &&
-                look_at_dicts(why) && prove_types(why);
+                look_at_dicts(why) && prove_types(why) && prove_weakrefs(why);
   if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   zpy.Py_DecRef(gc);
   return proven;

@@ -33,6 +33,7 @@ typedef struct {
   uint16_t cached_keys;     /* in PyHeapTypeObject */
   uint16_t values_header;   /* bytes before the first value in PyDictValues */
   uint16_t tuple_items;     /* 3.14 keeps the hash before them */
+  bool late_plain_weakrefs; /* those without a callback are cleared after the finalizers */
 } zpyabi_layout_t;
 
 extern zhidden const zpyabi_layout_t *zpyabi_layout; /* NULL until zpyabi_prove */
@@ -136,6 +137,8 @@ enum { /* the same in every layout served */
   ZPYABI_VAR_SIZE = 16,
   ZPYABI_CFUNCTION_METHOD = 16, /* its PyMethodDef */
   ZPYABI_WEAKREF_OBJECT = 16, /* the referent, or None; not counted in its refcount */
+  ZPYABI_WEAKREF_CALLBACK = 24,
+  ZPYABI_WEAKREF_NEXT = 48, /* in the list of its referent */
   ZPYABI_LIST_ITEMS = 24,
   ZPYABI_DICT_KEYS = 32,
   ZPYABI_DICT_VALUES = 40,
@@ -181,6 +184,7 @@ typedef struct {
 
 zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
+bool zpyabi_has_legacy_finalizer(PyTypeObject *type); /* tp_del */
 
 /* Offset of slot `i` of a heap type's own __slots__, -1 when it is not an object slot, 0 past the
  * last. */

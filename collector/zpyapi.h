@@ -157,6 +157,9 @@ typedef struct PyModuleDef {
   MAY(PyThreadState *, PyThreadState_Get, (void))                                             \
   MAY(void, PyThreadState_EnterTracing, (PyThreadState *))                                    \
   MAY(void, PyThreadState_LeaveTracing, (PyThreadState *))                                    \
+  NEED(PyObject *, PySet_New, (PyObject *))                                                   \
+  NEED(PyObject *, PyWeakref_NewRef, (PyObject *, PyObject *))                                \
+  NEED(void, _PyWeakref_ClearRef, (PyObject *))                                               \
   MAY(int, PyDict_DelItemString, (PyObject *, const char *))                                  \
   MAY(int, PyObject_IsInstance, (PyObject *, PyObject *))                                     \
   MAY(int, PyObject_GC_IsFinalized, (PyObject *))                                             \

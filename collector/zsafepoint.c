@@ -15,6 +15,7 @@
 #include "collector/zsurvivors.h"
 #include "collector/ztenuring.h"
 #include "collector/ztype_registry.h"
+#include "collector/zweakrefs.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -277,9 +278,15 @@ static int reported_generation(long generation) {
   return now.plan == PLAN_BATCH || now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
+/* Before anything is fed: see zweakrefs.h. A callback may end the collection. */
+static bool settle_weakrefs(uint64_t deadline) {
+  return zweakrefs_clear(zdriver_garbage(), zdriver_collection.sequence, deadline) && zweakrefs_call(deadline);
+}
+
 static void open_batch(void) {
   now.young_count = zgc_state.generations[0].count;
   zfeed_open();
+  if (!settle_weakrefs(now.start_ns + budget_ns())) return; /* the next batch goes on */
   if (zdriver_collection.fed == 0) zbatch_begin();
   now.batch = zfeed_components(zdriver_garbage(), zbatch_size());
 }
@@ -434,8 +441,18 @@ static void settle_stats(void) {
   stats_are_due = false;
 }
 
+static void count_freed_weakrefs(void) {
+  zgc_generation_stats_t full = zpyabi_stats(ZGC_GENERATIONS - 1);
+  size_t freed = zweakrefs_take_freed();
+  zdriver_collection.reclaimed += freed;
+  zstat_add(reclaimed, freed);
+  full.collected += (Py_ssize_t)freed;
+  zpyabi_set_stats(ZGC_GENERATIONS - 1, &full);
+}
+
 static void note_batch(long collected, long uncollectable) {
   zcollection_t *c = &zdriver_collection;
+  count_freed_weakrefs();
   c->fed += now.batch;
   c->reclaimed += (uint64_t)collected;
   c->uncollectable += (uint64_t)uncollectable;
@@ -572,6 +589,7 @@ static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   serve_deferred(deadline); /* first: the collection waits for it */
+  if (zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_call(deadline); /* left by an abandoned collection */
   /* Promotion must not outrun the slices: the director waits until all is counted, which it would never be
    * where the program has asked for young collections that leave no time. Twice, so that it catches up. */
   zpromotion_slice(deadline, now.promoted * 2);
@@ -751,6 +769,7 @@ static void clear_free_lists(void) {
 
 static void begin_stopped(zcause_t cause) {
   discard_samples();
+  zweakrefs_call(UINT64_MAX);
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
 }

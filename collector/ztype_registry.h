@@ -46,6 +46,7 @@ typedef struct ztype {
   bool is_weakref;    /* a weak reference or a proxy: see zcomponents.h */
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
+  int32_t weaklist_offset; /* 0: instances have no weak references */
   uint32_t basic_size, item_size;
   uint64_t unknown; /* words, by number, that must not be pointers for an instance to be read; a release makes
                      * one known, after its field, and the walker's acquire sees both */
