@@ -65,6 +65,8 @@ static struct {
   size_t batch;
   int young_count;    /* of generation 0, to be put back after a batch */
   size_t looked, aged; /* PLAN_YOUNG: members of generation 0, those looked at before among them */
+  size_t weight;       /* the same: of the members */
+  bool is_rethought;   /* the same: another threshold fits them */
   size_t promoted;     /* the same: of the survivors */
   bool is_large;       /* the same: looked at as an exception */
   zgc_generation_stats_t young_stats; /* at start */
@@ -195,9 +197,9 @@ static void watch_size(size_t collected) {
   if (survivors_seen > WARM_FROM || zoption(stress)) zsafepoint_warm_up();
 }
 
-static size_t count_objects(size_t most) {
+static size_t count_objects(int first, int last, size_t most) {
   size_t count = 0;
-  for (int i = 0; i < ZGC_GENERATIONS; i++) {
+  for (int i = first; i <= last; i++) {
     const zgc_head_t *list = list_of(i), *at = zgc_head_next(list);
     for (; at != list && count < most; count++) at = zgc_head_next(at);
   }
@@ -219,7 +221,7 @@ static bool is_small(void) {
   if (zold_map_count >= limit) return false;
   counted_bytes = zmin(counted_bytes, bytes); /* what has left may make room for objects */
   if (counted < limit && counted + (bytes - counted_bytes) / OBJECT_BYTES < limit) return true;
-  counted = count_objects(limit);
+  counted = count_objects(0, ZGC_GENERATIONS - 1, limit);
   counted_bytes = bytes;
   return counted < limit;
 }
@@ -238,6 +240,12 @@ static bool is_oversized(void) {
   now.looked = zsurvivors_count(reach + 1, &now.aged);
   now.is_large = now.looked > limit;
   return now.looked > reach;
+}
+
+/* Before we are warm CPython walks older generations, too, which may have become large without our having seen
+ * it: by gc.collect(0), gc.unfreeze. */
+static bool is_older_oversized(long generation) {
+  return !is_warm && generation > 0 && count_objects(1, (int)generation, WARM_FROM + 1) > WARM_FROM;
 }
 
 /* The last escalation: nothing else has kept garbage from piling up. */
@@ -260,8 +268,8 @@ static bool is_automatic(long generation) {
 static plan_t make_plan(long generation) {
   if (caller == CALLER_SILENT) return PLAN_SILENT;
   if (caller == CALLER_SMALL) return PLAN_SMALL;
-  if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) && is_oversized() &&
-      zsafepoint_warm_up()) {
+  if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) &&
+      (is_oversized() || is_older_oversized(generation)) && zsafepoint_warm_up()) {
     return PLAN_TAKE_OVER;
   }
   if (!is_on || generation != 0 || caller == CALLER_USER) return PLAN_FORWARD;
@@ -295,6 +303,14 @@ static void take_over(void) {
   set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
   for (int i = ZGC_GENERATIONS - 1; i >= 0; i--) zgc_list_splice(list_of(i), &set_aside);
   zstat_add(young_skipped, 1);
+}
+
+static void open_young(void) {
+  size_t most = ztenuring_weight(now.looked);
+  now.weight = zsurvivors_lighten(most, &now.looked, &now.aged);
+  now.is_rethought = ztenuring_note_weight(now.weight);
+  now.weight = zmin(now.weight, most);
+  zstat_add(young_references, now.weight);
 }
 
 static bool never_stop;
@@ -373,8 +389,11 @@ static void count_as_stock(void) {
   zgc_state.generations[2].count++;
 }
 
+/* What a gc.collect(0) has left in generation 1 may be millions: the work at `stop` is for survivors only. */
 static void on_start(void) {
   if (now.plan == PLAN_YOUNG || now.plan == PLAN_TAKE_OVER) count_as_stock();
+  if (now.plan == PLAN_YOUNG || now.plan == PLAN_BATCH) zgc_list_splice(list_of(1), list_of(2));
+  if (now.plan == PLAN_YOUNG) open_young();
   if (now.plan == PLAN_BATCH) open_batch();
   if (now.plan == PLAN_TAKE_OVER) take_over();
   if (now.plan == PLAN_FULL) open_full();
@@ -491,11 +510,12 @@ static void close_batch(PyObject *info) {
 
 static void close_young(PyObject *info) {
   size_t collected = (size_t)zcallbacks_number(info, "collected");
-  size_t garbage = zsurvivors_settle(now.aged, collected, &now.promoted);
+  size_t garbage = zsurvivors_settle(now.aged, collected, now.weight, &now.promoted);
   bool is_cpu = now.looked >= ZTENURING_MANY;
   uint64_t took = is_cpu ? zos_thread_cpu_ns() - now.start_cpu_ns : zos_now_ns() - now.start_ns;
   if (now.is_large) ztenuring_note_large(now.looked, collected, took);
-  if (ztenuring_note_young(now.looked, now.aged, garbage, took)) zcollector_apply_thresholds();
+  bool is_resized = ztenuring_note_young(now.looked, now.aged, garbage, took);
+  if (is_resized || now.is_rethought) zcollector_apply_thresholds();
 }
 
 static void serve_deferred(uint64_t deadline) {

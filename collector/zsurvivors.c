@@ -2,6 +2,7 @@
 
 #include "collector/zpyabi.h"
 #include "collector/ztenuring.h"
+#include "collector/zweight.h"
 
 static PyObject *marker; /* NULL: not needed so far */
 
@@ -53,10 +54,48 @@ static size_t garbage_among(size_t aged, size_t collected) {
   return zmin(collected, aged - in_place);
 }
 
-/* The first of the last `count` members. */
-static zgc_head_t *last_members(zgc_head_t *list, size_t count) {
+static void promote(zgc_head_t *head) {
+  zgc_list_unlink(head);
+  zgc_list_insert_before(head, list_of(ZGC_GENERATIONS - 1));
+}
+
+size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged) {
+  zgc_head_t *young = list_of(0), *mark = marker == NULL ? NULL : zpyabi_head(marker);
+  size_t weight = zweight_of_list(young, most);
+  if (weight <= most) return weight;
+  size_t each = most / *members, left = weight, old = 0, old_aged = 0;
+  bool is_aged = *aged > 0;
+  for (zgc_head_t *at = zgc_head_next(young), *next; at != young && left > most; at = next) {
+    next = zgc_head_next(at);
+    if (at == mark) is_aged = false;
+    size_t its = zweight_of(zpyabi_object(at), most);
+    if (its <= each) continue;
+    promote(at);
+    left -= its;
+    old++;
+    if (is_aged) old_aged++;
+  }
+  *members -= old;
+  *aged -= old_aged;
+  return weight;
+}
+
+/* The first of the last `count` members. Those among them that make them heavier than `weight` are promoted,
+ * *heavy in number. */
+static zgc_head_t *last_members(zgc_head_t *list, size_t count, size_t weight, size_t *heavy) {
   zgc_head_t *at = list;
-  for (; count > 0 && zgc_head_prev(at) != list; count--) at = zgc_head_prev(at);
+  *heavy = 0;
+  for (; count > 0 && zgc_head_prev(at) != list; count--) {
+    zgc_head_t *before = zgc_head_prev(at);
+    size_t its = weight == SIZE_MAX ? 0 : zweight_of(zpyabi_object(before), weight);
+    if (its <= weight) {
+      weight -= weight == SIZE_MAX ? 0 : its;
+      at = before;
+    } else {
+      promote(before);
+      ++*heavy;
+    }
+  }
   return at;
 }
 
@@ -77,11 +116,12 @@ static void place_marker(zgc_head_t *kept) {
   if (ztenuring_is_on()) zgc_list_insert_before(zpyabi_head(marker), kept);
 }
 
-size_t zsurvivors_settle(size_t aged, size_t collected, size_t *promoted) {
+size_t zsurvivors_settle(size_t aged, size_t collected, size_t weight, size_t *promoted) {
   zgc_head_t *young = list_of(0), *survivors = list_of(1);
   size_t garbage = garbage_among(aged, collected);
-  zgc_head_t *kept = last_members(survivors, ztenuring_kept());
-  *promoted = members_until(survivors, kept);
+  size_t most = ztenuring_is_clearing() ? 0 : ztenuring_kept(), kept_weight = most * ZTENURING_KEPT_WEIGHT, heavy;
+  zgc_head_t *kept = last_members(survivors, most, weight <= kept_weight ? SIZE_MAX : kept_weight, &heavy);
+  *promoted = members_until(survivors, kept) + heavy;
   zgc_list_splice_until(survivors, kept, list_of(2));
   place_marker(survivors);
   zgc_list_splice(young, survivors); /* what finalizers have made meanwhile is younger */

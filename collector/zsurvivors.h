@@ -7,6 +7,11 @@
  * may move a survivor to the end of its list, never to the front: so of what stood before the marker,
  * what is missing there afterwards was garbage or was moved.
  *
+ * What a young collection costs follows what was allocated since the last one, by construction: what stays
+ * young is limited in number, in weight and in age (ztenuring.h), and of what is new, which the program has
+ * filled since, no more is visited than a pause allows. The rest grows old without a look: old
+ * collections find its garbage.
+ *
  * GIL held. */
 #ifndef COLLECTOR_ZSURVIVORS_H
 #define COLLECTOR_ZSURVIVORS_H
@@ -17,9 +22,14 @@
  * collection before, 0 where that is not known. */
 size_t zsurvivors_count(size_t most, size_t *aged);
 
-/* At `stop`, survivors in generation 1: keeps and promotes them. Returns how many of the aged were garbage,
- * if `collected` objects were. */
-size_t zsurvivors_settle(size_t aged, size_t collected, size_t *promoted);
+/* At `start`: when the members of generation 0 weigh more than `most` (zweight.h), promotes heavy ones
+ * without a look, so that the others do not. Returns the weight of all; *members and *aged become those that
+ * are left. */
+size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged);
+
+/* At `stop`, survivors in generation 1: keeps and promotes them. `weight` is that of what was looked at.
+ * Returns how many of the aged were garbage, if `collected` objects were. */
+size_t zsurvivors_settle(size_t aged, size_t collected, size_t weight, size_t *promoted);
 
 /* Gives the marker back. */
 void zsurvivors_stop(void);

@@ -21,6 +21,11 @@
 #define REACH_SHARE 4       /* of a large generation 0 is garbage, or the look was in vain */
 #define FAR_MOST 1000.0     /* ns per object: hardly any fit */
 #define FAR_TRIAL 160.0
+#define REFERENCE_NS 16     /* two visits of a reference, half of them to memory that no cache holds */
+#define WEIGHT_EACH 64      /* always allowed: a program that asks for few collections fills many objects */
+#define THRESHOLD_LEAST 4   /* of heavy objects; each of them costs its program more than a collection */
+#define AGE_MAX 16          /* young collections, while few are kept */
+#define AGE_MAX_ON 64       /* ... while many are */
 
 static double cost = COST_FIRST, sized_for = COST_FIRST;
 static bool is_on;
@@ -29,12 +34,27 @@ static size_t wanted = KEPT_MIN, kept = KEPT_MIN, threshold = ZTENURING_THRESHOL
 static size_t looked_at, aged_seen, aged_died; /* in this window */
 static bool is_first; /* this window: what grew old before still holds much of what is young */
 static unsigned wait, next_wait = 1;
+static size_t fits_weight = SIZE_MAX; /* objects as heavy as the last ones that one collection may look at */
+static unsigned since_cleared;
 
 size_t ztenuring_kept(void) { return kept; }
-size_t ztenuring_threshold(void) { return threshold; }
+size_t ztenuring_threshold(void) { return zmin(threshold, fits_weight); }
 bool ztenuring_is_on(void) { return is_on; }
 
+bool ztenuring_is_clearing(void) { return since_cleared >= (is_on ? AGE_MAX_ON : AGE_MAX); }
+
 static uint64_t target_ns(void) { return zoption(pause_target) * 1000; }
+
+size_t ztenuring_weight(size_t members) {
+  return zmax(target_ns() / REFERENCE_NS, members * WEIGHT_EACH);
+}
+
+bool ztenuring_note_weight(size_t weight) {
+  size_t before = ztenuring_threshold();
+  size_t fits = weight == 0 ? SIZE_MAX : (size_t)(target_ns() / REFERENCE_NS / 2) * before / weight;
+  fits_weight = zmax(fits, THRESHOLD_LEAST);
+  return ztenuring_threshold() != before;
+}
 
 /* The median, so to speak: a pause that the machine drew out counts no more than any other. But many objects
  * can be dearer than few, which the caches hold: of a pause far too long that is believed nearly at once. */
@@ -82,6 +102,7 @@ static bool begin_window(void) {
 
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns) {
   if (looked >= COUNTS_FROM) cost = step(cost, looked, took_ns);
+  since_cleared = ztenuring_is_clearing() ? 0 : since_cleared + 1;
   kept = zmax(kept - kept / KEPT_LESS, wanted);
   if (!is_on) return false;
   looked_at += looked;
@@ -116,6 +137,8 @@ void ztenuring_reset(void) {
   wanted = kept = KEPT_MIN;
   threshold = ZTENURING_THRESHOLD_MIN;
   looked_at = aged_seen = aged_died = 0;
+  fits_weight = SIZE_MAX;
+  since_cleared = 0;
   wait = 0;
   next_wait = 1;
 }

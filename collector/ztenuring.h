@@ -14,6 +14,11 @@
  * CPython tracks late (dicts) can be a large one all at once, when no collection was due. It is looked at
  * for a trial, and then up to what fits two pauses: more while it is mostly garbage, less where it is not.
  *
+ * Objects are few, but each may hold many references, and a visit of those is what a young collection costs:
+ * so there are limits of weight (zweight.h), too. What is kept weighs no more than so much for each object
+ * that may be kept, and is kept for a limited number of collections. All that is looked at weighs no more than
+ * a pause allows; where new objects are heavy, the next collection comes after fewer of them.
+ *
  * Sound whatever the numbers: CPython's young collection is right for any set of objects, and the old
  * set may be entered at any time. A survivor kept is a survivor not yet seen by the passes, as any
  * young object is; explicit full collections promote what is kept before they look.
@@ -30,6 +35,17 @@ size_t ztenuring_fits(void);
 /* Survivors that stay young, at most. A few always do: what the program was building when the collection
  * came is often garbage a moment later. */
 size_t ztenuring_kept(void);
+
+/* What they weigh, at most, for each that may be kept. */
+#define ZTENURING_KEPT_WEIGHT 16
+/* Whether this young collection is one that keeps nothing, so that no object stays young for ever. */
+bool ztenuring_is_clearing(void);
+
+/* What `members` of generation 0 may weigh when they are looked at. */
+size_t ztenuring_weight(size_t members);
+/* After so many allocations as the threshold says, generation 0 weighed so much. True when the threshold is
+ * another than before. */
+bool ztenuring_note_weight(size_t weight);
 
 /* Allocations between two young collections, where the program has not asked for more or less. */
 #define ZTENURING_THRESHOLD_MIN 350 /* shorter pauses than with 700, and fewer of 1 ms in all */

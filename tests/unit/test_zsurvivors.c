@@ -3,6 +3,7 @@
 
 #include "collector/zpyabi.h"
 #include "collector/ztenuring.h"
+#include "collector/zweight.h"
 #include "tests/support/ztest.h"
 
 #define FEW 32
@@ -16,6 +17,19 @@ typedef struct {
 static object_t objects[OBJECTS];
 static object_t marker;
 static zgc_generation_t generations[ZGC_GENERATIONS];
+
+size_t zweight_of(PyObject *object, size_t most) {
+  (void)most;
+  return (size_t)object->refcount;
+}
+
+size_t zweight_of_list(const zgc_head_t *list, size_t most) {
+  size_t weight = 0;
+  for (zgc_head_t *at = zgc_head_next(list); at != list; at = zgc_head_next(at)) {
+    weight += zweight_of(zpyabi_object(at), most);
+  }
+  return weight;
+}
 
 static void empty(zgc_head_t *list) { *list = (zgc_head_t){(uintptr_t)list, (uintptr_t)list}; }
 static zgc_head_t *list_of(int generation) { return &generations[generation].head; }
@@ -52,9 +66,14 @@ static int start(void **state) {
   return 0;
 }
 
-static void allocate(size_t first, size_t count) {
-  for (size_t i = first; i < first + count; i++) track(&objects[i]);
+static void allocate_heavy(size_t first, size_t count, size_t weight) {
+  for (size_t i = first; i < first + count; i++) {
+    objects[i].object.refcount = (Py_ssize_t)weight;
+    track(&objects[i]);
+  }
 }
+
+static void allocate(size_t first, size_t count) { allocate_heavy(first, count, 0); }
 
 static void collect(void) { zgc_list_splice(list_of(0), list_of(1)); } /* all survive */
 
@@ -64,7 +83,7 @@ static void die(size_t first, size_t count) {
 
 static size_t promoted;
 static size_t settle(size_t aged, size_t collected) {
-  return zsurvivors_settle(aged, collected, &promoted);
+  return zsurvivors_settle(aged, collected, 0, &promoted);
 }
 
 /* The members are objects first, first + 1, ...; the marker not counted. */
@@ -210,6 +229,81 @@ static void test_the_marker_goes_when_tenuring_ends(void **state) {
   assert_members(0, 0, 10);
 }
 
+static size_t weight_of(int generation) { return zweight_of_list(list_of(generation), 0); }
+
+static void test_what_weighs_too_much_grows_old_without_a_look(void **state) {
+  (void)state;
+  allocate_heavy(0, 99, 10);
+  allocate_heavy(99, 1, 1000000);
+  size_t members = 100, aged = 0;
+  assert_int_equal(zsurvivors_lighten(2000, &members, &aged), 1000000 + 990);
+  assert_int_equal(members, 99);
+  assert_members(0, 0, 99);
+  assert_members(2, 99, 1);
+}
+
+static void test_what_is_left_weighs_no_more_than_allowed(void **state) {
+  (void)state;
+  for (size_t most = 1; most < 100000; most *= 3) {
+    for (int g = 0; g < ZGC_GENERATIONS; g++) empty(list_of(g));
+    size_t members = 0, aged = 0;
+    for (size_t weight = 0; weight < 5000; weight = weight * 5 / 4 + 1) allocate_heavy(members++, 1, weight);
+    size_t all = members;
+    zsurvivors_lighten(most, &members, &aged);
+    assert_true(weight_of(0) <= most);
+    assert_int_equal(members, zgc_list_size(list_of(0)));
+    assert_int_equal(all - members, zgc_list_size(list_of(2)));
+  }
+}
+
+static void test_heavy_ones_that_have_aged_are_not_taken_for_garbage(void **state) {
+  (void)state;
+  keep_many();
+  allocate_heavy(0, 30, 1);
+  collect();
+  settle(0, 0);
+  objects[7].object.refcount = 100000;
+  allocate_heavy(30, 30, 1);
+  size_t aged, members = zsurvivors_count(1000, &aged);
+  assert_int_equal(aged, 30);
+  zsurvivors_lighten(5000, &members, &aged);
+  assert_int_equal(aged, 29);
+  collect();
+  assert_int_equal(settle(aged, 5), 0);
+}
+
+static void test_what_is_kept_weighs_no_more_than_allowed(void **state) {
+  (void)state;
+  static const size_t weights[] = {1, ZTENURING_KEPT_WEIGHT, 100, 600, 1000000};
+  for (size_t i = 0; i < ZARRAY_LENGTH(weights); i++) {
+    for (int g = 0; g < ZGC_GENERATIONS; g++) empty(list_of(g));
+    allocate_heavy(0, 300, weights[i]);
+    allocate_heavy(300, 2, 1);
+    collect();
+    zsurvivors_settle(0, 0, SIZE_MAX, &promoted);
+    assert_true(weight_of(0) <= FEW * ZTENURING_KEPT_WEIGHT);
+    assert_in_range(zgc_list_size(list_of(0)), 2, FEW);
+    assert_int_equal(promoted, zgc_list_size(list_of(2)));
+    assert_int_equal(promoted + zgc_list_size(list_of(0)), 302);
+  }
+}
+
+static void test_nothing_stays_young_for_ever(void **state) {
+  (void)state;
+  for (int is_on = 0; is_on < 2; is_on++) {
+    for (int g = 0; g < ZGC_GENERATIONS; g++) empty(list_of(g));
+    if (is_on) ztenuring_note_fruitful();
+    allocate(0, 1);
+    unsigned collections = 0;
+    for (; zgc_list_size(list_of(2)) == 0; collections++) {
+      collect();
+      settle(0, 0);
+      ztenuring_note_young(1, 0, 0, 100);
+    }
+    assert_in_range(collections, 2, 100);
+  }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_the_youngest_few_stay),
     cmocka_unit_test(test_counts_up_to_a_limit),
@@ -219,5 +313,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_no_aged_where_the_program_moved_the_marker_away),
     cmocka_unit_test(test_without_memory_for_the_marker_survivors_are_kept_uncounted),
     cmocka_unit_test(test_the_marker_goes_when_tenuring_ends),
+    cmocka_unit_test(test_what_weighs_too_much_grows_old_without_a_look),
+    cmocka_unit_test(test_what_is_left_weighs_no_more_than_allowed),
+    cmocka_unit_test(test_heavy_ones_that_have_aged_are_not_taken_for_garbage),
+    cmocka_unit_test(test_what_is_kept_weighs_no_more_than_allowed),
+    cmocka_unit_test(test_nothing_stays_young_for_ever),
 };
 ZTEST_MAIN(tests, start)

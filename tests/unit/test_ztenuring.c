@@ -184,6 +184,24 @@ static void test_after_trials_in_vain_it_waits_longer_up_to_a_limit(void **state
   assert_int_equal(waits(), 2);
 }
 
+static void test_heavy_objects_are_collected_after_fewer_of_them(void **state) {
+  (void)state;
+  size_t most = ztenuring_weight(YOUNG);
+  assert_false(ztenuring_note_weight(YOUNG * 3));
+  assert_true(ztenuring_note_weight(10 * most));
+  assert_in_range(ztenuring_threshold(), YOUNG / 20 - 1, YOUNG / 20 + 1);
+  assert_false(ztenuring_note_weight(most / 2)); /* as heavy as before */
+  ztenuring_note_weight(SIZE_MAX / 4);
+  assert_in_range(ztenuring_threshold(), 1, 10);
+  assert_true(ztenuring_note_weight(0));
+  assert_int_equal(ztenuring_threshold(), YOUNG);
+}
+
+static void test_many_objects_may_weigh_more(void **state) {
+  (void)state;
+  assert_in_range(ztenuring_weight(1000000), 32000000, 100000000);
+}
+
 static void test_reset_forgets_all(void **state) {
   (void)state;
   learn_cost(1000, 1000);
@@ -209,6 +227,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_what_was_kept_is_not_promoted_all_at_once),
     cmocka_unit_test(test_it_ends_when_hardly_anything_survives),
     cmocka_unit_test(test_after_trials_in_vain_it_waits_longer_up_to_a_limit),
+    cmocka_unit_test(test_heavy_objects_are_collected_after_fewer_of_them),
+    cmocka_unit_test(test_many_objects_may_weigh_more),
     cmocka_unit_test(test_reset_forgets_all),
 };
 ZTEST_MAIN(tests, NULL)
