@@ -10,7 +10,8 @@
  *
  * shape indexes zshape_table and tells size and slots. handle is a hint to the entry in the handle
  * table that stands for this body: it may be out of date and is checked where it is used, so that the
- * end of a handle does not have to touch the body.
+ * end of a handle does not have to touch the body. With ZBODY_HASHED it is the hash of a body that has no
+ * handle, and the end of that handle has put it there.
  *
  * The shape word is written once, at birth, before anyone else can know the address; the handle
  * word belongs to whoever holds the GIL. Slots go through barrier/. Raw words are the mutator's. */
@@ -56,6 +57,8 @@ typedef struct {
   uint32_t shape;
   uint32_t handle;
 } zbody_header_t;
+
+#define ZBODY_HASHED ((uint32_t)1 << 31)
 
 #define ZBODY_HEADER_SIZE 8
 #define ZBODY_LENGTH_OFFSET 8

@@ -3,7 +3,11 @@
  * The entry holds a coloured word, the Python object holds a pointer to the entry. So marking walks
  * memory that is never unmapped and never touches a Python object, however fast handles come and go.
  *
- * GIL: alloc, free, object, state. Any thread: word (through barriers, healing by CAS), and reading
+ * The hash of a body is a number that its first use draws. While the body has a handle the number is in
+ * `hashes`, at the entry's place; when the handle ends it goes into the body's header (heap/zbody.h). So it
+ * costs nothing but a word of a side table per handle, and a body that is never hashed pays nothing.
+ *
+ * GIL: alloc, free, object, state, hashes. Any thread: word (through barriers, healing by CAS), and reading
  * the state. A free entry has word 0. Entries are never moved; the table only grows. */
 #ifndef HEAP_ZHANDLE_TABLE_H
 #define HEAP_ZHANDLE_TABLE_H
@@ -19,11 +23,17 @@ typedef struct {
  * weak references to it exist and its body may still be reachable. Not a root. Its word has the
  * suspect bit, so that a use of the handle, found again through a weak reference while a mark runs,
  * is heard of: its body need not be in the snapshot. */
-enum { ZHANDLE_FREE = 1, ZHANDLE_WEAK = 2, ZHANDLE_SUSPECT = 4 /* not a root of a full mark: zsuspects.h */ };
-#define ZHANDLE_FLAGS ((uintptr_t)7)
+enum {
+  ZHANDLE_FREE = 1,
+  ZHANDLE_WEAK = 2,
+  ZHANDLE_SUSPECT = 4, /* not a root of a full mark: zsuspects.h */
+  ZHANDLE_HASHED = 8   /* the body has a hash: hashes[id] */
+};
+#define ZHANDLE_FLAGS ((uintptr_t)15)
 
 typedef struct {
   zhandle_entry_t *entries; /* fixed once started; entry 0 is never used */
+  uint32_t *hashes;         /* fixed once started; read where the entry is HASHED */
   uint32_t limit;
   uint32_t top; /* entries below have been used; grows, release/acquire */
   uint32_t committed;

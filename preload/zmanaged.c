@@ -124,6 +124,7 @@ static bool start_types(void) {
   bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
             zmanaged_array_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
   if (!ok) return false;
+  zmanaged_class_close();
   PyObject *finish = zpy.PyDict_GetItemString(zmanaged_helpers, "finish");
   PyObject *done = zpy.PyObject_CallFunction(finish, "O", names);
   if (done == NULL) return false;

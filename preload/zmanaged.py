@@ -171,11 +171,11 @@ def row_delete(self, key):
         raise TypeError("elements of an Array cannot be deleted")
     if isinstance(key, slice):
         gone = range(*key.indices(len(self)))
-        if gone.step != 1 and len(gone) > 0:
+        if gone and gone.step != 1:
             first = min(gone)
             self._splice(first, len(self), [self[i] for i in range(first, len(self)) if i not in gone])
-        else:
-            self._splice(gone.start, max(gone.start, gone.stop), [])
+        elif gone:
+            self._splice(gone.start, gone.stop, [])
         return
     if not hasattr(key, "__index__"):
         _check_slice(self, key)
@@ -297,8 +297,12 @@ def _list_imul(self, times):
     return self
 
 
+def _state(self):
+    return self.__getstate__() or None      # fields of a subclass
+
+
 def _list_reduce(self, protocol):
-    return _copyreg.__newobj__, (type(self),), None, iter(list(self))
+    return _copyreg.__newobj__, (type(self),), _state(self), iter(list(self))
 
 
 def _row_contains(self, value, /):
@@ -512,7 +516,7 @@ def _dict_ior(self, other):
 
 
 def _dict_reduce(self, protocol):
-    return _copyreg.__newobj__, (type(self),), None, None, iter(list(self.items()))
+    return _copyreg.__newobj__, (type(self),), _state(self), None, iter(list(self.items()))
 
 
 _row = {
@@ -530,7 +534,7 @@ _NAMESPACES = {
     "Array": {**_row, "__reduce_ex__": _array_reduce, "__setstate__": _array_setstate,
               "__doc__": "A managed sequence of fixed length."},
     "List": {**_row, "__init__": _list_init, "insert": _list_insert,
-             "clear": _list_clear, "copy": _list_copy, "__copy__": _list_copy, "remove": _list_remove,
+             "clear": _list_clear, "copy": _list_copy, "remove": _list_remove,
              "sort": _list_sort, "reverse": _list_reverse, "__eq__": _list_eq,
              **{f"__{order.__name__}__": _list_order(order)
                 for order in (_operator.lt, _operator.le, _operator.gt, _operator.ge)},
@@ -541,7 +545,7 @@ _NAMESPACES = {
              "pop": _dict_pop, "popitem": _dict_popitem, "__iter__": _dict_iter,
              "__reversed__": _dict_reversed, "keys": lambda self: DictKeys(self),
              "items": lambda self: DictItems(self), "values": lambda self: DictValues(self),
-             "copy": _dict_copy, "__copy__": _dict_copy, "fromkeys": classmethod(_dict_fromkeys),
+             "copy": _dict_copy, "fromkeys": classmethod(_dict_fromkeys),
              "__repr__": _dict_repr, "__eq__": _dict_eq, "__hash__": None, "__or__": _dict_or,
              "__ror__": _dict_ror, "__ior__": _dict_ior,
              "__class_getitem__": classmethod(_types.GenericAlias), "__reduce_ex__": _dict_reduce,

@@ -44,10 +44,12 @@ typedef struct {
 enum {
   Py_mp_ass_subscript = 3, Py_mp_length = 4, Py_mp_subscript = 5,
   Py_sq_contains = 41, Py_sq_item = 44, Py_sq_length = 45,
-  Py_tp_alloc = 47, Py_tp_base = 48, Py_tp_clear = 51, Py_tp_dealloc = 52, Py_tp_descr_get = 54,
-  Py_tp_descr_set = 55, Py_tp_doc = 56, Py_tp_getattro = 58, Py_tp_init = 60, Py_tp_iter = 62,
-  Py_tp_iternext = 63, Py_tp_methods = 64, Py_tp_new = 65, Py_tp_repr = 66, Py_tp_setattro = 69,
-  Py_tp_traverse = 71, Py_tp_members = 72, Py_tp_getset = 73, Py_tp_free = 74
+  Py_tp_alloc = 47, Py_tp_base = 48, Py_tp_call = 50, Py_tp_clear = 51, Py_tp_dealloc = 52, Py_tp_descr_get = 54,
+  Py_tp_descr_set = 55, Py_tp_doc = 56, Py_tp_getattro = 58, Py_tp_hash = 59, Py_tp_init = 60, Py_tp_iter = 62,
+  Py_tp_iternext = 63, Py_tp_methods = 64, Py_tp_new = 65, Py_tp_repr = 66, Py_tp_richcompare = 67,
+  Py_tp_setattro = 69,
+  Py_tp_traverse = 71, Py_tp_members = 72, Py_tp_getset = 73, Py_tp_free = 74,
+  Py_tp_finalize = 80
 };
 enum {
   Py_TPFLAGS_IMMUTABLETYPE = 1 << 8, Py_TPFLAGS_BASETYPE = 1 << 10, Py_TPFLAGS_HAVE_GC = 1 << 14,
@@ -104,6 +106,7 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(Py_ssize_t, PyGC_Collect, (void))
 
 #define ZMANAGED_API_OBJECTS(X) \
+  X(PyBaseObject_Type)          \
   X(PyLong_Type)                \
   X(PyFloat_Type)               \
   X(PyBool_Type)                \
@@ -138,8 +141,10 @@ enum {
   ZMANAGED_TYPE_NAME = 24,
   ZMANAGED_TYPE_BASICSIZE = 32,
   ZMANAGED_TYPE_DEALLOC = 48,
+  ZMANAGED_TYPE_CALL = 128,
   ZMANAGED_TYPE_GETATTRO = 144,
   ZMANAGED_TYPE_SETATTRO = 152,
+  ZMANAGED_TYPE_FLAGS = 168,
   ZMANAGED_TYPE_TRAVERSE = 184,
   ZMANAGED_TYPE_CLEAR = 192,
   ZMANAGED_TYPE_DICTOFFSET = 288,
@@ -147,6 +152,7 @@ enum {
   ZMANAGED_TYPE_ALLOC = 304,
   ZMANAGED_TYPE_NEW = 312,
   ZMANAGED_TYPE_FREE = 320,
+  ZMANAGED_TYPE_FINALIZE = 392,
   ZMANAGED_TYPE_VECTORCALL = 400,
   ZMANAGED_FLOAT_VALUE = 16,
   ZMANAGED_INT_SIZE = 16, /* number of digits and sign, in some way */

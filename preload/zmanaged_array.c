@@ -21,7 +21,7 @@ static inline Py_ssize_t *list_length(zaddress_t list) {
 
 /* what: "" or "assignment " */
 static bool index_error(PyObject *self, const char *what) {
-  bool is_array = zmanaged_class_of(self->type)->shape.kind == ZBODY_ARRAY;
+  bool is_array = zbody_shape(zmanaged_body(self))->kind == ZBODY_ARRAY;
   zpy.PyErr_Format(*zma.PyExc_IndexError, "%s %sindex out of range", is_array ? "array" : "list", what);
   return false;
 }
@@ -132,10 +132,12 @@ static PyObject *array_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
     zpy.PyErr_SetString(*zpy.PyExc_TypeError, "Array() takes one iterable");
     return NULL;
   }
-  if (count == 0) return new_array(zmanaged_class_of(type), 0);
+  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_ARRAY);
+  if (class == NULL) return NULL;
+  if (count == 0) return new_array(class, 0);
   PyObject *list = zma.PySequence_List(zpy.PyTuple_GetItem(arguments, 0));
   if (list == NULL) return NULL;
-  PyObject *self = new_array(zmanaged_class_of(type), zpy.PyList_Size(list));
+  PyObject *self = new_array(class, zpy.PyList_Size(list));
   if (self != NULL && !fill_from_list(self, list)) {
     zpy.Py_DecRef(self);
     self = NULL;
@@ -153,9 +155,10 @@ static int accept_init(PyObject *self, PyObject *arguments, PyObject *keywords) 
 
 /* Array._new(n): n times None. */
 static PyObject *array_of_length(PyObject *type, PyObject *length) {
+  zclass_t *class = zmanaged_class_to_make((PyTypeObject *)type, ZFAMILY_ARRAY);
   Py_ssize_t n;
-  if (!as_index(length, &n)) return NULL;
-  return new_array(zmanaged_class_of((PyTypeObject *)type), n);
+  if (class == NULL || !as_index(length, &n)) return NULL;
+  return new_array(class, n);
 }
 
 enum { METH_CLASS = 0x0010 };
@@ -264,9 +267,15 @@ static void truncate(PyObject *self, Py_ssize_t length);
  * added at the end, then both, with what lies between, change places. */
 static PyObject *list_splice(PyObject *self, PyObject *arguments) {
   Py_ssize_t start, stop;
+  if (zma.PyTuple_Size(arguments) != 3 || zpy.PyTuple_GetItem(arguments, 2)->type != (PyTypeObject *)zpy.PyList_Type) {
+    zpy.PyErr_SetString(*zpy.PyExc_TypeError, "_splice takes two indexes and a list");
+    return NULL;
+  }
   if (!as_index(zpy.PyTuple_GetItem(arguments, 0), &start)) return NULL;
   if (!as_index(zpy.PyTuple_GetItem(arguments, 1), &stop)) return NULL;
   PyObject *values = zpy.PyTuple_GetItem(arguments, 2);
+  start = start > 0 ? start : 0;
+  stop = stop > start ? stop : start;
   Py_ssize_t added = zpy.PyList_Size(values);
   for (Py_ssize_t i = 0; i < added; i++) {
     if (append(self, zpy.PyList_GetItem(values, i))) continue;
@@ -291,6 +300,10 @@ static PyObject *list_splice(PyObject *self, PyObject *arguments) {
 /* _insert(index, value); index is already within bounds. */
 static PyObject *list_insert(PyObject *self, PyObject *arguments) {
   Py_ssize_t at;
+  if (zma.PyTuple_Size(arguments) != 2) {
+    zpy.PyErr_SetString(*zpy.PyExc_TypeError, "_insert takes an index and a value");
+    return NULL;
+  }
   if (!as_index(zpy.PyTuple_GetItem(arguments, 0), &at)) return NULL;
   PyObject *value = zpy.PyTuple_GetItem(arguments, 1);
   zmanaged_poll();
@@ -350,15 +363,15 @@ static void truncate(PyObject *self, Py_ssize_t length) {
 static PyObject *list_truncate(PyObject *self, PyObject *length) {
   Py_ssize_t n;
   if (!as_index(length, &n)) return NULL;
-  truncate(self, n);
+  truncate(self, n > 0 ? n : 0);
   return zpy_new_none();
 }
 
 static PyObject *list_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
   (void)keywords;
-  if (!zmanaged_enter()) return NULL;
-  return zmanaged_new_object(zmanaged_class_of(type), 0);
+  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_LIST);
+  return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
 static PyMethodDef list_methods[] = {{"append", list_append, METH_O, NULL},
@@ -386,7 +399,7 @@ static PyType_Spec list_spec = {"zgc._List", sizeof(zhandle_t), 0, Py_TPFLAGS_BA
 
 bool zmanaged_array_start(PyObject *names) {
   zmanaged_array_shape = zmanaged_class_make_shape(ZBODY_ARRAY);
-  zmanaged_array_class = zmanaged_class_make(names, "Array", &array_spec, ZBODY_ARRAY, 16, 0);
+  zmanaged_array_class = zmanaged_class_make(names, ZFAMILY_ARRAY, &array_spec, ZBODY_SIZE_MIN, 0);
   return zmanaged_array_class != NULL &&
-         zmanaged_class_make(names, "List", &list_spec, ZBODY_FIXED, LIST_SIZE, 1u << (LIST_STORAGE / 8));
+         zmanaged_class_make(names, ZFAMILY_LIST, &list_spec, LIST_SIZE, 1u << (LIST_STORAGE / 8));
 }

@@ -9,15 +9,20 @@
 zclass_t *zmanaged_class_all;
 size_t zmanaged_class_offset;
 
-static PyTypeObject *meta_type;
-static PyObject *object_type;
+PyTypeObject *zmanaged_meta_type;
+
 static PyObject *(*type_new)(PyTypeObject *, PyObject *, PyObject *);
 static int (*type_setattro)(PyObject *, PyObject *, PyObject *);
 static uint32_t shape_count = 1; /* 0 is no shape */
 
 /* ---- shapes and fields --------------------------------------------------------------------------- */
 
-static zclass_t *new_class(PyTypeObject *type, zbody_kind_t kind) {
+static uint64_t draw_number(void) {
+  static uint64_t last;
+  return ++last;
+}
+
+static zclass_t *new_class(PyTypeObject *type, zfamily_t family) {
   if (shape_count == ZSHAPE_MAX) {
     zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: too many managed classes");
     return NULL;
@@ -29,7 +34,9 @@ static zclass_t *new_class(PyTypeObject *type, zbody_kind_t kind) {
   }
   class->type = type;
   class->shape.id = shape_count++;
-  class->shape.kind = (uint8_t)kind;
+  class->number = draw_number();
+  class->family = (uint8_t)family;
+  class->shape.kind = family == ZFAMILY_ARRAY ? ZBODY_ARRAY : ZBODY_FIXED;
   class->shape.size = ZBODY_SIZE_MIN;
   class->shape.owner = class;
   zshape_table[class->shape.id] = &class->shape;
@@ -48,16 +55,27 @@ zshape_t *zmanaged_class_make_shape(zbody_kind_t kind) {
   return shape;
 }
 
+static bool type_error(const char *message) {
+  zpy.PyErr_SetString(*zpy.PyExc_TypeError, message);
+  return false;
+}
+
+static bool add_to_line(zclass_t *class) {
+  if (class->depth + 1 == ZCLASS_LINE_MAX) return type_error("zgc: too many classes with fields, one below the other");
+  class->line[++class->depth] = class->number;
+  return true;
+}
+
 /* fields: list of (name, kind, default or the list itself) in order. */
 static bool lay_out(zclass_t *class, const zclass_t *base, PyObject *fields) {
   Py_ssize_t added = zpy.PyList_Size(fields);
   size_t count = base->field_count + (size_t)added;
   class->fields = zos_table_map(zmax(count, 1) * sizeof *class->fields);
   if (class->fields == NULL) return zma.PyErr_NoMemory() != NULL;
-  uint32_t end = base->shape.slot_count == 0 && base->field_count == 0 && base->shape.kind == ZBODY_FIXED &&
-                         base->type == (PyTypeObject *)object_type
-                     ? ZBODY_HEADER_SIZE
-                     : base->shape.size;
+  uint32_t end = base->end;
+  memcpy(class->line, base->line, (base->depth + 1) * sizeof *class->line);
+  class->depth = base->depth;
+  if (added > 0 && !add_to_line(class)) return false;
   memcpy(class->shape.slot_map, base->shape.slot_map, sizeof class->shape.slot_map);
   class->shape.slot_count = base->shape.slot_count;
   class->has_initial = base->has_initial;
@@ -97,6 +115,7 @@ static bool lay_out(zclass_t *class, const zclass_t *base, PyObject *fields) {
     }
   }
   class->field_count = (unsigned)count;
+  class->end = end;
   class->shape.size = (uint32_t)zmax(zalign_up(end, 8), ZBODY_SIZE_MIN);
   return true;
 }
@@ -104,11 +123,6 @@ static bool lay_out(zclass_t *class, const zclass_t *base, PyObject *fields) {
 /* ---- the metaclass ------------------------------------------------------------------------------- */
 
 static const char no_finalizers[] = "a managed class cannot have __del__: bodies end without running code";
-
-static bool type_error(const char *message) {
-  zpy.PyErr_SetString(*zpy.PyExc_TypeError, message);
-  return false;
-}
 
 /* What type.__new__ made must be a plain handle. */
 static bool check_type(PyTypeObject *type) {
@@ -126,26 +140,71 @@ static bool check_type(PyTypeObject *type) {
   return true;
 }
 
-/* The nearest managed class among the bases; they must form one line. */
-static zclass_t *base_class(PyTypeObject *type) {
-  PyObject *base = zpy.PyObject_GetAttrString((PyObject *)type, "__base__");
-  if (base == NULL) return NULL;
-  zpy.Py_DecRef(base); /* the type holds it */
-  bool is_ours = zma.PyType_IsSubtype(base->type, meta_type) != 0;
-  zclass_t *class = is_ours ? zmanaged_class_of((PyTypeObject *)base) : NULL;
-  if (class == NULL) type_error("a managed class must inherit from zgc.Object");
+static inline const char *type_name(const zclass_t *class) {
+  return (const char *)*zmanaged_type_word(class->type, ZMANAGED_TYPE_NAME);
+}
+
+static zclass_t *finished_class(PyTypeObject *type) {
+  zclass_t *class = zmanaged_class_of(type);
+  if (class == NULL) {
+    zpy.PyErr_Format(*zpy.PyExc_TypeError, "class %s is still being made, or could not be made",
+                     (const char *)*zmanaged_type_word(type, ZMANAGED_TYPE_NAME));
+  }
   return class;
+}
+
+zclass_t *zmanaged_class_to_make(PyTypeObject *type, zfamily_t family) {
+  if (!zma.PyType_IsSubtype(type->type, zmanaged_meta_type)) {
+    type_error("this type cannot be instantiated");
+    return NULL;
+  }
+  zclass_t *class = finished_class(type);
+  if (class == NULL) return NULL;
+  if (class->family != family) {
+    zpy.PyErr_Format(*zpy.PyExc_TypeError, "%s cannot be made by the __new__ of another kind of class", type_name(class));
+    return NULL;
+  }
+  if (*zmanaged_type_word(type, ZMANAGED_TYPE_FINALIZE) != NULL) { /* a base has got it since */
+    type_error(no_finalizers);
+    return NULL;
+  }
+  return class;
+}
+
+/* Which of two classes has all that the other one has? NULL with an exception set where neither does. */
+static zclass_t *wider(PyObject *name, zclass_t *a, zclass_t *b) {
+  if (zmanaged_class_has(a, b->depth, b->line[b->depth])) return a;
+  if (zmanaged_class_has(b, a->depth, a->line[a->depth])) return b;
+  zpy.PyErr_Format(*zpy.PyExc_TypeError,
+                   "class %S: a body cannot have the fields of both %s and %s; only one line of the bases may "
+                   "declare fields, and zgc.Object, Array, List and Dict do not mix",
+                   name, type_name(a), type_name(b));
+  return NULL;
+}
+
+/* The class among those that `type` inherits from whose bodies have everything that the others rely on. */
+static zclass_t *base_class(PyTypeObject *type, PyObject *name) {
+  PyObject *order = zpy.PyObject_GetAttrString((PyObject *)type, "__mro__");
+  if (order == NULL) return NULL;
+  zclass_t *widest = NULL;
+  for (Py_ssize_t i = 0; i < zma.PyTuple_Size(order); i++) {
+    PyTypeObject *base = (PyTypeObject *)zpy.PyTuple_GetItem(order, i);
+    if (base == type || !zma.PyType_IsSubtype(base->type, zmanaged_meta_type)) continue;
+    zclass_t *class = finished_class(base);
+    widest = class == NULL || widest == NULL ? class : wider(name, widest, class);
+    if (widest == NULL) break;
+  }
+  zpy.Py_DecRef(order);
+  if (widest == NULL && zpy.PyErr_Occurred() == NULL) type_error("a managed class must inherit from zgc.Object");
+  return widest;
 }
 
 static void install(PyTypeObject *type, zclass_t *class) {
   *zmanaged_type_word(type, ZMANAGED_TYPE_DEALLOC) = (void *)zmanaged_handle_dealloc;
   *zmanaged_type_word(type, ZMANAGED_TYPE_TRAVERSE) = (void *)zmanaged_handle_traverse;
   *zmanaged_type_word(type, ZMANAGED_TYPE_CLEAR) = (void *)zmanaged_handle_clear;
-  class->is_plain = class->shape.kind == ZBODY_FIXED &&
-                    *zmanaged_type_word(type, ZMANAGED_TYPE_INIT) == (void *)zmanaged_object_init &&
-                    *zmanaged_type_word(type, ZMANAGED_TYPE_NEW) == (void *)zmanaged_object_new;
   *zmanaged_type_word(type, ZMANAGED_TYPE_VECTORCALL) =
-      class->is_plain ? (void *)zmanaged_object_vectorcall : NULL;
+      class->family == ZFAMILY_OBJECT ? (void *)zmanaged_object_vectorcall : NULL;
 }
 
 static bool add_descriptors(zclass_t *class, unsigned from) {
@@ -170,14 +229,15 @@ static PyObject *make_type(PyTypeObject *metatype, PyObject *name, PyObject *bas
 
 /* May a field that `declared` declares be known by name? Not where a class that is none of ours comes
  * before it: that class can get an attribute of this name later, and nobody would tell us. */
-static bool is_stable(const zclass_t *class, const zclass_t *declared) {
+static bool is_stable(const zclass_t *class, const zfield_origin_t *origin) {
   PyObject *order = zpy.PyObject_GetAttrString((PyObject *)class->type, "__mro__");
   if (order == NULL) return false;
   bool stable = true;
   for (Py_ssize_t i = 0; stable && i < zma.PyTuple_Size(order); i++) {
     PyTypeObject *type = (PyTypeObject *)zpy.PyTuple_GetItem(order, i);
-    if (type == declared->type) break;
-    stable = zma.PyType_IsSubtype(type->type, meta_type) != 0;
+    stable = zma.PyType_IsSubtype(type->type, zmanaged_meta_type) != 0;
+    const zclass_t *own = stable ? zmanaged_class_of(type) : NULL;
+    if (own != NULL && own->number == origin->number) break;
   }
   zpy.Py_DecRef(order);
   return stable;
@@ -188,7 +248,7 @@ static void add_to_cache(zclass_t *class, const zfield_t *field) {
   while (entry->name != NULL) {
     entry = entry == &class->cache[ZCLASS_CACHE - 1] ? class->cache : entry + 1;
   }
-  *entry = (zclass_cache_t){field->name, field->offset, field->kind};
+  *entry = (zclass_cache_t){field->name, field->offset, field->kind, class->shape.id};
 }
 
 static void fill_cache(zclass_t *class) {
@@ -200,11 +260,61 @@ static void fill_cache(zclass_t *class) {
       zpy.PyErr_Clear();
       continue;
     }
-    uint16_t offset;
-    const zclass_t *declared = zmanaged_field_class(found, &offset);
+    zfield_origin_t origin;
+    bool is_field = zmanaged_field_origin(found, &origin);
     zpy.Py_DecRef(found);
-    if (declared != NULL && offset == field->offset && is_stable(class, declared)) add_to_cache(class, field);
+    if (is_field && origin.offset == field->offset && zmanaged_class_has(class, origin.depth, origin.number) &&
+        is_stable(class, &origin)) {
+      add_to_cache(class, field);
+    }
   }
+}
+
+bool zmanaged_class_is_plain(const zclass_t *class) {
+  PyTypeObject *type = class->type;
+  return class->family == ZFAMILY_OBJECT &&
+         *zmanaged_type_word(type, ZMANAGED_TYPE_INIT) == (void *)zmanaged_object_init &&
+         *zmanaged_type_word(type, ZMANAGED_TYPE_NEW) == (void *)zmanaged_object_new &&
+         *zmanaged_type_word(type, ZMANAGED_TYPE_FINALIZE) == NULL;
+}
+
+static inline void set_class(PyTypeObject *type, zclass_t *class) {
+  *(zclass_t **)((char *)type + zmanaged_class_offset) = class;
+}
+
+/* For match statements: the fields in order, unless the class says otherwise. */
+static bool add_match_args(zclass_t *class, PyObject *names) {
+  if (zpy.PyDict_GetItemString(names, "__match_args__") != NULL) return true;
+  PyObject *tuple = zpy.PyTuple_New((Py_ssize_t)class->field_count);
+  for (unsigned i = 0; tuple != NULL && i < class->field_count; i++) {
+    zpy.PyTuple_SetItem(tuple, (Py_ssize_t)i, zmanaged_incref(class->fields[i].name));
+  }
+  PyObject *name = zpy.PyUnicode_FromString("__match_args__");
+  bool ok = tuple != NULL && name != NULL && type_setattro((PyObject *)class->type, name, tuple) == 0;
+  if (tuple != NULL) zpy.Py_DecRef(tuple);
+  if (name != NULL) zpy.Py_DecRef(name);
+  return ok;
+}
+
+/* What only the fields of this class need. */
+static bool add_fields(zclass_t *class, const zclass_t *base, PyObject *names) {
+  if (class->field_count == base->field_count) return true;
+  if (class->family == ZFAMILY_ARRAY) return type_error("a subclass of zgc.Array cannot have fields");
+  return add_descriptors(class, base->field_count) && add_match_args(class, names);
+}
+
+static bool make_class(PyTypeObject *type, const zclass_t *base, PyObject *names, PyObject *fields) {
+  zclass_t *class = new_class(type, (zfamily_t)base->family);
+  if (class == NULL) return false;
+  set_class(type, class); /* so that the end of the type is noted */
+  if (!lay_out(class, base, fields) || !add_fields(class, base, names)) {
+    set_class(type, NULL);
+    class->type = NULL;
+    return false;
+  }
+  install(type, class);
+  fill_cache(class);
+  return true;
 }
 
 static PyObject *meta_new(PyTypeObject *metatype, PyObject *arguments, PyObject *keywords) {
@@ -218,43 +328,46 @@ static PyObject *meta_new(PyTypeObject *metatype, PyObject *arguments, PyObject 
   PyObject *names = zpy.PyTuple_GetItem(plan, 0), *fields = zpy.PyTuple_GetItem(plan, 1);
   PyObject *type = make_type(metatype, zpy.PyTuple_GetItem(arguments, 0), zpy.PyTuple_GetItem(arguments, 1),
                              names, keywords);
-  zclass_t *base = type == NULL ? NULL : base_class((PyTypeObject *)type);
-  zclass_t *class = NULL;
-  if (base != NULL && check_type((PyTypeObject *)type)) {
-    class = new_class((PyTypeObject *)type, (zbody_kind_t)base->shape.kind);
-  }
-  bool ok = class != NULL && lay_out(class, base, fields) && add_descriptors(class, base->field_count);
-  if (ok && class->shape.kind == ZBODY_ARRAY && class->field_count > 0) {
-    ok = type_error("a subclass of zgc.Array cannot have fields");
-  }
+  zclass_t *base = type == NULL ? NULL : base_class((PyTypeObject *)type, zpy.PyTuple_GetItem(arguments, 0));
+  bool ok = base != NULL && check_type((PyTypeObject *)type) && make_class((PyTypeObject *)type, base, names, fields);
   zpy.Py_DecRef(plan);
   if (!ok) {
     if (type != NULL) zpy.Py_DecRef(type);
     return NULL;
   }
-  *(zclass_t **)((char *)type + zmanaged_class_offset) = class;
-  install((PyTypeObject *)type, class);
-  fill_cache(class);
   return type;
 }
 
-/* A field's name may get another meaning: the classes below forget what they knew by name. */
+/* Names may mean something else in this class now, and in those below: they forget what they knew by name.
+ * name: NULL for all. */
+static void refill_caches(PyTypeObject *type, PyObject *name) {
+  for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
+    if (class->type == NULL || (name != NULL && zmanaged_class_cached(class, name) == NULL)) continue;
+    if (zma.PyType_IsSubtype(class->type, type)) fill_cache(class);
+  }
+}
+
+/* May an attribute of a class be set to something? False with an exception set. */
+static bool check_attribute(const char *name, PyObject *value) {
+  if (value == NULL) return true;
+  if (strcmp(name, "__del__") == 0) return type_error(no_finalizers);
+  if (strcmp(name, "__dataclass_fields__") == 0) {
+    return type_error("a managed class is no dataclass: it has __init__, __repr__, __match_args__ and defaults by "
+                      "itself; leave the decorator out, and write __eq__ or __lt__ where they are wanted");
+  }
+  return true;
+}
+
+/* A field's name may get another meaning. */
 static int meta_setattro(PyObject *type, PyObject *name, PyObject *value) {
   bool is_text = (PyObject *)name->type == zma.PyUnicode_Type;
   const char *text = is_text ? zpy.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
   if (text == NULL) zpy.PyErr_Clear(); /* a lone surrogate */
-  if (text != NULL && value != NULL && strcmp(text, "__del__") == 0) {
-    type_error(no_finalizers);
-    return -1;
-  }
+  if (text != NULL && !check_attribute(text, value)) return -1;
   int error = type_setattro(type, name, value);
   if (error) return error;
-  for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
-    if (class->type == NULL || zmanaged_class_cached(class, name) == NULL) continue;
-    if (zma.PyType_IsSubtype(class->type, (PyTypeObject *)type)) fill_cache(class);
-  }
-  zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
-  if (class != NULL) install((PyTypeObject *)type, class); /* __init__ may have been assigned */
+  bool is_order = text != NULL && strcmp(text, "__bases__") == 0;
+  refill_caches((PyTypeObject *)type, is_order ? NULL : name);
   return 0;
 }
 
@@ -296,7 +409,7 @@ static PyObject *field_rows(const zclass_t *class) {
 static PyObject *meta_get_signature(PyObject *type, void *unused) {
   (void)unused;
   const zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
-  if (class == NULL || !class->is_plain) {
+  if (class == NULL || !zmanaged_class_is_plain(class)) {
     zpy.PyErr_SetString(*zma.PyExc_AttributeError, "__signature__");
     return NULL;
   }
@@ -357,23 +470,32 @@ const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name) {
 
 /* ---- start --------------------------------------------------------------------------------------- */
 
-static zclass_t *wrap(PyObject *names, const char *name, PyObject *base, zbody_kind_t kind, uint32_t size,
-                      uint64_t slot_map) {
+static const char *const family_names[] = {"Object", "Array", "List", "Dict"};
+
+/* The C types below ours are for us alone: a type that inherits from one of them must be one of ours. */
+static void close_type(PyObject *type) {
+  *(unsigned long *)zmanaged_type_word((PyTypeObject *)type, ZMANAGED_TYPE_FLAGS) &= ~(unsigned long)Py_TPFLAGS_BASETYPE;
+}
+
+static zclass_t *wrap(PyObject *names, zfamily_t family, PyObject *base, uint32_t size, uint64_t slot_map) {
+  const char *name = family_names[family];
   PyObject *space = zpy.PyObject_CallFunction(
       zpy.PyDict_GetItemString(zmanaged_helpers, "namespace_of"), "s", name);
   PyObject *bases = zma.PyTuple_Pack(1, base);
   PyObject *text = zpy.PyUnicode_FromString(name);
   if (space == NULL || bases == NULL || text == NULL) return NULL;
-  PyObject *type = make_type(meta_type, text, bases, space, NULL);
+  PyObject *type = make_type(zmanaged_meta_type, text, bases, space, NULL);
   zpy.Py_DecRef(space);
   zpy.Py_DecRef(bases);
   zpy.Py_DecRef(text);
-  zclass_t *class = type == NULL ? NULL : new_class((PyTypeObject *)type, kind);
+  zclass_t *class = type == NULL ? NULL : new_class((PyTypeObject *)type, family);
   if (class == NULL) return NULL;
-  class->shape.size = size;
+  class->shape.size = (uint32_t)zmax(size, ZBODY_SIZE_MIN);
+  class->end = size;
+  class->line[0] = class->number;
   class->shape.slot_map[0] = slot_map;
   class->shape.slot_count = (uint32_t)__builtin_popcountll(slot_map);
-  *(zclass_t **)((char *)type + zmanaged_class_offset) = class;
+  set_class((PyTypeObject *)type, class);
   install((PyTypeObject *)type, class);
   class->is_held = true; /* ours for good */
   class->alloc_seq = UINT32_MAX;
@@ -381,16 +503,19 @@ static zclass_t *wrap(PyObject *names, const char *name, PyObject *base, zbody_k
   return class;
 }
 
-zclass_t *zmanaged_class_make(PyObject *names, const char *name, PyType_Spec *spec, zbody_kind_t kind,
-                              uint32_t size, uint64_t slot_map) {
+zclass_t *zmanaged_class_make(PyObject *names, zfamily_t family, PyType_Spec *spec, uint32_t size,
+                              uint64_t slot_map) {
   PyObject *bases = zma.PyTuple_Pack(1, (PyObject *)zmanaged_handle_type);
   PyObject *base = bases == NULL ? NULL : zma.PyType_FromSpecWithBases(spec, bases);
   if (base == NULL) return NULL;
   zpy.Py_DecRef(bases);
-  zclass_t *class = wrap(names, name, base, kind, size, slot_map);
+  zclass_t *class = wrap(names, family, base, size, slot_map);
+  close_type(base);
   zpy.Py_DecRef(base);
   return class;
 }
+
+void zmanaged_class_close(void) { close_type((PyObject *)zmanaged_handle_type); }
 
 bool zmanaged_class_start(PyObject *names) {
   PyTypeObject *type = (PyTypeObject *)zpy.PyType_Type;
@@ -402,11 +527,9 @@ bool zmanaged_class_start(PyObject *names) {
   type_setattro = (int (*)(PyObject *, PyObject *, PyObject *)) *
                   zmanaged_type_word(type, ZMANAGED_TYPE_SETATTRO);
   PyObject *bases = zma.PyTuple_Pack(1, zpy.PyType_Type);
-  meta_type = bases == NULL ? NULL : (PyTypeObject *)zma.PyType_FromSpecWithBases(&meta_spec, bases);
-  if (meta_type == NULL) return false;
+  zmanaged_meta_type = bases == NULL ? NULL : (PyTypeObject *)zma.PyType_FromSpecWithBases(&meta_spec, bases);
+  if (zmanaged_meta_type == NULL) return false;
   zpy.Py_DecRef(bases);
-  zclass_t *class = wrap(names, "Object", (PyObject *)zmanaged_handle_type, ZBODY_FIXED, ZBODY_SIZE_MIN, 0);
-  if (class == NULL) return false;
-  object_type = (PyObject *)class->type;
-  return zpy.PyDict_SetItemString(names, "ObjectType", (PyObject *)meta_type) == 0;
+  return wrap(names, ZFAMILY_OBJECT, (PyObject *)zmanaged_handle_type, ZBODY_HEADER_SIZE, 0) != NULL &&
+         zpy.PyDict_SetItemString(names, "ObjectType", (PyObject *)zmanaged_meta_type) == 0;
 }

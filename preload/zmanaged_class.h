@@ -5,6 +5,11 @@
  * generic deallocator and traversal that CPython installs are replaced by ours. The fields become
  * descriptors in the class (zmanaged_field.h).
  *
+ * Which bodies have the fields that a class declares is fixed when classes are made, and is no matter of
+ * types: types change (__bases__ and __class__ are assigned, a metaclass makes an order of its own). Each
+ * class that adds fields has a number that no other ever gets; a class knows those numbers, the eldest first,
+ * of which its bodies consist. An access compares with the body's shape, so it is right or an exception.
+ *
  * A body's shape outlives its class: dead bodies may still lie about. A class is held while bodies of it
  * may live, although they do not count as references to it. GIL. */
 #ifndef PRELOAD_ZMANAGED_CLASS_H
@@ -33,14 +38,24 @@ typedef struct {
   PyObject *name;
   uint16_t offset;
   uint8_t kind;
+  uint32_t shape; /* the bodies that have it there */
 } zclass_cache_t;
+
+/* What the methods of a body rely on. */
+typedef enum { ZFAMILY_OBJECT, ZFAMILY_ARRAY, ZFAMILY_LIST, ZFAMILY_DICT } zfamily_t;
+
+#define ZCLASS_LINE_MAX 64 /* classes with fields, one below the other */
 
 typedef struct zclass {
   zshape_t shape;
   PyTypeObject *type; /* owned while is_held */
   bool is_held;
   bool has_initial;
-  bool is_plain;      /* a subclass of zgc.Object made by fields only: C constructor */
+  uint8_t family;     /* zfamily_t */
+  uint32_t end;       /* FIXED: of the last field; fields of a subclass come after it */
+  uint64_t number;    /* no other class ever gets it */
+  unsigned depth;     /* of the last one in line */
+  uint64_t line[ZCLASS_LINE_MAX]; /* numbers of the classes that laid out a body of this one */
   uint32_t alloc_seq; /* collection number of the last allocation */
   unsigned field_count;
   zfield_t *fields;   /* inherited ones first */
@@ -48,11 +63,20 @@ typedef struct zclass {
   struct zclass *next; /* all classes */
 } zclass_t;
 
+extern zhidden PyTypeObject *zmanaged_meta_type;
 extern zclass_t *zmanaged_class_all;
 extern zhidden size_t zmanaged_class_offset; /* of the zclass_t pointer in a type made by our metaclass */
 
+/* Of a type made by our metaclass; NULL while it is being made. */
 static inline zclass_t *zmanaged_class_of(PyTypeObject *type) {
   return *(zclass_t **)((char *)type + zmanaged_class_offset);
+}
+/* The class that a constructor is asked for, or NULL with an exception set. */
+zclass_t *zmanaged_class_to_make(PyTypeObject *type, zfamily_t family);
+
+/* Do bodies of `class` have what the class with this number laid out at this depth? */
+static inline bool zmanaged_class_has(const zclass_t *class, unsigned depth, uint64_t number) {
+  return depth <= class->depth && class->line[depth] == number;
 }
 
 /* The field that an attribute's name means, if it is known without a search through the types. */
@@ -73,13 +97,20 @@ const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name);
 void zmanaged_class_note_use(zclass_t *class);
 void zmanaged_class_release_unused(void);
 
-/* A type `name` of our metaclass over the C type of `spec` (a handle type), whose bodies have this
- * kind; for FIXED with `size` bytes and the slots of `slot_map`. Put into `names`. */
-zclass_t *zmanaged_class_make(PyObject *names, const char *name, PyType_Spec *spec, zbody_kind_t kind,
-                              uint32_t size, uint64_t slot_map);
+/* A type of our metaclass over the C type of `spec` (a handle type), whose bodies have this
+ * family; with `size` bytes and the slots of `slot_map`, but for arrays. Put into `names`. */
+zclass_t *zmanaged_class_make(PyObject *names, zfamily_t family, PyType_Spec *spec, uint32_t size,
+                              uint64_t slot_map);
 
 /* An internal shape without handles. */
 zshape_t *zmanaged_class_make_shape(zbody_kind_t kind);
+
+/* Once all types are made: nobody can inherit from the C types themselves any more. */
+void zmanaged_class_close(void);
+
+/* Is an instance made by zgc.Object's own constructor? That __init__, __new__ and __del__ may be assigned to
+ * any base at any time is why this is asked at each call. */
+bool zmanaged_class_is_plain(const zclass_t *class);
 
 /* Makes the metaclass and zgc.Object over the base of all handles. */
 bool zmanaged_class_start(PyObject *names);

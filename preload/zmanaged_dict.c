@@ -344,8 +344,8 @@ static PyObject *dict_clear(PyObject *self, PyObject *unused) {
 static PyObject *dict_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
   (void)keywords;
-  if (!zmanaged_enter()) return NULL;
-  return zmanaged_new_object(zmanaged_class_of(type), 0);
+  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_DICT);
+  return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
 static PyMethodDef dict_methods[] = {{"get", dict_get, METH_VARARGS, NULL},
@@ -371,5 +371,5 @@ bool zmanaged_dict_start(PyObject *names) {
   zmanaged_raw_shape = zmanaged_class_make_shape(ZBODY_RAW);
   zmanaged_entries_shape = zmanaged_class_make_shape(ZBODY_ENTRIES);
   uint64_t map = 1u << (ENTRIES / 8) | 1u << (INDEX / 8);
-  return zmanaged_class_make(names, "Dict", &dict_spec, ZBODY_FIXED, DICT_SIZE, map) != NULL;
+  return zmanaged_class_make(names, ZFAMILY_DICT, &dict_spec, DICT_SIZE, map) != NULL;
 }

@@ -31,13 +31,19 @@ PyObject *zmanaged_field_read_raw(const void *place, zfield_kind_t kind) {
   }
 }
 
-zcold PyObject *zmanaged_field_read_slow(PyObject *self, uint16_t offset, zfield_kind_t kind) {
+PyObject *zmanaged_field_read(PyObject *self, uint16_t offset, zfield_kind_t kind) {
   if (zunlikely(!zmanaged_enter())) return NULL;
   zaddress_t body = zmanaged_body(self);
   if (kind == ZFIELD_REFERENCE) {
     return zmanaged_value(zbarrier_load(zslot((uint64_t *)(body.value + offset))));
   }
   return zmanaged_field_read_raw((const void *)(body.value + offset), kind);
+}
+
+zcold PyObject *zmanaged_field_read_cached_slow(PyObject *self, const zclass_cache_t *field) {
+  uint32_t shape = zload_relaxed(&zbody_header(zmanaged_body(self))->shape);
+  if (shape != field->shape) return zma.PyObject_GenericGetAttr(self, field->name);
+  return zmanaged_field_read(self, field->offset, (zfield_kind_t)field->kind);
 }
 
 static bool range_error(PyObject *name) {
@@ -49,12 +55,13 @@ static const int64_t lowest[ZFIELD_KINDS] = {0, INT8_MIN, INT16_MIN, INT32_MIN, 
 static const int64_t highest[ZFIELD_KINDS] = {0,         INT8_MAX,   INT16_MAX,  INT32_MAX, INT64_MAX,
                                               UINT8_MAX, UINT16_MAX, UINT32_MAX, INT64_MAX};
 
-static bool convert_float(PyObject *value, uint8_t kind, uint64_t *bits) {
+static bool convert_float(PyObject *value, uint8_t kind, PyObject *name, uint64_t *bits) {
   double number = (PyObject *)value->type == zma.PyFloat_Type ? zmanaged_float_value(value)
                                                               : zma.PyFloat_AsDouble(value);
   if (number == -1.0 && zpy.PyErr_Occurred()) return false;
   if (kind == ZFIELD_F32) {
     float narrow = (float)number;
+    if (__builtin_isinf(narrow) && !__builtin_isinf(number)) return range_error(name);
     memcpy(bits, &narrow, sizeof narrow);
   } else {
     memcpy(bits, &number, sizeof number);
@@ -80,7 +87,7 @@ static znoinline bool convert_int(PyObject *value, uint8_t kind, PyObject *name,
 
 /* Converts to the bits of a raw field; may run Python code. */
 static inline bool convert_raw(PyObject *value, uint8_t kind, PyObject *name, uint64_t *bits) {
-  if (kind == ZFIELD_F64 || kind == ZFIELD_F32) return convert_float(value, kind, bits);
+  if (kind == ZFIELD_F64 || kind == ZFIELD_F32) return convert_float(value, kind, name, bits);
   if (kind == ZFIELD_BOOL) {
     int truth = zpy.PyObject_IsTrue(value);
     *bits = truth > 0;
@@ -116,22 +123,17 @@ bool zmanaged_field_write(PyObject *self, uint16_t offset, uint8_t kind, PyObjec
 
 typedef struct {
   PyObject base;
-  zclass_t *class; /* the class that declared it */
+  zfield_origin_t origin;
   PyObject *name;
-  uint16_t offset;
   uint8_t kind;
 } field_t;
 
-/* Does a body of this shape have the fields of `class`? Bodies keep their class for good, so this holds
- * whatever a program does to its types. */
-static bool has_class(PyObject *object, const zclass_t *class) {
-  if (!zmanaged_is_handle(object)) return false;
-  const zclass_t *own = zbody_shape(zmanaged_body(object))->owner;
-  return own == class || (own != NULL && zma.PyType_IsSubtype(own->type, class->type));
-}
-
 static bool check_owner(field_t *field, PyObject *object) {
-  if (has_class(object, field->class)) return true;
+  const zfield_origin_t *origin = &field->origin;
+  if (zmanaged_is_handle(object) &&
+      zmanaged_class_has(zmanaged_field_owner(object), origin->depth, origin->number)) {
+    return true;
+  }
   zpy.PyErr_Format(*zpy.PyExc_TypeError, "field '%U' does not belong to this object", field->name);
   return false;
 }
@@ -141,13 +143,13 @@ static PyObject *field_get(PyObject *self, PyObject *object, PyObject *type) {
   field_t *field = (field_t *)self;
   if (object == NULL || object == zpy_None()) return zmanaged_incref(self);
   if (!check_owner(field, object)) return NULL;
-  return zmanaged_field_read(object, field->offset, (zfield_kind_t)field->kind);
+  return zmanaged_field_read(object, field->origin.offset, (zfield_kind_t)field->kind);
 }
 
 static int field_set(PyObject *self, PyObject *object, PyObject *value) {
   field_t *field = (field_t *)self;
   if (!check_owner(field, object)) return -1;
-  return zmanaged_field_write(object, field->offset, field->kind, field->name, value) ? 0 : -1;
+  return zmanaged_field_write(object, field->origin.offset, field->kind, field->name, value) ? 0 : -1;
 }
 
 static PyObject *field_repr(PyObject *self) {
@@ -172,17 +174,16 @@ PyObject *zmanaged_field_new(zclass_t *class, const zfield_t *field) {
       (PyObject * (*)(PyTypeObject *, Py_ssize_t)) * zmanaged_type_word(field_type, ZMANAGED_TYPE_ALLOC);
   field_t *made = (field_t *)alloc(field_type, 0);
   if (made == NULL) return NULL;
-  made->class = class;
+  made->origin = (zfield_origin_t){class->line[class->depth], class->depth, field->offset};
   made->name = zmanaged_incref(field->name);
-  made->offset = field->offset;
   made->kind = field->kind;
   return &made->base;
 }
 
-const zclass_t *zmanaged_field_class(PyObject *object, uint16_t *offset) {
-  if (object->type != field_type) return NULL;
-  *offset = ((field_t *)object)->offset;
-  return ((field_t *)object)->class;
+bool zmanaged_field_origin(PyObject *object, zfield_origin_t *origin) {
+  if (object->type != field_type) return false;
+  *origin = ((field_t *)object)->origin;
+  return true;
 }
 
 bool zmanaged_field_start(void) {

@@ -11,22 +11,34 @@
 
 extern const uint8_t zmanaged_field_sizes[ZFIELD_KINDS];
 
+typedef struct {
+  uint64_t number; /* of the class that declared the field, at this depth of its line */
+  unsigned depth;
+  uint16_t offset;
+} zfield_origin_t;
+
 /* The parts of zmanaged_field_read that are seldom needed. */
-PyObject *zmanaged_field_read_slow(PyObject *self, uint16_t offset, zfield_kind_t kind);
+PyObject *zmanaged_field_read_cached_slow(PyObject *self, const zclass_cache_t *field);
 PyObject *zmanaged_field_read_raw(const void *place, zfield_kind_t kind);
 
-/* The value, new reference; NULL with an exception. Every exit is a jump, so nothing is saved on the
- * stack. */
-static inline PyObject *zmanaged_field_read(PyObject *self, uint16_t offset, zfield_kind_t kind) {
+/* The value of the field that the class of the handle's type has under a name, new reference; NULL with an
+ * exception. The body's shape is compared, so it does not matter how the handle came by its type. Every exit
+ * is a jump, so nothing is saved on the stack. */
+static inline PyObject *zmanaged_field_read_cached(PyObject *self, const zclass_cache_t *field) {
   zcolored_t entry = {zload_acquire(&((zhandle_t *)self)->entry->word)};
   bool ready = zload_relaxed(&zmanaged_poll_wanted) == 0 && zcolored_is_load_good(entry);
-  if (zunlikely(!ready)) return zmanaged_field_read_slow(self, offset, kind);
-  uintptr_t place = zcolored_strip(entry).value + offset;
+  if (zunlikely(!ready)) return zmanaged_field_read_cached_slow(self, field);
+  zaddress_t body = zcolored_strip(entry);
+  if (zunlikely(zload_relaxed(&zbody_header(body)->shape) != field->shape)) {
+    return zmanaged_field_read_cached_slow(self, field);
+  }
+  uintptr_t place = body.value + field->offset;
+  zfield_kind_t kind = (zfield_kind_t)field->kind;
   if (kind == ZFIELD_REFERENCE) {
     zcolored_t word = {zload_acquire((uint64_t *)place)};
-    if (zunlikely(!zcolored_is_load_good(word))) return zmanaged_field_read_slow(self, offset, kind);
+    if (zunlikely(!zcolored_is_load_good(word))) return zmanaged_field_read_cached_slow(self, field);
     PyObject *known = zmanaged_known_value(word);
-    if (zunlikely(known == NULL)) return zmanaged_field_read_slow(self, offset, kind);
+    if (zunlikely(known == NULL)) return zmanaged_field_read_cached_slow(self, field);
     return known;
   }
   if (kind == ZFIELD_I64) return zmanaged_new_int(*(const int64_t *)place);
@@ -34,13 +46,19 @@ static inline PyObject *zmanaged_field_read(PyObject *self, uint16_t offset, zfi
   return zmanaged_field_read_raw((const void *)place, kind);
 }
 
-/* False with an exception: not a value for this kind, or NULL, which would delete it. May run Python code. */
+/* For handles whose body is known to have the field there. */
+PyObject *zmanaged_field_read(PyObject *self, uint16_t offset, zfield_kind_t kind);
+/* The same; false with an exception: not a value for this kind, or NULL, which would delete it. May run
+ * Python code. */
 bool zmanaged_field_write(PyObject *self, uint16_t offset, uint8_t kind, PyObject *name, PyObject *value);
+
+/* The class that laid out the handle's body: whose fields it has, whatever type the handle has now. */
+static inline zclass_t *zmanaged_field_owner(PyObject *self) { return zbody_shape(zmanaged_body(self))->owner; }
 
 /* A descriptor for a field that `class` declares. */
 PyObject *zmanaged_field_new(zclass_t *class, const zfield_t *field);
-/* The class that declared it, if the object is a descriptor of ours. */
-const zclass_t *zmanaged_field_class(PyObject *object, uint16_t *offset);
+/* What it was made for, if the object is a descriptor of ours. */
+bool zmanaged_field_origin(PyObject *object, zfield_origin_t *origin);
 
 bool zmanaged_field_start(void);
 

@@ -58,7 +58,10 @@ static inline PyObject *new_handle(zaddress_t body, zclass_t *class) {
   zhandle_entry_t *entry = &zhandle_table.entries[id];
   PyObject *handle = take_spare(class->type);
   ((zhandle_t *)handle)->entry = entry;
-  zstore_relaxed(&entry->object, (uintptr_t)handle);
+  uint32_t hint = zload_relaxed(&zbody_header(body)->handle);
+  bool is_hashed = (hint & ZBODY_HASHED) != 0;
+  if (zunlikely(is_hashed)) zhandle_table.hashes[id] = hint & ~ZBODY_HASHED;
+  zstore_relaxed(&entry->object, (uintptr_t)handle | (is_hashed ? ZHANDLE_HASHED : 0));
   zstore_release(&entry->word, zcolored_store_good(body).bits);
   zstore_relaxed(&zbody_header(body)->handle, id);
   return handle;
@@ -74,7 +77,7 @@ static zcold PyObject *strengthen(zhandle_entry_t *entry) {
 
 PyObject *zmanaged_handle_for(zaddress_t body) {
   uint32_t id = zload_relaxed(&zbody_header(body)->handle);
-  if (id != 0 && id < zhandle_table.top) {
+  if (id != 0 && id < zhandle_table.top) { /* a hash is beyond the top */
     zhandle_entry_t *entry = &zhandle_table.entries[id];
     zcolored_t word = {zload_acquire(&entry->word)};
     bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
@@ -88,6 +91,33 @@ PyObject *zmanaged_handle_for(zaddress_t body) {
     }
   }
   return new_handle(body, zbody_shape(body)->owner);
+}
+
+/* Drawn in order, so that 2^31 hashed bodies have different ones. */
+static uint32_t draw_hash(void) {
+  static uint32_t last;
+  last = (last + 1) & ~ZBODY_HASHED;
+  return last;
+}
+
+Py_ssize_t zmanaged_handle_hash(PyObject *self) {
+  zhandle_entry_t *entry = ((zhandle_t *)self)->entry;
+  if (zunlikely(entry == NULL)) {
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "the managed object has ended: it has no hash any more");
+    return -1;
+  }
+  uint32_t *hash = &zhandle_table.hashes[zhandle_id(entry)];
+  if ((entry->object & ZHANDLE_HASHED) == 0) {
+    *hash = draw_hash();
+    zstore_relaxed(&entry->object, entry->object | ZHANDLE_HASHED);
+  }
+  return (Py_ssize_t)*hash;
+}
+
+/* The handle ends, the body may live on: it keeps its hash itself from now on. */
+static zcold void hand_back_hash(zhandle_entry_t *entry) {
+  zaddress_t body = zbarrier_load_entry(zslot(&entry->word));
+  zstore_relaxed(&zbody_header(body)->handle, ZBODY_HASHED | zhandle_table.hashes[zhandle_id(entry)]);
 }
 
 /* The program has let go, but weak references exist: from now on the body decides. */
@@ -132,6 +162,7 @@ void zmanaged_handle_dealloc(PyObject *self) {
       weaken(handle);
       return;
     }
+    if (zunlikely(entry->object & ZHANDLE_HASHED)) hand_back_hash(entry);
     zbarrier_drop_root(zslot(&entry->word));
     zhandle_table_free(entry);
   }

@@ -60,6 +60,9 @@ zaddress_t zmanaged_stall(const zshape_t *shape, uint64_t length);
 /* A new body and its handle. NULL with an exception set. */
 PyObject *zmanaged_new_object(zclass_t *class, uint64_t length);
 
+/* The hash of the body, the same for its whole life. -1 with an exception set. */
+Py_ssize_t zmanaged_handle_hash(PyObject *self);
+
 /* The value in a word that zbarrier_load returned; new reference. After zmanaged_enter. */
 PyObject *zmanaged_value_slow(zcolored_t word);
 static inline PyObject *zmanaged_value(zcolored_t word) {
@@ -78,6 +81,7 @@ static inline PyObject *zmanaged_known_value(zcolored_t word) {
   if ((word.bits & ~(ZCOLOR_MASK & ~ZCOLOR_KIND_MASK)) == 0) return zmanaged_none();
   if (zcolored_kind(word) != ZKIND_MANAGED) return NULL;
   uint32_t id = zload_relaxed(&zbody_header(zcolored_strip(word))->handle);
+  if (zunlikely(id & ZBODY_HASHED)) return NULL;
   const zhandle_entry_t *entry = &zhandle_table.entries[id];
   zcolored_t root = {zload_acquire(&entry->word)};
   /* A free entry has no address, a weak one has the suspect bit, which is not load-good. */

@@ -7,15 +7,17 @@
 /* ---- attribute access ---------------------------------------------------------------------------- */
 
 static PyObject *handle_getattro(PyObject *self, PyObject *name) {
-  const zclass_cache_t *entry = zmanaged_class_cached(zmanaged_class_of(self->type), name);
-  if (zlikely(entry != NULL)) return zmanaged_field_read(self, entry->offset, (zfield_kind_t)entry->kind);
+  const zclass_t *class = zmanaged_class_of(self->type);
+  const zclass_cache_t *field = zlikely(class != NULL) ? zmanaged_class_cached(class, name) : NULL;
+  if (zlikely(field != NULL)) return zmanaged_field_read_cached(self, field);
   return zma.PyObject_GenericGetAttr(self, name);
 }
 
 static int handle_setattro(PyObject *self, PyObject *name, PyObject *value) {
-  const zclass_cache_t *entry = zmanaged_class_cached(zmanaged_class_of(self->type), name);
-  if (zlikely(entry != NULL)) {
-    return zmanaged_field_write(self, entry->offset, entry->kind, name, value) ? 0 : -1;
+  const zclass_t *class = zmanaged_class_of(self->type);
+  const zclass_cache_t *field = zlikely(class != NULL) ? zmanaged_class_cached(class, name) : NULL;
+  if (zlikely(field != NULL && zbody_header(zmanaged_body(self))->shape == field->shape)) {
+    return zmanaged_field_write(self, field->offset, field->kind, name, value) ? 0 : -1;
   }
   return zma.PyObject_GenericSetAttr(self, name, value);
 }
@@ -26,7 +28,7 @@ static inline bool set_field(PyObject *self, const zfield_t *field, PyObject *va
   return zmanaged_field_write(self, field->offset, field->kind, field->name, value);
 }
 
-static PyObject *new_instance(zclass_t *class) {
+PyObject *zmanaged_object_make(zclass_t *class) {
   if (zunlikely(!zmanaged_enter())) return NULL;
   PyObject *self = zmanaged_new_object(class, 0);
   if (zlikely(self != NULL) && zunlikely(class->has_initial)) {
@@ -99,11 +101,44 @@ static bool set_positional(PyObject *self, zclass_t *class, PyObject *const *arg
   return true;
 }
 
+static PyObject *tuple_of(PyObject *const *objects, size_t count) {
+  PyObject *tuple = zpy.PyTuple_New((Py_ssize_t)count);
+  for (size_t i = 0; tuple != NULL && i < count; i++) {
+    zpy.PyTuple_SetItem(tuple, (Py_ssize_t)i, zmanaged_incref(objects[i]));
+  }
+  return tuple;
+}
+
+static PyObject *dict_of(PyObject *names, PyObject *const *values) {
+  PyObject *dict = zpy.PyDict_New();
+  for (Py_ssize_t i = 0; dict != NULL && i < zma.PyTuple_Size(names); i++) {
+    if (zma.PyDict_SetItem(dict, zpy.PyTuple_GetItem(names, i), values[i]) == 0) continue;
+    zpy.Py_DecRef(dict);
+    dict = NULL;
+  }
+  return dict;
+}
+
+/* As a class without a vectorcall is called: its __new__, then its __init__. */
+static zcold PyObject *call_type(PyObject *type, PyObject *const *arguments, size_t count, PyObject *keywords) {
+  PyObject *tuple = tuple_of(arguments, count);
+  PyObject *dict = keywords == NULL ? NULL : dict_of(keywords, arguments + count);
+  PyObject *made = NULL;
+  if (tuple != NULL && (dict != NULL || keywords == NULL)) {
+    void *call = *zmanaged_type_word((PyTypeObject *)zpy.PyType_Type, ZMANAGED_TYPE_CALL);
+    made = ((PyObject * (*)(PyObject *, PyObject *, PyObject *)) call)(type, tuple, dict);
+  }
+  if (tuple != NULL) zpy.Py_DecRef(tuple);
+  if (dict != NULL) zpy.Py_DecRef(dict);
+  return made;
+}
+
 PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments, size_t flags,
                                    PyObject *keywords) {
   zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
   size_t count = flags & ~PY_VECTORCALL_ARGUMENTS_OFFSET;
-  PyObject *self = new_instance(class);
+  if (zunlikely(!zmanaged_class_is_plain(class))) return call_type(type, arguments, count, keywords);
+  PyObject *self = zmanaged_object_make(class);
   if (zunlikely(self == NULL)) return NULL;
   bool ok = set_positional(self, class, arguments, count);
   Py_ssize_t named = keywords == NULL ? 0 : zma.PyTuple_Size(keywords);
@@ -115,20 +150,16 @@ PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments,
   return NULL;
 }
 
-/* object.__new__ for managed classes: arguments are __init__'s business. */
+/* __new__ of zgc.Object: arguments are __init__'s business. */
 PyObject *zmanaged_object_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
   (void)keywords;
-  zclass_t *class = zmanaged_class_of(type);
-  if (class == NULL || class->shape.kind != ZBODY_FIXED) {
-    zpy.PyErr_SetString(*zpy.PyExc_TypeError, "this type cannot be instantiated");
-    return NULL;
-  }
-  return new_instance(class);
+  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_OBJECT);
+  return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
 int zmanaged_object_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
-  zclass_t *class = zmanaged_class_of(self->type);
+  zclass_t *class = zmanaged_field_owner(self);
   Py_ssize_t count = zma.PyTuple_Size(arguments);
   if ((size_t)count > class->field_count) return too_many(class, (size_t)count) ? 0 : -1;
   for (Py_ssize_t i = 0; i < count; i++) {
@@ -159,7 +190,7 @@ static int set_class(PyObject *self, PyObject *value, void *closure) {
 
 static PyObject *get_state(PyObject *self, PyObject *unused) {
   (void)unused;
-  zclass_t *class = zmanaged_class_of(self->type);
+  zclass_t *class = zmanaged_field_owner(self);
   PyObject *state = zpy.PyDict_New();
   for (unsigned i = 0; state != NULL && i < class->field_count; i++) {
     PyObject *value = zmanaged_field_read(self, class->fields[i].offset, (zfield_kind_t)class->fields[i].kind);
@@ -173,7 +204,7 @@ static PyObject *get_state(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *set_state(PyObject *self, PyObject *state) {
-  zclass_t *class = zmanaged_class_of(self->type);
+  zclass_t *class = zmanaged_field_owner(self);
   Py_ssize_t position = 0;
   PyObject *name, *value;
   if ((PyObject *)state->type != zpy.PyDict_Type) {
@@ -218,6 +249,8 @@ static PyType_Slot handle_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                      {Py_tp_clear, zmanaged_handle_clear},
                                      {Py_tp_getattro, handle_getattro},
                                      {Py_tp_setattro, handle_setattro},
+                                     {Py_tp_hash, zmanaged_handle_hash},
+                                     {Py_tp_richcompare, NULL}, /* object's, so that this is the identity */
                                      {Py_tp_new, zmanaged_object_new},
                                      {Py_tp_init, zmanaged_object_init},
                                      {Py_tp_methods, handle_methods},
@@ -227,7 +260,14 @@ static PyType_Slot handle_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
 static PyType_Spec handle_spec = {"zgc._Handle", sizeof(zhandle_t), 0,
                                   Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, handle_slots};
 
+static void *compare_of_object(void) {
+  return zpy.PyType_GetSlot((PyTypeObject *)zma.PyBaseObject_Type, Py_tp_richcompare);
+}
+
 bool zmanaged_object_start(PyObject *names) {
+  for (PyType_Slot *slot = handle_slots; slot->slot != 0; slot++) {
+    if (slot->slot == Py_tp_richcompare) slot->pfunc = compare_of_object();
+  }
   zmanaged_handle_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&handle_spec, NULL);
   return zmanaged_handle_type != NULL && zmanaged_field_start() && zmanaged_class_start(names);
 }

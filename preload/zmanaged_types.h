@@ -11,7 +11,11 @@ bool zmanaged_object_start(PyObject *names);
 bool zmanaged_array_start(PyObject *names);
 bool zmanaged_dict_start(PyObject *names);
 
-/* zgc.Object's slots; the vectorcall is that of classes which do not construct in a way of their own. */
+/* A new body of a class that has fields or none, with their defaults, and its handle. */
+PyObject *zmanaged_object_make(zclass_t *class);
+
+/* zgc.Object's slots. The vectorcall is that of all its classes: one that constructs in a way of its own is
+ * called as any class. */
 PyObject *zmanaged_object_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords);
 int zmanaged_object_init(PyObject *self, PyObject *arguments, PyObject *keywords);
 PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments, size_t flags,
