@@ -28,27 +28,42 @@ long zcallbacks_number(PyObject *info, const char *key) {
   return number;
 }
 
-/* 3.15 has more in it than the three that are ours to tell. */
-static PyObject *info_for(PyObject *info, int generation) {
-  if (zcallbacks_number(info, "generation") == generation) {
+zcallbacks_report_t zcallbacks_read(PyObject *info) {
+  return (zcallbacks_report_t){zcallbacks_number(info, "generation"), zcallbacks_number(info, "collected"),
+                               zcallbacks_number(info, "uncollectable")};
+}
+
+static bool set_number(PyObject *info, const char *key, long value) {
+  PyObject *number = zpy.PyLong_FromLong(value);
+  if (number == NULL) return false;
+  bool is_set = zpy.PyDict_SetItemString(info, key, number) == 0;
+  zpy.Py_DecRef(number);
+  return is_set;
+}
+
+/* A copy, because 3.15 has more in it than these three. A new reference; NULL with an exception. */
+static PyObject *info_for(PyObject *info, const zcallbacks_report_t *report) {
+  zcallbacks_report_t read = zcallbacks_read(info);
+  if (read.generation == report->generation && read.collected == report->collected &&
+      read.uncollectable == report->uncollectable) {
     zpy.Py_IncRef(info);
     return info;
   }
   PyObject *told = zpy.PyObject_CallMethod(info, "copy", NULL);
-  PyObject *number = told == NULL ? NULL : zpy.PyLong_FromLong(generation);
-  if (number == NULL || zpy.PyDict_SetItemString(told, "generation", number) != 0) {
-    if (told != NULL) zpy.Py_DecRef(told);
-    told = NULL;
+  if (told == NULL) return NULL;
+  if (set_number(told, "generation", report->generation) && set_number(told, "collected", report->collected) &&
+      set_number(told, "uncollectable", report->uncollectable)) {
+    return told;
   }
-  if (number != NULL) zpy.Py_DecRef(number);
-  return told;
+  zpy.Py_DecRef(told);
+  return NULL;
 }
 
 /* As invoke_gc_callback does it: the list may change while it is walked; an exception is reported
  * and the next callback is called all the same. */
-void zcallbacks_forward(PyObject *phase, PyObject *info, int generation) {
+void zcallbacks_forward(PyObject *phase, PyObject *info, const zcallbacks_report_t *report) {
   if (zcallbacks_are_none()) return;
-  PyObject *told = info_for(info, generation);
+  PyObject *told = info_for(info, report);
   if (told == NULL) {
     zpy.PyErr_WriteUnraisable(NULL);
     return;

@@ -12,8 +12,16 @@ bool zcallbacks_install(PyObject *gc_module, PyObject *callable);
 /* Gives the interpreter's list back to gc.callbacks, with what the users' list holds. */
 void zcallbacks_remove(PyObject *gc_module);
 
-/* Calls the users' callbacks, telling them `generation` in place of the one in `info`. */
-void zcallbacks_forward(PyObject *phase, PyObject *info, int generation);
+/* What a collection is reported as. */
+typedef struct {
+  long generation, collected, uncollectable;
+} zcallbacks_report_t;
+
+/* The numbers in `info`. */
+zcallbacks_report_t zcallbacks_read(PyObject *info);
+
+/* Calls the users' callbacks with the numbers of `report` in place of those in `info`. */
+void zcallbacks_forward(PyObject *phase, PyObject *info, const zcallbacks_report_t *report);
 
 /* Whether the users' list is empty. */
 bool zcallbacks_are_none(void);

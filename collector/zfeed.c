@@ -102,14 +102,24 @@ size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
   return fed;
 }
 
-size_t zfeed_components(zcomponents_t *c, size_t objects) {
-  size_t fed = 0;
-  while (c->next_component < c->component_count) {
+size_t zfeed_reach(const zcomponents_t *c, size_t objects) {
+  size_t reach = 0;
+  for (size_t i = c->next_component; i < c->component_count; i++) {
+    size_t size = zcomponents_size(c, i);
+    if (reach > 0 && reach + size > objects) break;
+    reach += size;
+  }
+  return reach;
+}
+
+size_t zfeed_components(zcomponents_t *c, size_t objects, bool is_last) {
+  size_t left = zfeed_reach(c, objects), fed = 0;
+  while (left > 0 && c->next_component + !is_last < c->component_count) {
     size_t size = zcomponents_size(c, c->next_component);
-    if (fed > 0 && fed + size > objects) break;
     fed += zfeed_candidates(c->objects + c->next_object, size);
     c->next_object += size;
     c->next_component++;
+    left -= size;
   }
   return fed;
 }

@@ -17,9 +17,12 @@ void zfeed_open(void);
 /* Puts them, and what of the batch survived, back into generation 0. Phase `stop`. */
 void zfeed_close(size_t survivors_most);
 
-/* Links whole components into generation 0, about `objects` of them, at least one component.
- * Objects that died meanwhile are skipped. Objects linked. */
-size_t zfeed_components(zcomponents_t *components, size_t objects);
+/* Objects in the components that the next batch takes: as many whole ones as fit `objects`, at least one. */
+size_t zfeed_reach(const zcomponents_t *components, size_t objects);
+
+/* Links those components into generation 0; the last one of all only when `is_last`. Objects that died meanwhile
+ * are skipped. Objects linked. */
+size_t zfeed_components(zcomponents_t *components, size_t objects, bool is_last);
 
 /* Links every candidate of a pass made with the world stopped. Objects linked. */
 size_t zfeed_candidates(PyObject *const *candidates, size_t count);

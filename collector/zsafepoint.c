@@ -70,6 +70,8 @@ static struct {
   size_t promoted;     /* the same: of the survivors */
   bool is_large;       /* the same: looked at as an exception */
   zgc_generation_stats_t young_stats; /* at start */
+  bool is_last;       /* PLAN_BATCH: it is the last one of its collection */
+  zcallbacks_report_t report; /* for the users' callbacks */
   bool hurried;       /* brought on by us, not by the count */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
   uint64_t start_ns;
@@ -265,6 +267,11 @@ static bool is_automatic(long generation) {
   return asked->count > asked->threshold || (generation == 0 && now.hurried);
 }
 
+static bool is_reclaiming(void) {
+  return zdriver_phase() == ZPHASE_RECLAIMING &&
+         zweakrefs_are_cleared(zdriver_garbage(), zdriver_collection.sequence);
+}
+
 static plan_t make_plan(long generation) {
   if (caller == CALLER_SILENT) return PLAN_SILENT;
   if (caller == CALLER_SMALL) return PLAN_SMALL;
@@ -278,25 +285,31 @@ static plan_t make_plan(long generation) {
   if (must_stop_world()) return PLAN_FULL;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
-  if (due && zdriver_phase() == ZPHASE_RECLAIMING) return PLAN_BATCH;
+  if (due && is_reclaiming()) return PLAN_BATCH;
   return caller == CALLER_SAFEPOINT && is_oversized() ? PLAN_TAKE_OVER : PLAN_YOUNG;
 }
 
+/* Batches are many, and what programs do at the end of a full collection can be much work (agents that count all
+ * objects by type, for one). So a full collection is reported as such once: its last batch is of generation 2
+ * and tells the sum of what all of them collected. Those before it are of generation 1 and tell nothing. Each is a
+ * pause, from its start to its stop, and all sums are right. */
 static int reported_generation(long generation) {
-  return now.plan == PLAN_BATCH || now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
+  if (now.plan == PLAN_BATCH) return now.is_last ? ZGC_GENERATIONS - 1 : 1;
+  return now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
-/* Before anything is fed: see zweakrefs.h. A callback may end the collection. */
-static bool settle_weakrefs(uint64_t deadline) {
-  return zweakrefs_clear(zdriver_garbage(), zdriver_collection.sequence, deadline) && zweakrefs_call(deadline);
+/* Known before it begins; callbacks that wait may take all of its time. */
+static bool is_last_batch(void) {
+  if (zdriver_collection.fed == 0) zbatch_begin();
+  size_t left = zcomponents_left(zdriver_garbage());
+  return !zweakrefs_have_callbacks() && zfeed_reach(zdriver_garbage(), zbatch_size()) == left;
 }
 
 static void open_batch(void) {
   now.young_count = zgc_state.generations[0].count;
   zfeed_open();
-  if (!settle_weakrefs(now.start_ns + budget_ns())) return; /* the next batch goes on */
-  if (zdriver_collection.fed == 0) zbatch_begin();
-  now.batch = zfeed_components(zdriver_garbage(), zbatch_size());
+  if (!zweakrefs_call(now.start_ns + budget_ns())) return; /* the next batch goes on */
+  now.batch = zfeed_components(zdriver_garbage(), zbatch_size(), now.is_last);
 }
 
 static void take_over(void) {
@@ -444,41 +457,53 @@ static void finish_collection(void) {
 static zgc_generation_stats_t young_stats; /* as they should be, while stats_are_due */
 static bool stats_are_due;
 
-static void move_stats(const zgc_generation_stats_t *before) {
-  zgc_generation_stats_t young = zpyabi_stats(0), full = zpyabi_stats(ZGC_GENERATIONS - 1);
-  full.collections += young.collections - before->collections;
-  full.collected += young.collected - before->collected;
-  full.uncollectable += young.uncollectable - before->uncollectable;
-  full.candidates += young.candidates - before->candidates;
-  full.duration += young.duration - before->duration;
+static int stats_to; /* the generation that they belong to */
+
+static void move_stats(const zgc_generation_stats_t *before, int to) {
+  zgc_generation_stats_t young = zpyabi_stats(0), target = zpyabi_stats(to);
+  target.collections += young.collections - before->collections;
+  target.collected += now.report.collected;
+  target.uncollectable += now.report.uncollectable;
+  target.candidates += young.candidates - before->candidates;
+  target.duration += young.duration - before->duration;
   zpyabi_set_stats(0, before);
-  zpyabi_set_stats(ZGC_GENERATIONS - 1, &full);
+  zpyabi_set_stats(to, &target);
 }
 
 static void settle_stats(void) {
-  if (stats_are_due) move_stats(&young_stats);
+  now.report.collected = now.report.uncollectable = 0;
+  if (stats_are_due) move_stats(&young_stats, stats_to);
   stats_are_due = false;
 }
 
-static void count_freed_weakrefs(void) {
-  zgc_generation_stats_t full = zpyabi_stats(ZGC_GENERATIONS - 1);
-  size_t freed = zweakrefs_take_freed();
-  zdriver_collection.reclaimed += freed;
-  zstat_add(reclaimed, freed);
-  full.collected += (Py_ssize_t)freed;
-  zpyabi_set_stats(ZGC_GENERATIONS - 1, &full);
+/* What batches have collected that no collection of generation 2 has told yet. An abandoned collection leaves
+ * it to the next one. */
+static zcallbacks_report_t untold;
+
+static void tell_sums(long collected, long uncollectable) {
+  untold.collected += collected;
+  untold.uncollectable += uncollectable;
+  if (now.report.generation < ZGC_GENERATIONS - 1) {
+    now.report.collected = now.report.uncollectable = 0;
+    return;
+  }
+  now.report.collected = untold.collected;
+  now.report.uncollectable = untold.uncollectable;
+  memset(&untold, 0, sizeof untold);
 }
 
 static void note_batch(long collected, long uncollectable) {
   zcollection_t *c = &zdriver_collection;
-  count_freed_weakrefs();
-  c->fed += now.batch;
-  c->reclaimed += (uint64_t)collected;
-  c->uncollectable += (uint64_t)uncollectable;
   zstat_add(fed, now.batch);
+  c->fed += now.batch;
+  collected += (long)zweakrefs_take_freed(); /* CPython counts them, too */
   zstat_add(reclaimed, collected);
+  c->reclaimed += (uint64_t)collected;
   zstat_add(uncollectable, uncollectable);
-  move_stats(&now.young_stats);
+  c->uncollectable += (uint64_t)uncollectable;
+  tell_sums(collected, uncollectable);
+  stats_to = (int)now.report.generation;
+  move_stats(&now.young_stats, stats_to);
   young_stats = now.young_stats;
   stats_are_due = true;
 }
@@ -609,6 +634,9 @@ static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   serve_deferred(deadline); /* first: the collection waits for it */
+  if (zdriver_phase() == ZPHASE_RECLAIMING) {
+    zweakrefs_clear(zdriver_garbage(), zdriver_collection.sequence, deadline);
+  }
   if (zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_call(deadline); /* left by an abandoned collection */
   /* Promotion must not outrun the slices: the director waits until all is counted, which it would never be
    * where the program has asked for young collections that leave no time. Twice, so that it catches up. */
@@ -712,11 +740,14 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   if (strcmp(name, "start") == 0) {
     memset(&now, 0, sizeof now);
     now.hurried = calm_down();
-    now.plan = make_plan(generation);
     settle_stats();
+    now.plan = make_plan(generation);
+    now.is_last = now.plan == PLAN_BATCH && is_last_batch();
+    now.report = zcallbacks_read(info);
+    now.report.generation = reported_generation(generation);
     now.young_stats = zpyabi_stats(0);
     if (now.plan != PLAN_SILENT) {
-      zcallbacks_forward(phase, info, reported_generation(generation));
+      zcallbacks_forward(phase, info, &now.report);
     }
     now.start_ns = zos_now_ns();
     if (now.plan != PLAN_FORWARD && now.plan != PLAN_SILENT) zpause_begin(pause_kind());
@@ -725,12 +756,15 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
     on_start();
   } else {
     plan_t plan = now.plan;
-    int reported = reported_generation(generation);
+    zcallbacks_report_t report = zcallbacks_read(info);
+    report.generation = now.report.generation;
+    now.report = report;
     if (is_on) {
       on_stop(info, generation);
       zcollector_publish_at_safepoint(now.start_ns);
     }
-    if (plan != PLAN_SILENT) zcallbacks_forward(phase, info, reported);
+    report = now.report;
+    if (plan != PLAN_SILENT) zcallbacks_forward(phase, info, &report);
   }
   return zpy_new_none();
 }
