@@ -89,18 +89,25 @@ static int log_reference(PyObject *reference, void *raw) {
   return visit->failed;
 }
 
+/* It may have died meanwhile, or be on a free list, untracked, with its bit still set. */
+static bool is_alive(PyObject *object) {
+  return zold_map_is_old(object) && zpyabi_is_tracked(object) && zpyabi_refcount(object) > 0;
+}
+
+void zdeferred_traverse(PyObject *object, zpy_visit_t visit, void *context) {
+  if (!is_alive(object)) return;
+  zpy_traverse_t traverse = zpyabi_traverse(zpyabi_type(object));
+  if (traverse != NULL) traverse(object, visit, context);
+}
+
 static bool serve_one(zdeferred_t *deferred, PyObject *object) {
-  /* It may have died meanwhile, or be on a free list, untracked, with its bit still set. */
-  if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return true;
-  if (zpyabi_refcount(object) <= 0) return true;
+  if (!is_alive(object)) return true;
   ztype_of(object); /* its class may be new since its promotion */
-  zpy_traverse_t traverse = zpyabi_read_type(zpyabi_type(object)).traverse;
-  if (traverse == NULL) return true;
   zwords_t *log = &deferred->log;
   size_t entry = log->count;
   if (entry >= UINT32_MAX || !zwords_push(log, object) || !zwords_push(log, NULL)) return false;
   visit_t visit = {log, false};
-  traverse(object, log_reference, &visit);
+  zdeferred_traverse(object, log_reference, &visit);
   if (visit.failed) return false;
   log->words[entry + NUMBER] = (void *)(log->count - entry - REFERENCES);
   *find_slot(deferred, object) = (uint32_t)entry + 1;

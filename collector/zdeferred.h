@@ -40,6 +40,10 @@ static inline size_t zdeferred_left(const zdeferred_t *deferred) {
  * collection of CPython's. *done tells whether all are served; false when memory is short. */
 bool zdeferred_serve(zdeferred_t *deferred, uint64_t deadline, bool *done);
 
+/* Calls `visit` with each reference that the object's own tp_traverse reports, unless it is dead or
+ * untracked. GIL held. */
+void zdeferred_traverse(PyObject *object, zpy_visit_t visit, void *context);
+
 /* References logged for an object; *count is 0 when there are none. */
 void **zdeferred_references(const zdeferred_t *deferred, const PyObject *object, size_t *count);
 /* The same in the order in which they were logged: *at is 0 for the first object, and moved on. NULL at the

@@ -190,11 +190,19 @@ typedef struct {
   zlane_t *lane;
 } visitor_t;
 
-/* True when the object is too much for a short slice, and left to the driver. */
-static zalways_inline bool is_left_to_driver(zpass_t *pass, zlane_t *lane, PyObject *object) {
-  if (zlikely(!lane->is_hurried)) return false;
-  const ztype_t *type = ztype_find(zpyabi_type(object));
-  if (type == NULL || zwalker_length(object, type) <= LARGE) return false;
+/* May the type's walker be used? With the world stopped only one that is described by what CPython's code
+ * says; the others were found by trial, and what they overlook would be garbage for ever. */
+static zalways_inline bool is_walked(const zpass_t *pass, const ztype_t *type) {
+  if (zunlikely(type == NULL) || zunlikely(type->kind == ZTYPE_DEFERRED)) return false;
+  return zlikely(!pass->exact) || zlikely(!type->is_learned);
+}
+
+/* True when the object is left to the driver: it is too much for a short slice, or its tp_traverse is to
+ * be called, which the collector thread may not do. */
+static zalways_inline bool is_left_to_driver(zpass_t *pass, zlane_t *lane, const ztype_t *type, PyObject *object) {
+  if (zlikely(lane == &pass->lanes[0])) return false;
+  bool is_large = lane->is_hurried && type != NULL && zwalker_length(object, type) > LARGE;
+  if (!is_large && (!pass->exact || is_walked(pass, type))) return false;
   if (!zwords_push(&lane->large, object)) fail(pass);
   return true;
 }
@@ -224,10 +232,31 @@ static zalways_inline void subtract_reference(void *context, void *reference) {
   if (zunlikely(++visitor->lane->minus[cell] == 0)) carry(visitor->pass, visitor->lane, cell);
 }
 
+static int subtract_visit(PyObject *reference, void *context) {
+  subtract_reference(context, reference);
+  return 0;
+}
+
+/* Reports the references to `visit`. */
+static znoinline void traverse_or_leave(zpass_t *pass, zlane_t *lane, PyObject *object, zpy_visit_t visit) {
+  visitor_t visitor = {pass, lane};
+  if (lane == &pass->lanes[0]) {
+    zdeferred_traverse(object, visit, &visitor);
+  } else if (!zwords_push(&lane->large, object)) {
+    fail(pass);
+  }
+}
+
 static zalways_inline void subtract_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
   visitor_t visitor = {pass, lane};
-  if (zlikely(zwalker_try(object, subtract_reference, &visitor))) return;
-  if (!zwords_push(&lane->deferred, object)) fail(pass);
+  const ztype_t *type = ztype_find(zpyabi_type(object));
+  if (is_left_to_driver(pass, lane, type, object)) return;
+  if (zlikely(is_walked(pass, type)) && zlikely(zwalker_walk(object, type, subtract_reference, &visitor))) return;
+  if (pass->exact) {
+    traverse_or_leave(pass, lane, object, subtract_visit);
+  } else if (!zwords_push(&lane->deferred, object)) {
+    fail(pass);
+  }
 }
 
 static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObject *object,
@@ -240,7 +269,7 @@ static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObjec
   } else {
     cell_set(pass, cell, CELL_ZERO + (unsigned)count);
   }
-  if (!is_left_to_driver(pass, lane, object)) subtract_through(pass, lane, object);
+  subtract_through(pass, lane, object);
 }
 
 static void subtract_deferred(zpass_t *pass) {
@@ -328,13 +357,28 @@ static void flush_references(zpass_t *pass, zlane_t *lane) {
   }
 }
 
+static int mark_visit(PyObject *reference, void *context) {
+  mark_reference(context, reference);
+  return 0;
+}
+
+static znoinline void mark_logged(zpass_t *pass, zlane_t *lane, PyObject *object) {
+  visitor_t visitor = {pass, lane};
+  size_t count;
+  void **references = zdeferred_references(&pass->deferred, object, &count);
+  for (size_t i = 0; i < count; i++) mark_reference(&visitor, references[i]);
+}
+
 static zalways_inline void mark_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
   visitor_t visitor = {pass, lane};
-  if (is_left_to_driver(pass, lane, object)) return;
-  if (zunlikely(!zwalker_try(object, mark_reference, &visitor))) {
-    size_t count;
-    void **references = zdeferred_references(&pass->deferred, object, &count);
-    for (size_t i = 0; i < count; i++) mark_reference(&visitor, references[i]);
+  const ztype_t *type = ztype_find(zpyabi_type(object));
+  if (is_left_to_driver(pass, lane, type, object)) return;
+  if (zunlikely(!is_walked(pass, type)) || zunlikely(!zwalker_walk(object, type, mark_reference, &visitor))) {
+    if (pass->exact) {
+      traverse_or_leave(pass, lane, object, mark_visit);
+    } else {
+      mark_logged(pass, lane, object);
+    }
   }
   if (pass->exact && zuntrack_is_due(object) && !zwords_push(&lane->untrackable, object)) fail(pass);
 }

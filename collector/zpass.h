@@ -36,6 +36,13 @@
  *     an object just while the other takes its chunk: such ones are looked for at the end;
  *   - sweep: values and both `minus` are cleared by the lane whose chunk the object is in, or, after
  *     the first pass, all at once.
+ * Exact passes. With the world stopped nothing races, so one pass is the verdict on what is fed, and what
+ * it overlooks is not found by any other. A walker that was learned from instances may overlook something
+ * for ever: it misses a reference, and the target counts as held from outside; or it sees one that is only
+ * borrowed, and garbage counts as reached. So only what CPython's own code describes is read by walkers
+ * there; for all else the driver calls tp_traverse, once a step, as CPython does. Survivors that need not
+ * be tracked any more are noted, too.
+ *
  * The gate (a mutex) is held by the helper while it works: the driver opens and closes a step under
  * it, so what one wrote in a step the other sees in the next, and tables go only when no one is in.
  * A lane that runs dry asks for work (`hungry`); the other gives some of its stack to a pool. */
@@ -84,7 +91,7 @@ typedef struct {
   zpass_step_t step;     /* written under the gate */
   size_t next_member __attribute__((aligned(2 * ZCACHE_LINE))); /* atomic */
   zdeferred_t deferred;
-  bool exact;            /* the world is stopped: what need not be tracked is noted, too */
+  bool exact;            /* the world is stopped and the driver holds the GIL; see above */
   const bool *stop;      /* polled: abandon soon when it becomes true */
   bool failed;           /* atomic; memory for a table was short */
 } zpass_t;

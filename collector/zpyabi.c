@@ -131,6 +131,8 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
   return t;
 }
 
+zpy_traverse_t zpyabi_traverse(PyTypeObject *type) { return (zpy_traverse_t)zpyabi_word(type, TYPE_TRAVERSE); }
+
 bool zpyabi_has_finalizer(PyTypeObject *type) {
   return zpy.PyType_GetSlot(type, SLOT_FINALIZE) != NULL;
 }

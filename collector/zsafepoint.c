@@ -342,10 +342,8 @@ static bool exact_candidates(zpass_t *pass) {
   uint64_t since = zos_now_ns();
   zpromotion_slice(UINT64_MAX, 0);
   log_step("enumerate", true, &since);
-  bool all;
   return zpass_begin(pass, &never_stop, true) &&
          log_step("subtract", zpass_subtract(pass), &since) &&
-         log_step("defer", zdeferred_serve(&pass->deferred, UINT64_MAX, &all), &since) &&
          log_step("mark", zpass_mark(pass), &since) &&
          log_step("sweep", zpass_sweep(pass), &since);
 }

@@ -42,7 +42,7 @@ typedef struct ztype {
   bool inline_values;
   uint8_t proofs_left;
   uint8_t lessons_left;
-  bool is_learned;    /* from the program's instances */
+  bool is_learned;    /* from instances, not by what CPython's code says: may overlook something */
   bool is_weakref;    /* a weak reference or a proxy: see zcomponents.h */
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */

@@ -60,9 +60,9 @@ static int traverse(PyObject *object, int (*visit)(PyObject *, void *), void *ar
   return 0;
 }
 
-zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
+zpy_traverse_t zpyabi_traverse(PyTypeObject *type) {
   (void)type;
-  return (zpyabi_type_t){.traverse = traverse};
+  return traverse;
 }
 
 /* -- the graph and the oracle -------------------------------------------------------------------------- */
