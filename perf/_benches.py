@@ -1,22 +1,24 @@
 """The benchmarks: which workload, with what arguments, and what its numbers should be.
 
 A target belongs to one metric: the preloaded value at most so much (at_most), at most so many
-times the stock value of the same round (ratio), or at most so much more than it (more_by).
+times the stock value of the same round (ratio), at most so much more than it (more_by), or both (ratio_and).
 `options` are ZGC_ variables of the preloaded side ({folder} in one is a directory that goes with the
 run); `scaled_by` names the sizes a workload takes. Where `base` is given, the other side is not
 stock: it is preloaded too, with these options.
 """
 
+import itertools
 from typing import NamedTuple, Optional
 
 
 class Target(NamedTuple):
     kind: str
     limit: float
+    more: float = 0.0
 
     def __str__(self):
-        return {"at_most": "<= {:g}", "ratio": "<= {:g} x", "more_by": "<= stock + {:g}"}[
-            self.kind].format(self.limit)
+        return {"at_most": "<= {:g}", "ratio": "<= {:g} x", "more_by": "<= stock + {:g}",
+                "ratio_and": "<= {:g} x + {:g}"}[self.kind].format(self.limit, self.more)
 
     def met(self, stock, preload, ratio):
         """Whether the medians meet this target; None where that cannot be said."""
@@ -24,7 +26,11 @@ class Target(NamedTuple):
             return None if preload is None else preload <= self.limit
         if self.kind == "ratio":
             return None if ratio is None else ratio <= self.limit
-        return None if stock is None or preload is None else preload - stock <= self.limit
+        if stock is None or preload is None:
+            return None
+        if self.kind == "ratio_and":
+            return preload <= stock * self.limit + self.more
+        return preload - stock <= self.limit
 
 
 class Row(NamedTuple):
@@ -75,6 +81,27 @@ PROFILE = ((Row("all_cpu_s", ratio(1.03)), Row("blocks_ns"), Row("builds_ns")),
 MANAGED_PAUSES = (Row("managed_pause_p99_ms", at_most(0.2)), Row("managed_pause_max_ms", at_most(1.0)),
                   Row("managed_pauses"), Row("managed_young"), Row("managed_full"), Row("managed_handles"),
                   Row("step_max_ms"), Row("step_p999_ms"), Row("steps_per_s"), Row("peak_rss_mb"))
+
+# The sweep: ordinary programs of every kind. (kinds, lifetimes, heaps); a name is sweep-KIND-LIFETIME-HEAP.
+ALL_KINDS = ("int_tuple", "list_pair", "record", "slots", "instance", "ring", "tree", "closure", "generator",
+             "iterator", "text", "bytes_300", "bytes_70k", "set", "deque", "exception")
+PATTERNS = (
+    (ALL_KINDS, ("dropped", "keep", "fifo_4k", "replaced"), ("some",)),
+    (("int_tuple", "list_pair", "record", "ring", "tree", "set"),
+     ("comprehended", "by_key", "fifo_20k", "batches"), ("some",)),
+    (("int_tuple", "list_pair", "ring", "text"), ("keep", "fifo_4k"), ("empty", "old", "frozen")),
+)
+SWEEP_ROWS = (Row("wall_s", ratio(1.10)), Row("cpu_s", ratio(1.15)),
+              Row("peak_rss_mb", Target("ratio_and", 1.10, 2.0)), Row("gc_pause_max_cpu_ms"))
+
+
+def sweep():
+    for kinds, lifetimes, heaps in PATTERNS:
+        for kind, lifetime, heap in itertools.product(kinds, lifetimes, heaps):
+            yield Bench(f"sweep-{kind}-{lifetime}-{heap}", "pattern",
+                        f"{kind}, {lifetime}, beside a heap that is {heap}", SWEEP_ROWS,
+                        ("--kind", kind, "--lifetime", lifetime, "--heap", heap), scaled_by=())
+
 
 BENCHES = {bench.name: bench for bench in (
     Bench("live-3m", "live_heap", "3 M live objects, no garbage, random links",
@@ -148,4 +175,8 @@ BENCHES = {bench.name: bench for bench in (
           (Row("slowdown_pct", at_most(15.0)), Row("slowdown_cpu_pct", at_most(15.0)),
            Row("quiet_steps_per_s"), Row("collecting_steps_per_s")),
           scaled_by=("objects",)),
+    *sweep(),
 )}
+
+# A name that is the beginning of many.
+GROUPS = {"sweep": [name for name in BENCHES if name.startswith("sweep-")]}

@@ -4,6 +4,7 @@
   perf/bench.py list
   perf/bench.py run live-3m young --rounds 5
   perf/bench.py run all --objects 500k --rounds 1 --markdown
+  perf/bench.py run sweep --rounds 1          some hundred small programs; the worst ratios at the end
 
 Each round runs stock first and the preload next. The ratio is the median over the rounds of
 preload / stock, so that a change of the machine's mood falls on both. (The profile's benchmarks have
@@ -22,7 +23,7 @@ import sys
 import time
 from pathlib import Path
 
-from _benches import BENCHES
+from _benches import BENCHES, GROUPS
 from _runner import DEFAULT_LIBRARY, RunFailed, busy_note, run
 
 DEFAULT_PYTHON = "/usr/bin/python3.11"
@@ -151,6 +152,22 @@ def print_markdown(outcome):
         print("\n```\n" + "\n".join(lines) + "\n```")
 
 
+def print_worst(outcomes, most):
+    """Of each metric that several benchmarks share: geometric mean of the ratios, and the highest ones."""
+    ratios = {}
+    for outcome in outcomes:
+        for metric, stock, preload, value, *_ in outcome.rows():
+            if value:
+                ratios.setdefault(metric, []).append((value, outcome.bench.name, stock, preload))
+    for metric, found in ratios.items():
+        if len(found) < 3:
+            continue
+        mean = statistics.geometric_mean(value for value, *_ in found)
+        print(f"\n{metric}: geometric mean {mean:.3f} of {len(found)}; the highest:")
+        for value, name, stock, preload in sorted(found, reverse=True)[:most]:
+            print(f"  {value:6.2f}  {name}  {number(stock)} -> {number(preload)}")
+
+
 def write_json(path, options, outcomes):
     document = {
         "python": options.python, "library": str(options.lib), "rounds": options.rounds,
@@ -168,11 +185,12 @@ def write_json(path, options, outcomes):
 
 def chosen(names):
     if names == ["all"]:
-        return list(BENCHES.values())
+        return [bench for name, bench in BENCHES.items() if not any(name in group for group in GROUPS.values())]
+    names = [member for name in names for member in GROUPS.get(name, [name])]
     unknown = [name for name in names if name not in BENCHES]
     if unknown:
         sys.exit(f"bench.py: no benchmark named {', '.join(unknown)}; "
-                 f"there are: {', '.join(BENCHES)}")
+                 f"there are: {', '.join([*GROUPS, *BENCHES])}")
     return [BENCHES[name] for name in names]
 
 
@@ -201,6 +219,8 @@ def command_run(options):
         outcomes.append(outcome)
         (print_markdown if options.markdown else print_text)(outcome)
         sys.stdout.flush()
+    if len(outcomes) > 1:
+        print_worst(outcomes, options.worst)
     if options.json:
         write_json(options.json, options, outcomes)
     verdicts = [row[-1] for outcome in outcomes for row in outcome.rows()]
@@ -242,6 +262,8 @@ def parse_arguments():
     runner.add_argument("--timeout", type=float, default=900, metavar="S",
                         help="kill a run after this many seconds (default: %(default)s)")
     runner.add_argument("--json", metavar="FILE", help="write every run's result here as well")
+    runner.add_argument("--worst", type=positive, default=10, metavar="N",
+                        help="with several benchmarks: name the N highest ratios of each metric (default: %(default)s)")
     runner.add_argument("--markdown", action="store_true", help="print Markdown tables")
     runner.add_argument("--strict", action="store_true",
                         help="exit with status 1 when a target is missed")
