@@ -146,13 +146,18 @@ void zcollector_note_success(void) { consecutive_faults = 0; }
 
 /* -- collections that are asked for ------------------------------------------------------------------ */
 
-/* With debug flags set the user wants to see CPython's own full collection at work. */
+/* A collection of a younger generation leaves ours as it is: it looks at no member of the oldest list and moves
+ * none, it only adds at the end, behind the marker of what has been enumerated. Bits of what it frees go with
+ * the blocks, and garbage that waits to be fed stands in the oldest list.
+ *
+ * With debug flags set the user wants to see CPython's own full collection at work. */
 Py_ssize_t zcollector_collect(int generation) {
   bool ours = zsafepoint_is_on() && generation == ZGC_GENERATIONS - 1 && *zgc_state.debug == 0;
   Py_ssize_t count = ours ? zsafepoint_collect(ZCAUSE_SYSTEM_GC) : -2;
   if (count == -2) {
-    if (generation > 0) zdriver_abandon("CPython's own full collection takes its place");
+    if (generation == ZGC_GENERATIONS - 1) zdriver_abandon("CPython's own full collection takes its place");
     count = zsafepoint_stock_collect(generation);
+    if (count >= 0 && generation < ZGC_GENERATIONS - 1) zsafepoint_follow();
   }
   return count;
 }
@@ -194,6 +199,7 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
   uint64_t before = zstat_get(reclaimed);
   if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
   if (wait && !promote_everything()) return -1;
+  if (*zgc_state.collecting) return 0; /* another thread's has begun meanwhile: as gc.collect() */
   while (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
     if (zdriver_phase() == ZPHASE_IDLE) {
       zcollector_note_fault("zgc.collect could not start a collection");
@@ -201,6 +207,7 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
     }
     if (!wait) return 0;
     if (!wait_for_end()) return -1; /* another thread was faster */
+    if (*zgc_state.collecting) return 0;
   }
   if (!wait) return 0;
   if (!wait_for_end()) return -1;

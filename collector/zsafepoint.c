@@ -32,6 +32,7 @@
 #define HURRIED (-1)            /* threshold of generation 0 while a safepoint is asked for; 0 is "never" */
 #define PACE_WAIT_NS 50000u
 #define PACE_SPINS 64
+#define PACE_ROUNDS 2000 /* most looks at the collector thread at one safepoint, whatever the clock says */
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
@@ -73,6 +74,7 @@ static struct {
   bool is_last;       /* PLAN_BATCH: it is the last one of its collection */
   zcallbacks_report_t report; /* for the users' callbacks */
   bool hurried;       /* brought on by us, not by the count */
+  bool is_open;       /* start has done its part, which stop has to close; nothing else may */
   bool failed;        /* PLAN_FULL: memory was short, nothing was fed */
   uint64_t start_ns;
   uint64_t paced_ns;     /* of it, lent to the collection under way */
@@ -270,6 +272,14 @@ static bool is_automatic(long generation) {
 static bool is_reclaiming(void) {
   return zdriver_phase() == ZPHASE_RECLAIMING &&
          zweakrefs_are_cleared(zdriver_garbage(), zdriver_collection.sequence);
+}
+
+/* Users' callbacks have been called since the plan was made, and other threads may have run: our collector
+ * may be off by now, and the garbage gone. What was asked for with the world stopped is done all the same. */
+static plan_t plan_after_callbacks(plan_t plan) {
+  if (plan == PLAN_BATCH && !is_reclaiming()) plan = PLAN_YOUNG;
+  bool is_optional = plan == PLAN_YOUNG || plan == PLAN_TAKE_OVER || plan == PLAN_BATCH;
+  return is_optional && !is_on ? PLAN_FORWARD : plan;
 }
 
 static plan_t make_plan(long generation) {
@@ -652,21 +662,28 @@ static void wait_a_little(bool is_alone, uint64_t most_ns) {
   }
 }
 
+/* The collector thread has something to do. In all other phases it waits for safepoints. */
+static bool is_thread_at_work(void) {
+  zphase_t phase = zdriver_phase();
+  return phase == ZPHASE_CONCURRENT || phase == ZPHASE_REQUESTED;
+}
+
 /* While promotion is ahead of the collection under way, the program lends it this thread, up to the
  * pause target; where there is nothing to help with, it waits. */
-static void keep_pace(void) {
-  zphase_t phase = zdriver_phase();
-  if (phase != ZPHASE_CONCURRENT && phase != ZPHASE_REQUESTED) return;
+static void keep_pace(uint64_t since) {
+  if (!is_thread_at_work()) return;
   unsigned behind = zdirector_behind(zdriver_progress());
   if (behind == 0) return;
   bool is_alone = zos_cpu_count() < 2;
-  uint64_t start = zos_now_ns(), until = now.start_ns + behind * budget_ns();
+  uint64_t start = zos_now_ns(), until = since + behind * budget_ns();
   if (zstat_get(stalls) == 0) {
     zlog_info("gc,director", "escalation: garbage is made faster than found, safepoints help");
   }
-  for (uint64_t at = start; at < until; at = zos_now_ns()) {
+  uint64_t at = start;
+  for (unsigned round = 0; round < PACE_ROUNDS && at < until && is_thread_at_work(); round++) {
     if (!zpass_help(until)) wait_a_little(is_alone, until - at);
     if (!zdirector_behind(zdriver_progress())) break;
+    at = zos_now_ns();
   }
   now.paced_ns = zos_now_ns() - start;
   zstat_add(stalls, 1);
@@ -674,12 +691,23 @@ static void keep_pace(void) {
   zprobe_safepoint_stall(now.paced_ns);
 }
 
+/* gc.collect(1) puts its survivors into the oldest list: a program that calls it all the time would keep
+ * promotion from ever catching up, and so the director from its turn. They are enumerated in a part of the time
+ * that their collection took. */
+static void follow_users_collection(uint64_t since) {
+  if (!is_on || !is_warm) return;
+  zpromotion_slice(since + zmax(since - now.start_ns, budget_ns() / 4), 0);
+  consult_director();
+  keep_pace(since);
+}
+
 static void on_stop(PyObject *info, long generation) {
   uint64_t since = zos_now_ns();
   switch (now.plan) {
     case PLAN_FORWARD:
       if (generation > 1) zpromotion_rewind(); /* CPython has reordered the oldest list */
-      if (!is_warm && generation == 0) watch_size((size_t)zcallbacks_number(info, "collected"));
+      if (generation == 1) follow_users_collection(since);
+      if (is_on && !is_warm && generation == 0) watch_size((size_t)zcallbacks_number(info, "collected"));
       return;
     case PLAN_SILENT:
       zgc_list_splice(&set_aside, list_of(2));
@@ -701,8 +729,8 @@ static void on_stop(PyObject *info, long generation) {
       break;
   }
   fed_last_time = now.plan == PLAN_BATCH;
-  work_slices(since);
-  if (caller == CALLER_CPYTHON) keep_pace();
+  if (is_on) work_slices(since);
+  if (is_on && caller == CALLER_CPYTHON) keep_pace(now.start_ns);
   if (now.plan != PLAN_BATCH) {
     note_young(zos_now_ns() - now.start_ns, zcallbacks_number(info, "collected"));
   }
@@ -728,6 +756,40 @@ static bool calm_down(void) {
 
 /* -- the callable ---------------------------------------------------------------------------------------- */
 
+static void on_phase_start(PyObject *phase, PyObject *info, long generation) {
+  memset(&now, 0, sizeof now);
+  now.hurried = calm_down();
+  settle_stats();
+  now.plan = make_plan(generation);
+  now.is_last = now.plan == PLAN_BATCH && is_last_batch();
+  now.report = zcallbacks_read(info);
+  now.report.generation = reported_generation(generation);
+  now.young_stats = zpyabi_stats(0);
+  if (now.plan != PLAN_SILENT) zcallbacks_forward(phase, info, &now.report);
+  now.plan = plan_after_callbacks(now.plan);
+  now.start_ns = zos_now_ns();
+  if (now.plan != PLAN_FORWARD && now.plan != PLAN_SILENT) zpause_begin(pause_kind());
+  bool is_asked_for = zlog_is(ZLOG_DEBUG) || now.looked >= ZTENURING_MANY;
+  if (is_asked_for) now.start_cpu_ns = zos_thread_cpu_ns();
+  now.is_open = true;
+  on_start();
+}
+
+/* What start has set aside comes back, whether or not our collector is still on: callbacks, finalizers and
+ * other threads have run since. It is closed before users' callbacks are called, who may do all that again. */
+static void on_phase_stop(PyObject *phase, PyObject *info, long generation) {
+  plan_t plan = now.plan;
+  bool is_ours = now.is_open;
+  zcallbacks_report_t report = zcallbacks_read(info);
+  report.generation = is_ours ? now.report.generation : generation;
+  now.report = report;
+  now.is_open = false;
+  if (is_ours) on_stop(info, generation);
+  if (is_on) zcollector_publish_at_safepoint(now.start_ns);
+  report = now.report;
+  if (plan != PLAN_SILENT) zcallbacks_forward(phase, info, &report);
+}
+
 static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
   (void)self;
   if (count != 2) return zpy_new_none();
@@ -736,33 +798,9 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   if (name == NULL) return NULL;
   long generation = zcallbacks_number(info, "generation");
   if (strcmp(name, "start") == 0) {
-    memset(&now, 0, sizeof now);
-    now.hurried = calm_down();
-    settle_stats();
-    now.plan = make_plan(generation);
-    now.is_last = now.plan == PLAN_BATCH && is_last_batch();
-    now.report = zcallbacks_read(info);
-    now.report.generation = reported_generation(generation);
-    now.young_stats = zpyabi_stats(0);
-    if (now.plan != PLAN_SILENT) {
-      zcallbacks_forward(phase, info, &now.report);
-    }
-    now.start_ns = zos_now_ns();
-    if (now.plan != PLAN_FORWARD && now.plan != PLAN_SILENT) zpause_begin(pause_kind());
-    bool is_asked_for = zlog_is(ZLOG_DEBUG) || now.looked >= ZTENURING_MANY;
-    if (is_asked_for) now.start_cpu_ns = zos_thread_cpu_ns();
-    on_start();
+    on_phase_start(phase, info, generation);
   } else {
-    plan_t plan = now.plan;
-    zcallbacks_report_t report = zcallbacks_read(info);
-    report.generation = now.report.generation;
-    now.report = report;
-    if (is_on) {
-      on_stop(info, generation);
-      zcollector_publish_at_safepoint(now.start_ns);
-    }
-    report = now.report;
-    if (plan != PLAN_SILENT) zcallbacks_forward(phase, info, &report);
+    on_phase_stop(phase, info, generation);
   }
   return zpy_new_none();
 }
@@ -851,6 +889,13 @@ static bool has_work(void) {
   return phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING || zload_relaxed(&zdriver_is_trimming);
 }
 
+/* A program that calls gc.collect(1) again and again keeps the count of generation 0 below its threshold. */
+void zsafepoint_follow(void) {
+  zphase_t phase = zdriver_phase();
+  if (!is_on || !*zgc_state.enabled || (phase != ZPHASE_DEFERRING && phase != ZPHASE_RECLAIMING)) return;
+  if (!zsafepoint_now()) zpy.PyErr_WriteUnraisable(NULL);
+}
+
 /* ZGC_VERIFY is for finding faults of ours: a heap that is not right must not go on. */
 static void verify_or_abort(void) {
   verify_is_due = false;
@@ -869,7 +914,8 @@ static int on_pending(void *unused) {
   bool timer = zdirector_timer_is_due();
   if (!is_on || !*zgc_state.enabled || !(has_work() || timer)) return 0;
   if (!zsafepoint_now()) zpy.PyErr_WriteUnraisable(NULL);
-  if (timer) zsafepoint_begin(ZCAUSE_TIMER);
+  /* Another thread's collection may be in the midst of its finalizers: the record is its own. */
+  if (timer && !*zgc_state.collecting) zsafepoint_begin(ZCAUSE_TIMER);
   return 0;
 }
 

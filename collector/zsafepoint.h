@@ -42,6 +42,10 @@ bool zsafepoint_begin(zcause_t cause);
 /* One safepoint's work now: a young collection through gc.collect(0). False with an exception set. */
 bool zsafepoint_now(void);
 
+/* After a collection of a younger generation that the program asked for: the collection under way, if it waits
+ * for one, gets the safepoint that would have come by itself without that. */
+void zsafepoint_follow(void);
+
 /* The world stopped: finds all garbage with exact passes and reclaims it in one collection of
  * CPython's, reported as generation 2. Number of unreachable objects, -1 with an exception set, or -2
  * when it could not be done so (memory was short) and nothing was changed. */
