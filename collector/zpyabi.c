@@ -56,7 +56,6 @@ enum {
   MEMBER_OFFSET = 16,
   MEMBER_OBJECT_EX = 16
 };
-enum { SLOT_TRAVERSE = 71, SLOT_BASE = 48, SLOT_DEL = 53, SLOT_FINALIZE = 80 }; /* Py_tp_* of the stable ABI */
 
 #define INTERPRETER_SIZE_MAX (2 * ZM) /* the collector's state lies inside PyInterpreterState */
 
@@ -134,10 +133,10 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type) { return (zpy_traverse_t)zpyabi_word(type, TYPE_TRAVERSE); }
 
 bool zpyabi_has_finalizer(PyTypeObject *type) {
-  return zpy.PyType_GetSlot(type, SLOT_FINALIZE) != NULL;
+  return zpy.PyType_GetSlot(type, ZPYABI_SLOT_FINALIZE) != NULL;
 }
 
-bool zpyabi_has_legacy_finalizer(PyTypeObject *type) { return zpy.PyType_GetSlot(type, SLOT_DEL) != NULL; }
+bool zpyabi_has_legacy_finalizer(PyTypeObject *type) { return zpy.PyType_GetSlot(type, ZPYABI_SLOT_DEL) != NULL; }
 
 Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i) {
   if ((Py_ssize_t)i >= type_ssize(type, ZPYABI_VAR_SIZE)) return 0;
@@ -338,8 +337,8 @@ static bool prove_types(const char **why) {
   PyTypeObject *samples[] = {zpy.PyList_Type, zpy.PyDict_Type, zpy.PyType_Type, zpy.PySet_Type};
   for (size_t i = 0; i < ZARRAY_LENGTH(samples); i++) {
     zpyabi_type_t t = zpyabi_read_type(samples[i]);
-    CLAIM((void *)t.traverse == zpy.PyType_GetSlot(samples[i], SLOT_TRAVERSE), "tp_traverse");
-    CLAIM(t.base == zpy.PyType_GetSlot(samples[i], SLOT_BASE), "tp_base");
+    CLAIM((void *)t.traverse == zpy.PyType_GetSlot(samples[i], ZPYABI_SLOT_TRAVERSE), "tp_traverse");
+    CLAIM(t.base == zpy.PyType_GetSlot(samples[i], ZPYABI_SLOT_BASE), "tp_base");
     CLAIM(t.flags == zpy.PyType_GetFlags(samples[i]), "tp_flags");
   }
   PyObject *size = zpy.PyObject_GetAttrString(zpy.PyType_Type, "__basicsize__");

@@ -165,6 +165,17 @@ enum { /* the same in every layout served */
   ZPYABI_VALUES_VALID = 3
 };
 
+/* Slots by number, of the stable ABI (typeslots.h). */
+enum {
+  ZPYABI_SLOT_BASE = 48,
+  ZPYABI_SLOT_CLEAR = 51,
+  ZPYABI_SLOT_DEL = 53,
+  ZPYABI_SLOT_INIT = 60,
+  ZPYABI_SLOT_NEW = 65,
+  ZPYABI_SLOT_TRAVERSE = 71,
+  ZPYABI_SLOT_FINALIZE = 80
+};
+
 /* -- types, GIL held -------------------------------------------------------------------------- */
 
 #define ZPYABI_FLAG_HEAPTYPE (1ul << 9)

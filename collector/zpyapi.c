@@ -2,6 +2,7 @@
 #include "collector/zpyapi.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 zpy_t zpy;
 
@@ -15,6 +16,25 @@ static bool find(const char *name, void *where, const char **missing, bool neede
   return false;
 }
 
+static uintptr_t code_start, code_end;
+
+/* dl_iterate_phdr: the segment that PyMem_SetAllocator lies in. */
+static int find_code(struct dl_phdr_info *module, size_t size, void *unused) {
+  (void)size;
+  (void)unused;
+  uintptr_t function = (uintptr_t)zpy.PyMem_SetAllocator - module->dlpi_addr;
+  for (int i = 0; i < module->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &module->dlpi_phdr[i];
+    if (p->p_type != PT_LOAD || function - p->p_vaddr >= p->p_memsz) continue;
+    code_start = module->dlpi_addr + p->p_vaddr;
+    code_end = code_start + p->p_memsz;
+    return 1;
+  }
+  return 0;
+}
+
+bool zpy_is_code(const void *address) { return (uintptr_t)address - code_start < code_end - code_start; }
+
 bool zpy_resolve(const char **missing) {
   *missing = NULL;
 #define NEED(result, name, arguments) find(#name, &zpy.name, missing, true);
@@ -26,6 +46,7 @@ bool zpy_resolve(const char **missing) {
   ZPY_OBJECTS(X)
   ZPY_EXCEPTIONS(X)
 #undef X
+  if (*missing == NULL) dl_iterate_phdr(find_code, NULL);
   return *missing == NULL;
 }
 

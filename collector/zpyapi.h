@@ -21,6 +21,9 @@ typedef struct zpy_thread PyThreadState;
 typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
 typedef int (*zpy_visit_t)(PyObject *, void *);
 typedef int (*zpy_traverse_t)(PyObject *, zpy_visit_t, void *);
+typedef int (*zpy_clear_t)(PyObject *);
+typedef PyObject *(*zpy_new_t)(PyTypeObject *, PyObject *, PyObject *);
+typedef int (*zpy_init_t)(PyObject *, PyObject *, PyObject *);
 
 typedef struct {
   void *ctx;
@@ -115,7 +118,13 @@ typedef struct PyModuleDef {
   NEED(PyObject *, PyTuple_GetItem, (PyObject *, Py_ssize_t))                                 \
   NEED(PyObject *, PyTuple_New, (Py_ssize_t))                                                 \
   NEED(int, PyTuple_SetItem, (PyObject *, Py_ssize_t, PyObject *))                            \
+  NEED(PyObject *, PySet_New, (PyObject *))                                                   \
+  NEED(PyObject *, PyFrozenSet_New, (PyObject *))                                             \
+  NEED(int, PySet_Add, (PyObject *, PyObject *))                                              \
+  NEED(int, PySet_Discard, (PyObject *, PyObject *))                                          \
   NEED(PyObject *, PyDict_New, (void))                                                        \
+  NEED(int, PyDict_SetItem, (PyObject *, PyObject *, PyObject *))                             \
+  NEED(int, PyDict_DelItem, (PyObject *, PyObject *))                                         \
   NEED(PyObject *, PyDict_GetItemString, (PyObject *, const char *))                          \
   NEED(int, PyDict_SetItemString, (PyObject *, const char *, PyObject *))                     \
   NEED(PyObject *, PyLong_FromLong, (long))                                                   \
@@ -155,9 +164,6 @@ typedef struct PyModuleDef {
   MAY(PyThreadState *, PyThreadState_GetUnchecked, (void))                                    \
   MAY(PyThreadState *, _PyThreadState_UncheckedGet, (void))                                   \
   MAY(PyThreadState *, PyThreadState_Get, (void))                                             \
-  MAY(void, PyThreadState_EnterTracing, (PyThreadState *))                                    \
-  MAY(void, PyThreadState_LeaveTracing, (PyThreadState *))                                    \
-  NEED(PyObject *, PySet_New, (PyObject *))                                                   \
   NEED(PyObject *, PyWeakref_NewRef, (PyObject *, PyObject *))                                \
   NEED(void, _PyWeakref_ClearRef, (PyObject *))                                               \
   MAY(int, PyDict_DelItemString, (PyObject *, const char *))                                  \
@@ -214,6 +220,9 @@ extern zhidden zpy_t zpy;
 
 /* True when this process has an interpreter at all (one dlsym). */
 bool zpy_is_python(void);
+
+/* Is this in the executable or library that the interpreter's code lies in? After zpy_resolve. */
+bool zpy_is_code(const void *address);
 
 /* Fills the table. False, with the first missing name in *missing, when a NEED row is not found. */
 bool zpy_resolve(const char **missing);

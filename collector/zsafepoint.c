@@ -10,7 +10,6 @@
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
 #include "collector/zfeed.h"
-#include "collector/zimport_lock.h"
 #include "collector/zpromotion.h"
 #include "collector/zsurvivors.h"
 #include "collector/ztenuring.h"
@@ -84,7 +83,6 @@ static struct {
 static bool fed_last_time;
 static uint64_t survivors_seen; /* of young collections, while we are not warm */
 static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
-static bool registry_started;
 static bool verify_is_due; /* ZGC_VERIFY, after a concurrent collection */
 static bool pending; /* a pending call is queued; any thread */
 
@@ -124,72 +122,28 @@ static void collect_silently(int generation) {
 
 /* -- warmth: from when on we take part ---------------------------------------------------------- */
 
-/* The registry's proofs run here, once, and not at start-up: small programs never come here. A young
- * collection in the midst of them would promote objects of classes not yet understood, which then
- * stay deferred for good: hence none may start. Called when none runs, or from the callback of this
- * thread's own: another thread's would end in the midst of it and leave the flag as we put it back. */
-static void prove_walkers(void) {
-  int collecting = *zgc_state.collecting;
+/* The registry's proofs run here, and not at start-up: small programs never come here. They may be run at any
+ * place (ztype_samples.h); where something cannot be made, all stays CPython's, and they are tried again, with
+ * twice as many occasions let pass each time. A collection in the midst of them would meet the samples: hence
+ * none may start. No other thread runs meanwhile, so the flag is put back as it was. */
+static bool prove_walkers(void) {
+  static unsigned occasions;
+  occasions++;
+  if (occasions & (occasions - 1)) return false; /* not the first, second, fourth, eighth ... */
+  zgc_generation_t *generations = zgc_state.generations;
+  int young_count = generations[0].count, collecting = *zgc_state.collecting;
   *zgc_state.collecting = 1;
-  ztype_registry_start();
+  bool proven = ztype_registry_start();
   *zgc_state.collecting = collecting;
-  registry_started = true;
-}
-
-static bool has_member(const zgc_head_t *list, const zgc_head_t *sought) {
-  const zgc_head_t *at = zgc_head_prev(list);
-  while (at != list && at != sought) at = zgc_head_prev(at);
-  return at == sought;
-}
-
-/* Stands in generation 0 before the samples of the proofs, while they lie about there. */
-static PyObject *samples_marker;
-
-static void collect_behind(zgc_head_t *marker) {
-  zgc_generation_t *generations = zgc_state.generations;
-  int young_count = generations[0].count, middle_count = generations[1].count;
-  zgc_head_t older = {(uintptr_t)&older, (uintptr_t)&older}, *young = list_of(0);
-  zgc_list_splice(young, &older);
-  for (zgc_head_t *at; (at = zgc_head_prev(&older)) != marker;) {
-    zgc_list_unlink(at);
-    zgc_list_insert_before(at, zgc_head_next(young));
-  }
-  collect_silently(0);
-  zgc_list_splice(young, &older);
-  zgc_list_splice(&older, young);
   generations[0].count = young_count;
-  generations[1].count = middle_count;
-}
-
-/* What the proofs were made on is garbage in cycles: it must not count in what gc.collect returns. All
- * that stands in generation 0 before the marker stands aside. In a collection of CPython's another one
- * cannot run: then before the next that is asked for, unless one has come in between. Then the marker has
- * left, as it has when another thread called gc.freeze while the proofs ran Python code. */
-static void discard_samples(void) {
-  if (samples_marker == NULL || *zgc_state.collecting) return;
-  PyObject *marker = samples_marker;
-  samples_marker = NULL;
-  if (has_member(list_of(0), zpyabi_head(marker))) collect_behind(zpyabi_head(marker));
-  zpy.Py_DecRef(marker);
-  zpy.PyErr_Clear();
-}
-
-static void prove_and_discard(void) {
-  zgc_generation_t *generations = zgc_state.generations;
-  int young_count = generations[0].count, middle_count = generations[1].count;
-  samples_marker = zpy.PyList_New(0);
-  prove_walkers();
-  zpy.PyErr_Clear();
-  generations[0].count = young_count;
-  generations[1].count = middle_count;
-  discard_samples();
+  if (proven) occasions = 0; /* for the next interpreter */
+  return proven;
 }
 
 bool zsafepoint_warm_up(void) {
   if (is_warm) return true;
-  if (zimport_lock_is_held()) return false; /* the proofs import: another time */
+  if (!prove_walkers()) return false;
   is_warm = true;
-  if (!registry_started) prove_and_discard();
   zcollector_apply_thresholds();
   return true;
 }
@@ -820,9 +774,7 @@ bool zsafepoint_install(PyObject *gc_module) {
 }
 
 void zsafepoint_remove(PyObject *gc_module) {
-  is_on = is_warm = registry_started = stats_are_due = false;
-  if (samples_marker != NULL) zpy.Py_DecRef(samples_marker);
-  samples_marker = NULL;
+  is_on = is_warm = stats_are_due = false;
   survivors_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */
@@ -833,10 +785,7 @@ void zsafepoint_switch(bool on) { is_on = on; }
 bool zsafepoint_is_on(void) { return is_on; }
 bool zsafepoint_is_warm(void) { return is_warm; }
 
-Py_ssize_t zsafepoint_stock_collect(int generation) {
-  discard_samples();
-  return call_collect(generation, CALLER_USER);
-}
+Py_ssize_t zsafepoint_stock_collect(int generation) { return call_collect(generation, CALLER_USER); }
 
 bool zsafepoint_begin(zcause_t cause) {
   zdirector_note_start();
@@ -858,7 +807,6 @@ static void clear_free_lists(void) {
 }
 
 static void begin_stopped(zcause_t cause) {
-  discard_samples();
   zweakrefs_call(UINT64_MAX);
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);

@@ -27,7 +27,7 @@ void zsafepoint_remove(PyObject *gc_module);
 void zsafepoint_switch(bool on);
 bool zsafepoint_is_on(void);
 /* Proves the walkers, if that has not been done: before the first promotion. False where that cannot be
- * done now, in the midst of an import. */
+ * done now: memory or the stack is short. */
 bool zsafepoint_warm_up(void);
 /* The program has become large enough for our collections; before, all is as in CPython. */
 bool zsafepoint_is_warm(void);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/ztype_samples.h"
 #include "collector/zwalker.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
@@ -23,8 +24,8 @@ static ztype_t *free_entries;
 static char *pool;
 static size_t pool_left;
 
-static const void *set_dummy;           /* fills deleted set entries; not an edge */
-static zpy_traverse_t subtype_traverse; /* tp_traverse of every class made by a class statement */
+const void *ztype_set_dummy;
+zpy_traverse_t ztype_class_traverse;
 
 /* -- table --------------------------------------------------------------------------------------- */
 
@@ -124,7 +125,7 @@ typedef struct {
 
 static void edges_add(void *context, void *reference) {
   edges_t *edges = context;
-  if (reference == set_dummy) return;
+  if (reference == ztype_set_dummy) return;
   if (edges->count == EDGES_MAX) {
     edges->overflow = true;
     return;
@@ -177,25 +178,35 @@ static void make_deferred(ztype_t *entry, const char *why) {
   if (entry->kind == ZTYPE_DEFERRED) return;
   zlog_debug("gc,types", "type %.80s is deferred: %s", zpyabi_read_type(entry->type).name, why);
   entry->kind = ZTYPE_DEFERRED;
+  entry->is_refuted = true;
   zstat_add(types_deferred, 1);
 }
 
 /* Compares the walker with tp_traverse on this instance. An instance whose storage lies outside the
- * heap, or with very many edges, proves nothing either way. */
-static void prove_on(ztype_t *entry, PyObject *instance) {
-  if (entry->kind == ZTYPE_DEFERRED || entry->proofs_left == 0) return;
+ * heap, or with very many edges, proves nothing either way: false. */
+static bool compare_on(ztype_t *entry, PyObject *instance) {
   edges_from_traverse(instance, entry->traverse, &expected);
-  if (expected.overflow) return; /* and a walk to its end would be a pause */
+  if (expected.overflow) return false; /* and a walk to its end would be a pause */
   walked.count = 0;
   walked.overflow = false;
   bool complete = zwalker_walk(instance, entry, edges_add, &walked);
-  if (!complete || walked.overflow) return;
-  entry->proofs_left--;
-  if (edges_equal(&expected, &walked)) return;
+  if (!complete || walked.overflow) return false;
+  if (edges_equal(&expected, &walked)) return true;
   char why[96];
   snprintf(why, sizeof why, "its walker finds %zu references, tp_traverse %zu, or other ones",
            walked.count, expected.count);
   make_deferred(entry, why);
+  return true;
+}
+
+static void prove_on(ztype_t *entry, PyObject *instance) {
+  if (entry->kind == ZTYPE_DEFERRED || entry->proofs_left == 0) return;
+  if (compare_on(entry, instance)) entry->proofs_left--;
+}
+
+bool ztype_visits(PyObject *object, const void *reference) {
+  edges_from_traverse(object, zpyabi_read_type(zpyabi_type(object)).traverse, &expected);
+  return edges_take(&expected, reference);
 }
 
 bool ztype_verify(PyObject *instance, char *why, size_t size) {
@@ -232,12 +243,25 @@ static ztype_kind_t exact_kind(PyTypeObject *type) {
   return ZTYPE_DEFERRED;
 }
 
+static ztype_t *register_type(PyTypeObject *type);
+static void prove_on_samples(ztype_t *entry);
+
+/* A C type that was learned. Where it may yet be proven on samples, the class is described again, then. */
+static const ztype_t *known_base(ztype_t *class, PyTypeObject *base) {
+  ztype_t *known = ztype_find(base);
+  if (known == NULL) known = register_type(base);
+  if (known == NULL) return NULL;
+  if (known->sample_tries > 0) prove_on_samples(known);
+  if (known->sample_tries > 0) class->sample_tries = 1;
+  return known;
+}
+
 /* A class made by a class statement: what subtype_traverse (Objects/typeobject.c) does, as data. */
 static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
   if (t->basic_size > ZTYPE_BASIC_SIZE_MAX) return false;
   PyTypeObject *base = entry->type;
   zpyabi_type_t b = *t;
-  while (b.traverse == subtype_traverse) {
+  while (b.traverse == ztype_class_traverse) {
     Py_ssize_t offset;
     for (unsigned i = 0; (offset = zpyabi_type_slot(base, i)) != 0; i++) {
       if (offset > 0 && !add_field(entry, (size_t)offset)) return false;
@@ -261,7 +285,7 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
     entry->kind = (uint8_t)exact;
     return true;
   }
-  const ztype_t *known = ztype_find(base); /* a C type that was learned */
+  const ztype_t *known = known_base(entry, base);
   if (known == NULL || known->kind == ZTYPE_DEFERRED) return false;
   entry->kind = known->kind;
   entry->visits_type = entry->visits_type || known->visits_type;
@@ -285,7 +309,7 @@ static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
 
 static bool is_learnable(const zpyabi_type_t *t) {
   size_t most = 64 * sizeof(void *);
-  return subtype_traverse != NULL && t->traverse != NULL && t->item_size == 0 &&
+  return ztype_class_traverse != NULL && t->traverse != NULL && t->item_size == 0 &&
          (size_t)t->basic_size <= most && !(t->flags & ZPYABI_FLAG_MANAGED_DICT);
 }
 
@@ -351,6 +375,16 @@ static bool is_weakref(PyTypeObject *type) {
   return false;
 }
 
+static bool is_class(const zpyabi_type_t *t) {
+  return ztype_class_traverse != NULL && t->traverse == ztype_class_traverse;
+}
+
+static void describe(ztype_t *entry, const zpyabi_type_t *t) {
+  if (describe_class(entry, t)) return;
+  entry->kind = ZTYPE_DEFERRED;
+  entry->field_count = 0;
+}
+
 static ztype_t *register_type(PyTypeObject *type) {
   ztype_t *entry = new_entry();
   if (entry == NULL) return NULL;
@@ -363,14 +397,12 @@ static ztype_t *register_type(PyTypeObject *type) {
   entry->is_weakref = is_weakref(type);
   entry->weaklist_offset = (int32_t)t.weaklist_offset;
   entry->kind = (uint8_t)exact_kind(type);
-  bool described = will_be_told_of_death(type, &t);
-  if (described && entry->kind == ZTYPE_DEFERRED && subtype_traverse != NULL &&
-      t.traverse == subtype_traverse) {
-    described = describe_class(entry, &t);
-  }
-  if (!described) {
+  if (!will_be_told_of_death(type, &t)) {
     entry->kind = ZTYPE_DEFERRED;
-    entry->field_count = 0;
+  } else if (is_class(&t)) {
+    describe(entry, &t);
+  } else if (ztype_samples_know(&t)) {
+    entry->sample_tries = 1;
   } else if (entry->kind == ZTYPE_DEFERRED && is_learnable(&t)) {
     entry->is_learned = true;
     entry->unknown = words_of(&t);
@@ -379,33 +411,9 @@ static ztype_t *register_type(PyTypeObject *type) {
   return publish(entry) ? entry : NULL;
 }
 
-ztype_t *ztype_of(PyObject *instance) {
-  PyTypeObject *type = zpyabi_type(instance);
-  ztype_t *entry = ztype_find(type);
-  if (zunlikely(entry == NULL)) {
-    entry = register_type(type);
-    if (entry == NULL) return NULL;
-  }
-  if (zunlikely(entry->lessons_left > 0)) {
-    entry->lessons_left--;
-    learn_from(entry, instance);
-  }
-  if (zunlikely(entry->proofs_left > 0)) prove_on(entry, instance);
-  return entry;
-}
-
-/* -- learning C types from samples ---------------------------------------------------------------------- */
-
 /* Each edge that the container part does not explain must stand in exactly as many words of the
- * instance's fixed part as tp_traverse reports it. The samples have every field set. */
-static void learn(PyObject *sample, ztype_kind_t kind) {
-  ztype_t *entry = ztype_find(zpyabi_type(sample));
-  if (entry != NULL && entry->kind != ZTYPE_DEFERRED) {
-    prove_on(entry, sample);
-    return;
-  }
-  if (entry == NULL) entry = register_type(zpyabi_type(sample));
-  if (entry == NULL || entry->kind != ZTYPE_DEFERRED) return;
+ * instance's fixed part as tp_traverse reports it. */
+static void learn_from_sample(ztype_t *entry, PyObject *sample, ztype_kind_t kind) {
   edges_from_traverse(sample, entry->traverse, &expected);
   ztype_t learned = *entry;
   learned.kind = (uint8_t)kind;
@@ -425,161 +433,65 @@ static void learn(PyObject *sample, ztype_kind_t kind) {
   }
   if (expected.count != 0) return;
   *entry = learned;
-  prove_on(entry, sample);
-  if (entry->kind != ZTYPE_DEFERRED) zstat_add(types_deferred, -1);
+  zstat_add(types_deferred, -1);
 }
 
-/* Makes (kind, object) pairs. Only built-in modules are imported; every field of the objects whose
- * type is to be learned is set, to objects that occur nowhere else in it. */
-static const char sample_program[] =
-    "def make():\n"
-    "    import _collections, _functools, _weakref, sys\n"
-    "    class O: pass\n"
-    "    class Attrs:\n"
-    "        def __init__(self, n):\n"
-    "            for i in range(n): setattr(self, 'a%d' % i, O())\n"
-    "    class Slots:\n"
-    "        __slots__ = ('a', 'b', '__weakref__')\n"
-    "    class More(Slots):\n"
-    "        __slots__ = ('c', '__dict__')\n"
-    "    class Named(tuple): pass\n"
-    "    class Listed(list): __slots__ = ('extra',)\n"
-    "    class Mapped(dict): pass\n"
-    "    def fill(o, **k):\n"
-    "        for n, v in k.items(): setattr(o, n, v)\n"
-    "        return o\n"
-    "    def function():\n"
-    "        c = O()\n"
-    "        def f(a=O(), *, b=O()) -> O():\n"
-    "            'a doc string of its own'\n"
-    "            return c\n"
-    "        f.x = O()\n"
-    "        f.__module__ = 'a module name ' + str(id(f))\n"
-    "        try: f.__type_params__ = (O(),)\n"
-    "        except AttributeError: pass\n"
-    "        f.__annotations__\n"
-    "        return f\n"
-    "    def gone(n, keep):\n"
-    "        s = {O() for _ in range(n)}\n"
-    "        for o in list(s)[keep:]: s.discard(o)\n"
-    "        return s\n"
-    "    def holed(n):\n"
-    "        d = {O(): O() for _ in range(n)}\n"
-    "        for k in list(d)[::2]: del d[k]\n"
-    "        return d\n"
-    "    class P: x = property(lambda s: 1, lambda s, v: 2, lambda s: 3, 'doc of x')\n"
-    "    f = function()\n"
-    "    late = Attrs(3); late.__dict__['late'] = O()\n"
-    "    target = O()\n"
-    "    dq = _collections.deque(O() for _ in range(200)); dq.rotate(70)\n"
-    "    od = _collections.OrderedDict({O(): O(), 'k': O()}); od.x = O()\n"
-    "    PLAIN, LIST, TUPLE, DICT, SET, DEQUE, ODICT = range(1, 8)\n"
-    "    seen = Attrs(3); seen.__dict__\n"
-    "    try: frozen = frozendict({O(): O()})\n"
-    "    except NameError: frozen = {O(): O()}\n"
-    "    return [(SET, gone(1, 0)), (DICT, {}), (PLAIN, seen),\n"
-    "        (DICT, seen.__dict__),\n"
-    "        (LIST, [O(), O()]), (LIST, []), (TUPLE, (O(), O())),\n"
-    "        (DICT, {'a': O(), 'b': O()}), (DICT, {O(): O(), 1: O()}), (DICT, holed(40)),\n"
-    "        (DICT, frozen),\n"
-    "        (DICT, {str(i): O() for i in range(300)}), (DICT, {str(i): O() for i in range(10)}),\n"
-    "        (DICT, O.__dict__.copy()),\n"
-    "        (SET, {O()}), (SET, gone(100, 60)), (SET, gone(9, 3)), (SET, frozenset([O(), O()])),\n"
-    "        (PLAIN, str.join), (PLAIN, str.__dict__['__add__']), (PLAIN, type.__dict__['__module__']),\n"
-    "        (PLAIN, Slots.__dict__['a']), (PLAIN, dict.__dict__['fromkeys']),\n"
-    "        (PLAIN, O()), (PLAIN, Attrs(5)), (PLAIN, Attrs(40)), (PLAIN, late),\n"
-    "        (DICT, late.__dict__), (DICT, Attrs(4).__dict__),\n"
-    "        (PLAIN, fill(Slots(), a=O(), b=O())), (PLAIN, fill(More(), a=O(), c=O(), d=O())),\n"
-    "        (TUPLE, fill(Named([O(), O(), O()]), x=O())), (LIST, fill(Listed([O()]), extra=O())),\n"
-    "        (DICT, fill(Mapped(a=O()), x=O())),\n"
-    "        (DEQUE, dq), (DEQUE, _collections.deque()), (DEQUE, _collections.deque([O()], 3)),\n"
-    "        (ODICT, od), (ODICT, _collections.OrderedDict()), (DICT, _collections.defaultdict(function(), {O(): O()})),\n"
-    "        (PLAIN, f), (PLAIN, f.__closure__[0]), (PLAIN, P.__dict__['x']),\n"
-    "        (PLAIN, fill(classmethod(function()), x=O())),\n"
-    "        (PLAIN, fill(staticmethod(function()), x=O())),\n"
-    "        (PLAIN, fill(_functools.partial(function(), O(), k=O()), x=O())),\n"
-    "        (PLAIN, _weakref.ref(target, function())), (PLAIN, Attrs(3).__init__),\n"
-    "        (PLAIN, len), (PLAIN, type(sys.implementation)(a=O()))], target\n"
-    "made = make()\n";
-
-enum { FILE_INPUT = 257 }; /* Py_file_input */
-
-/* A program's own sys.settrace or sys.setprofile function must not see our frames. */
-static void hide_from_tracers(bool hide) {
-  if (zpy.PyThreadState_Get == NULL || zpy.PyThreadState_EnterTracing == NULL ||
-      zpy.PyThreadState_LeaveTracing == NULL) {
-    return;
-  }
-  if (hide) {
-    zpy.PyThreadState_EnterTracing(zpy.PyThreadState_Get());
-  } else {
-    zpy.PyThreadState_LeaveTracing(zpy.PyThreadState_Get());
-  }
+void ztype_learn(PyObject *sample, ztype_kind_t kind) {
+  ztype_t *entry = ztype_find(zpyabi_type(sample));
+  if (entry == NULL) entry = register_type(zpyabi_type(sample));
+  if (entry == NULL || entry->is_refuted) return;
+  if (entry->kind == ZTYPE_DEFERRED) learn_from_sample(entry, sample, kind);
+  if (entry->kind != ZTYPE_DEFERRED) compare_on(entry, sample);
 }
 
-static PyObject *run_samples(void) {
-  PyObject *code = zpy.Py_CompileString(sample_program, "<zgc>", FILE_INPUT);
-  PyObject *names = code == NULL ? NULL : zpy.PyDict_New();
-  PyObject *made = NULL;
-  if (names != NULL &&
-      zpy.PyDict_SetItemString(names, "__builtins__", zpy.PyEval_GetBuiltins()) == 0) {
-    PyObject *done = zpy.PyEval_EvalCode(code, names, names);
-    if (done != NULL) {
-      made = zpy.PyDict_GetItemString(names, "made");
-      if (made != NULL) zpy.Py_IncRef(made);
-      zpy.Py_DecRef(done);
-    }
-  }
-  if (names != NULL) zpy.Py_DecRef(names);
-  if (code != NULL) zpy.Py_DecRef(code);
-  return made;
+/* A class waits for its base. Readers see the new description once it is whole. */
+static bool describe_again(ztype_t *entry, const zpyabi_type_t *t) {
+  ztype_t described = *entry;
+  described.sample_tries = 0;
+  describe(&described, t);
+  bool waits = described.sample_tries > 0;
+  if (described.kind == ZTYPE_DEFERRED) return !waits;
+  uint8_t kind = described.kind;
+  described.kind = ZTYPE_DEFERRED;
+  described.sample_tries = entry->sample_tries;
+  *entry = described;
+  zstore_release(&entry->kind, kind);
+  zstat_add(types_deferred, -1);
+  return true;
 }
 
-/* A set whose only member was discarded holds the dummy and nothing else. */
-static void find_set_dummy(PyObject *set) {
-  const char *entries = zpyabi_word(set, ZPYABI_SET_TABLE);
-  size_t mask = (size_t)zpyabi_word(set, ZPYABI_SET_MASK);
-  if (mask > 64) return;
-  for (size_t i = 0; i <= mask; i++) {
-    const void *key = zpyabi_word(entries, (ptrdiff_t)(i * 16));
-    if (key != NULL) set_dummy = key;
-  }
+static bool prove_again(ztype_t *entry) {
+  zpyabi_type_t t = zpyabi_read_type(entry->type);
+  return is_class(&t) ? describe_again(entry, &t) : ztype_samples_prove(entry->type);
 }
 
-/* The instance's __dict__ has been asked for, and its first attribute occurs nowhere else. */
-static void find_shared_values(PyObject *instance) {
-  if (zpyabi_layout->attributes != ZPYABI_ATTRIBUTES_313) return;
-  zpyabi_type_t t = zpyabi_read_type(zpyabi_type(instance));
-  PyObject *dict = zpyabi_word(instance, ZPYABI_MANAGED_DICT);
-  const void *value = zpyabi_word(instance, t.basic_size + zpyabi_layout->values_header);
-  if (dict == NULL || value == NULL) return;
-  edges_from_traverse(instance, t.traverse, &expected);
-  zwalker_shared_values.instance_visits_dict = edges_take(&expected, dict);
-  zwalker_shared_values.instance_visits_values = edges_take(&expected, value);
-  edges_from_traverse(dict, zpyabi_read_type(zpyabi_type(dict)).traverse, &expected);
-  zwalker_shared_values.dict_visits_values = edges_take(&expected, value);
+/* Proves what is proven on samples at the first meeting. Where they cannot be made, it is tried again, after
+ * twice as many meetings each time. What is allocated meanwhile must start no collection, in the midst of
+ * one's work: no thread but ours runs. */
+static void prove_on_samples(ztype_t *entry) {
+  if (++entry->meetings < 1u << (entry->sample_tries - 1)) return;
+  int collecting = *zgc_state.collecting;
+  *zgc_state.collecting = 1;
+  bool proven = prove_again(entry);
+  *zgc_state.collecting = collecting;
+  bool again = !proven && !entry->is_refuted && entry->sample_tries < ZTYPE_SAMPLE_TRIES;
+  entry->sample_tries = again ? entry->sample_tries + 1 : 0;
 }
 
-static void learn_all(PyObject *samples) {
-  Py_ssize_t count = zpy.PyList_Size(samples);
-  for (Py_ssize_t i = 0; i < count; i++) {
-    PyObject *pair = zpy.PyList_GetItem(samples, i);
-    long kind = zpy.PyLong_AsLong(zpy.PyTuple_GetItem(pair, 0));
-    PyObject *sample = zpy.PyTuple_GetItem(pair, 1);
-    if (i == 0) find_set_dummy(sample);
-    if (i == 1) zwalker_empty_keys[0] = zpyabi_word(sample, ZPYABI_DICT_KEYS);
-    if (i == 2) find_shared_values(sample);
-    zpyabi_type_t t = zpyabi_read_type(zpyabi_type(sample));
-    if (kind == ZTYPE_PLAIN && (t.flags & ZPYABI_FLAG_HEAPTYPE) && t.cached_keys != NULL &&
-        subtype_traverse == NULL) {
-      subtype_traverse = t.traverse;
-    }
+ztype_t *ztype_of(PyObject *instance) {
+  PyTypeObject *type = zpyabi_type(instance);
+  ztype_t *entry = ztype_find(type);
+  if (zunlikely(entry == NULL)) {
+    entry = register_type(type);
+    if (entry == NULL) return NULL;
   }
-  for (Py_ssize_t i = 0; i < count; i++) {
-    PyObject *pair = zpy.PyList_GetItem(samples, i);
-    long kind = zpy.PyLong_AsLong(zpy.PyTuple_GetItem(pair, 0));
-    learn(zpy.PyTuple_GetItem(pair, 1), (ztype_kind_t)kind);
+  if (zunlikely(entry->sample_tries > 0)) prove_on_samples(entry);
+  if (zunlikely(entry->lessons_left > 0)) {
+    entry->lessons_left--;
+    learn_from(entry, instance);
   }
+  if (zunlikely(entry->proofs_left > 0)) prove_on(entry, instance);
+  return entry;
 }
 
 static void log_entry(const ztype_t *entry, void *unused) {
@@ -590,17 +502,7 @@ static void log_entry(const ztype_t *entry, void *unused) {
 
 bool ztype_registry_start(void) {
   uint64_t start = zos_now_ns();
-  hide_from_tracers(true);
-  PyObject *made = run_samples();
-  hide_from_tracers(false);
-  if (made == NULL) {
-    if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
-    zlog_warn("gc,fault", "the sample program failed: every type is deferred");
-    return false;
-  }
-  learn_all(zpy.PyTuple_GetItem(made, 0));
-  zpy.Py_DecRef(made);
-  if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
+  if (!ztype_samples_prove_core()) return false;
   if (zlog_is(ZLOG_DEBUG)) ztype_each(log_entry, NULL);
   zlog_info("gc,init", "walkers proven for %llu types, %llu deferred, in %.3fms",
             (unsigned long long)(zstat_get(types_registered) - zstat_get(types_deferred)),

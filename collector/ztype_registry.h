@@ -33,6 +33,7 @@ typedef enum {
 #define ZTYPE_BASIC_SIZE_MAX 4096 /* so that fields stay below ZGRANULES_GUARD */
 #define ZTYPE_PROOFS 4 /* instances on which a type's walker is compared with its tp_traverse */
 #define ZTYPE_LESSONS 64 /* instances that a C type is learned from */
+#define ZTYPE_SAMPLE_TRIES 31 /* the last one is made after 2^30 meetings */
 
 typedef struct ztype {
   PyTypeObject *type; /* NULL once the type is dead */
@@ -44,10 +45,13 @@ typedef struct ztype {
   uint8_t lessons_left;
   bool is_learned;    /* from instances, not by what CPython's code says: may overlook something */
   bool is_weakref;    /* a weak reference or a proxy: see zcomponents.h */
+  bool is_refuted;    /* its walker was compared with tp_traverse, and was wrong */
+  uint8_t sample_tries; /* to prove it on samples, with the next one: 0: none */
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
   int32_t weaklist_offset; /* 0: instances have no weak references */
   uint32_t basic_size, item_size;
+  uint32_t meetings; /* while sample_tries is not 0 */
   uint64_t unknown; /* words, by number, that must not be pointers for an instance to be read; a release makes
                      * one known, after its field, and the walker's acquire sees both */
   const void *cached_keys;
@@ -89,9 +93,19 @@ ztype_t *ztype_of(PyObject *instance);
  * held, for ZGC_VERIFY. */
 bool ztype_verify(PyObject *instance, char *why, size_t size);
 
-/* Runs the proofs on sample objects of every kind that has a walker. GIL held; once. False when even
- * the sample program cannot run (then nothing is registered and all types are deferred). */
+/* Proves the walkers of containers and classes (ztype_samples.h). GIL held. False when that could not be
+ * done now: nothing is lost, try again later. */
 bool ztype_registry_start(void);
+
+/* What the samples found out. GIL. */
+extern const void *ztype_set_dummy;         /* fills deleted set entries; not an edge */
+extern zpy_traverse_t ztype_class_traverse; /* tp_traverse of every class made by a class statement */
+
+/* Learns the sample's type, or compares its walker with tp_traverse once more. Every field of the first
+ * sample of a type is set, to objects that occur nowhere else in it. */
+void ztype_learn(PyObject *sample, ztype_kind_t kind);
+/* Does tp_traverse report this reference? */
+bool ztype_visits(PyObject *object, const void *reference);
 
 /* Forgets every type: the interpreter is being finalised, and classes will die unnoticed. GIL held; the
  * next interpreter starts the registry again. */

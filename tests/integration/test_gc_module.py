@@ -672,30 +672,6 @@ class Freeze(unittest.TestCase):
         gc.unfreeze()
         self.assertEqual(gc.get_freeze_count(), 0)
 
-    def test_by_another_thread_while_the_library_warms_up(self):
-        # The proofs of the walkers call setattr, so this comes in the midst of them. The search for
-        # the samples in generation 0, which was empty now, had no end.
-        run('''
-            import builtins, gc
-            plain = setattr
-            calls = 0
-            def setattr(*arguments):
-                global calls
-                calls += 1
-                gc.freeze()
-                gc.unfreeze()
-                return plain(*arguments)
-            builtins.setattr = setattr
-            import zgc
-            zgc.collect()
-            builtins.setattr = plain
-            assert calls > 0
-            ring = []
-            ring.append(ring)
-            del ring
-            assert gc.collect() == 1
-        ''', preload=True)
-
     def test_frozen_objects_leave_the_generations(self):
         mine = [Node()]
         gc.freeze()
