@@ -28,7 +28,7 @@ bool zpromotion_start(void) {
 void zpromotion_stop(void) {
   if (marker != NULL) zpy.Py_DecRef(marker);
   marker = NULL;
-  if (!zallocator_is_locked()) zold_map_clear();
+  zold_map_clear();
 }
 
 void zpromotion_rewind(void) {

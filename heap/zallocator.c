@@ -21,46 +21,102 @@
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
 
 zpage_t *zpage_table;
-zallocator_t zallocator;
 void (*zallocator_slow_hook)(void);
 void (*zallocator_idle_hook)(void);
 
-/* Stands in where a class has no page: nothing is free in it, so the fast path takes its exit. */
+/* Where a class has no page: nothing is free in it, so the fast path takes its exit. */
 static zpage_t empty_page;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* used once is_locked */
-static bool is_locked;
-static uint32_t new_page_flags; /* ZPAGE_FLAG_LOCKED once is_locked */
+/* Of a class that blocks come from. */
+typedef struct {
+  zpage_t *current[ZCLASS_ALL]; /* the page that it allocates from; never NULL */
+  zpage_t *listed[ZCLASS_ALL];  /* other pages of the class with free blocks, doubly linked */
+} pages_t;
+
+/* `front` is what the fast path pops from. Only its list and two numbers are used: `carved` blocks were
+ * put on the list, `used` of them have been handed out. All blocks of a batch count as used in their
+ * page, and go back there when they are freed. */
+typedef struct {
+  zpage_t front;
+  zblock_t *reserve;
+  uint32_t reserve_count;
+  uint64_t before_sample; /* blocks to go */
+} batch_t;
+
+/* Who may touch a heap and its pages, and why no lock is needed, says zallocator.h. */
+typedef struct {
+  pages_t plain, sampled;      /* sampled: those with ZPAGE_FLAG_SAMPLED */
+  batch_t batches[ZCLASS_ALL]; /* with a watcher */
+  zblock_t *returned;          /* freed by others; any thread pushes, who works in the heap takes all */
+  uint32_t page_flags;         /* its number, above ZPAGE_HEAP_SHIFT */
+  size_t drops_left;           /* granules whose rest may still go back */
+} heap_t;
+
+static heap_t first_heap = {.drops_left = ZALLOCATOR_DROPS_FIRST};
+static heap_t common_heap = {.page_flags = ZALLOCATOR_COMMON << ZPAGE_HEAP_SHIFT};
+static heap_t *const heaps[] = {&first_heap, &common_heap};
+
 static size_t moved_runs, fallback_blocks;
 static bool idle_is_known; /* zallocator_idle_hook has been called */
-/* The pages to allocate from where `current` does not hold them: once is_locked it has only empty_page,
- * and with a watcher batches. */
-static zpage_t *current_behind[ZCLASS_ALL];
 static const zallocator_watcher_t *watcher;
-/* The pages with ZPAGE_FLAG_SAMPLED, which only slow paths touch. */
-static zallocator_t sampled;
 
-void zallocator_lock(void) {
-  if (zunlikely(is_locked)) pthread_mutex_lock(&lock);
+/* -- open and closed ----------------------------------------------------------------------- */
+
+/* What the fast path pops from: the first heap's current pages, or its batches. Closed, it is closed_page for
+ * good. Written by who works in the first heap, in one step from what stood there before, and by the closer:
+ * so what the closer wrote stays. */
+static zpage_t *open_page[ZCLASS_ALL];
+static zpage_t closed_page;
+
+static bool is_closed; /* set before a second GIL exists; who works in the first heap may see it later */
+static unsigned (*holder)(void);
+static pthread_mutex_t common_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static znoinline heap_t *enter_closed(void) {
+  if (holder() == ZALLOCATOR_FIRST) return &first_heap;
+  pthread_mutex_lock(&common_lock);
+  return &common_heap;
 }
 
-void zallocator_unlock(void) {
-  if (zunlikely(is_locked)) pthread_mutex_unlock(&lock);
+/* The heap that the calling thread works in, until it leaves. */
+static inline heap_t *enter(void) { return zlikely(!zload_relaxed(&is_closed)) ? &first_heap : enter_closed(); }
+
+static inline void leave(heap_t *heap) {
+  if (zunlikely(heap == &common_heap)) pthread_mutex_unlock(&common_lock);
 }
 
-static zpage_t **current_of(unsigned size_class, uint32_t page_flags) {
-  if (page_flags & ZPAGE_FLAG_SAMPLED) return &sampled.current[size_class];
-  return is_locked || watcher != NULL ? &current_behind[size_class] : &zallocator.current[size_class];
+static bool is_own(const heap_t *heap, const zpage_t *page) {
+  return ((zload_relaxed(&page->flags) ^ heap->page_flags) & ZPAGE_HEAP_MASK) == 0;
 }
 
-static zpage_t **listed_of(unsigned size_class, uint32_t page_flags) {
-  return &(page_flags & ZPAGE_FLAG_SAMPLED ? &sampled : &zallocator)->listed[size_class];
+/* Flags of a page that is made. The granules' lock has been taken since the closer looked for pages, or will
+ * be before it does: one of the two sets CLOSED. */
+static uint32_t new_page_flags(const heap_t *heap) {
+  return heap->page_flags | (zload_relaxed(&is_closed) ? ZPAGE_FLAG_CLOSED : 0);
+}
+
+static pages_t *pages_of(heap_t *heap, uint32_t page_flags) {
+  return page_flags & ZPAGE_FLAG_SAMPLED ? &heap->sampled : &heap->plain;
+}
+
+static zpage_t *current_of(heap_t *heap, unsigned size_class, uint32_t page_flags) {
+  return pages_of(heap, page_flags)->current[size_class];
+}
+
+static void set_current(heap_t *heap, unsigned size_class, uint32_t page_flags, zpage_t *page) {
+  pages_t *pages = pages_of(heap, page_flags);
+  zpage_t *before = pages->current[size_class];
+  pages->current[size_class] = page;
+  if (pages == &first_heap.plain && watcher == NULL) zcas_relaxed(&open_page[size_class], &before, page);
+}
+
+static void start_heap(heap_t *heap) {
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) heap->plain.current[i] = heap->sampled.current[i] = &empty_page;
 }
 
 bool zallocator_start(size_t range_size) {
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    zallocator.current[i] = current_behind[i] = sampled.current[i] = &empty_page;
-  }
+  for (unsigned i = 0; i < ZARRAY_LENGTH(heaps); i++) start_heap(heaps[i]);
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = &empty_page;
   if (!zgranules_start(range_size)) return false;
   size_t granules = zgranules_range.size / ZGRANULE_SIZE;
   zpage_table = zos_table_map(granules * sizeof(zpage_t));
@@ -70,16 +126,20 @@ bool zallocator_start(size_t range_size) {
 
 /* -- lists of pages with free blocks ------------------------------------------------------- */
 
-static void list_push(zpage_t *page) {
-  zpage_t **head = listed_of(page->size_class, page->flags);
+static zpage_t **listed_of(heap_t *heap, const zpage_t *page) {
+  return &pages_of(heap, page->flags)->listed[page->size_class];
+}
+
+static void list_push(heap_t *heap, zpage_t *page) {
+  zpage_t **head = listed_of(heap, page);
   page->previous = NULL;
   page->next = *head;
   if (*head != NULL) (*head)->previous = page;
   *head = page;
 }
 
-static void list_remove(zpage_t *page) {
-  zpage_t **head = listed_of(page->size_class, page->flags);
+static void list_remove(heap_t *heap, zpage_t *page) {
+  zpage_t **head = listed_of(heap, page);
   if (page->previous != NULL) {
     page->previous->next = page->next;
   } else {
@@ -110,49 +170,54 @@ static const char *kind_name(const zpage_t *page) {
   return names[kind_of(page)];
 }
 
-static void point_inner_entries(zpage_t *page, size_t from, size_t to) {
+static void point_inner_entries(const heap_t *heap, zpage_t *page, size_t from, size_t to) {
+  uint32_t flags = ZPAGE_FLAG_SPECIAL | new_page_flags(heap);
   for (size_t i = from; i < to; i++) {
-    zpage_set_flags(&page[i], ZPAGE_FLAG_SPECIAL | new_page_flags);
+    zpage_set_flags(&page[i], flags);
     zstore_relaxed(&page[i].inner, (uint32_t)i);
   }
 }
 
-static void page_free(zpage_t *page) {
-  size_t granules = page_granules(page);
-  zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
-  zsparse_forget(page);
-  page->capacity = 0;
-  zpage_set_flags(page, 0);
-  zstore_relaxed(&page->block_size, 0);
-  zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
-  for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
-  zgranules_free(zpage_index(page), granules);
+/* The collector's thread may be started, which takes locks: not with ours held. */
+static void tell_if_idle(const heap_t *heap) {
   if (zlikely(idle_is_known) || zgranules_idle_bytes() < ZALLOCATOR_IDLE_MIN) return;
-  if (zallocator_idle_hook == NULL) return;
+  if (zallocator_idle_hook == NULL || heap != &first_heap) return;
   idle_is_known = true;
   zallocator_idle_hook();
 }
 
-/* The empty pages that classes keep at hand, before the heap takes memory that was never touched. */
-static void free_kept_pages(void) {
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    zpage_t **current = current_of(i, 0), *page = *current;
-    if (page == &empty_page || page->used > 0) continue;
-    *current = &empty_page;
-    page_free(page);
-  }
+/* The number of the heap stays until the next one takes the place: zallocator_verify looks at what another
+ * heap's pages are. */
+static void page_free(heap_t *heap, zpage_t *page) {
+  size_t granules = page_granules(page);
+  zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
+  zsparse_forget(page);
+  zstore_relaxed(&page->capacity, 0);
+  zpage_set_flags(page, page->flags & ZPAGE_HEAP_MASK);
+  zstore_relaxed(&page->block_size, 0);
+  zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
+  for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
+  zgranules_free(zpage_index(page), granules);
+  tell_if_idle(heap);
 }
 
-/* Granules whose rest may still go back. */
-static size_t drops_left = ZALLOCATOR_DROPS_FIRST;
+/* The empty pages that classes keep at hand, before the heap takes memory that was never touched. */
+static void free_kept_pages(heap_t *heap) {
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    zpage_t *page = heap->plain.current[i];
+    if (page == &empty_page || page->used > 0) continue;
+    set_current(heap, i, 0, &empty_page);
+    page_free(heap, page);
+  }
+}
 
 /* A page in memory that was somebody else's has all of it from the start, of which its class may never need
  * more than a few blocks: in a small program that is a twentieth of the heap. So what lies behind the first
  * ones goes back. But after a start that costs a millisecond at most, no more often than pages are made in new
  * memory: a program that goes on in what it has does not pay for it. */
-static void drop_rest(zpage_t *page, size_t granules) {
-  if (drops_left < granules) return;
-  drops_left -= granules;
+static void drop_rest(heap_t *heap, zpage_t *page, size_t granules) {
+  if (heap->drops_left < granules) return;
+  heap->drops_left -= granules;
   char *start = zpage_start(page);
   size_t kept = zalign_up(page->lead + zmax(CARVE_BYTES, page->block_size), ZOS_PAGE);
   if (kept < granules * ZGRANULE_SIZE) zos_uncommit(start + kept, granules * ZGRANULE_SIZE - kept);
@@ -160,33 +225,33 @@ static void drop_rest(zpage_t *page, size_t granules) {
 
 static bool gc_is_apart; /* so the other small pages hold no GC objects */
 
-static zpage_t *page_alloc(unsigned size_class, uint32_t flags) {
+static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
   bool is_gc = size_class >= ZCLASS_GC;
-  gc_is_apart = gc_is_apart || is_gc;
+  if (is_gc) zstore_relaxed(&gc_is_apart, true);
   size_t block_size = zsize_class_block_size(size_class);
   size_t granules = zpage_granules_of(block_size);
   bool zeroed;
-  if (zgranules_idle_bytes() == 0) free_kept_pages();
+  if (zgranules_idle_bytes() == 0) free_kept_pages(heap);
   size_t first = zgranules_alloc(granules, &zeroed);
   if (first == SIZE_MAX) return NULL;
   zpage_t *page = &zpage_table[first];
   page->free = NULL;
   page->used = page->carved = 0;
   page->holes = page->looked_at = 0;
-  size_t lead = zpage_lead_of(block_size, is_gc || !gc_is_apart);
-  page->capacity = (uint32_t)((granules * ZGRANULE_SIZE - lead) / block_size);
+  size_t lead = zpage_lead_of(block_size, is_gc || !zload_relaxed(&gc_is_apart));
   page->size_class = (uint16_t)size_class;
-  zpage_set_flags(page, (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags | flags);
+  zpage_set_flags(page, (granules > 1 ? ZPAGE_FLAG_SPECIAL : 0) | new_page_flags(heap) | flags);
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->lead, (uint16_t)lead);
   zstore_relaxed(&page->reciprocal, zpage_reciprocal(block_size));
   zstore_relaxed(&page->block_size, (uint32_t)block_size);
-  point_inner_entries(page, 1, granules);
+  zstore_release(&page->capacity, (uint32_t)((granules * ZGRANULE_SIZE - lead) / block_size));
+  point_inner_entries(heap, page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
   if (zeroed) {
-    drops_left += granules;
+    heap->drops_left += granules;
   } else {
-    drop_rest(page, granules);
+    drop_rest(heap, page, granules);
   }
   return page;
 }
@@ -210,25 +275,27 @@ static bool carve(zpage_t *page) {
   return true;
 }
 
+static void take_returned(heap_t *heap);
+
 /* Makes the class's current page, of those with `flags`, one with a free block; false when memory is
  * short. */
-static bool refill(unsigned size_class, uint32_t flags) {
-  zpage_t **current = current_of(size_class, flags);
-  zpage_t *page = *current;
+static bool refill(heap_t *heap, unsigned size_class, uint32_t flags) {
+  if (zunlikely(zload_relaxed(&heap->returned) != NULL)) take_returned(heap);
+  zpage_t *page = current_of(heap, size_class, flags);
   if (page != &empty_page) {
     if (page->free != NULL || carve(page)) return true;
     zpage_set_flags(page, page->flags | ZPAGE_FLAG_FULL);
-    *current = &empty_page;
+    set_current(heap, size_class, flags, &empty_page);
   }
-  page = *listed_of(size_class, flags);
+  page = pages_of(heap, flags)->listed[size_class];
   if (page != NULL) {
-    list_remove(page);
+    list_remove(heap, page);
   } else {
-    page = page_alloc(size_class, flags);
+    page = page_alloc(heap, size_class, flags);
     if (page == NULL) return false;
   }
   if (page->free == NULL && !carve(page)) return false;
-  *current = page;
+  set_current(heap, size_class, flags, page);
   return true;
 }
 
@@ -245,20 +312,21 @@ static void drop_tail(char *from, char *to) {
   if (to - from >= (ptrdiff_t)TAIL_MIN) zos_uncommit(from, (size_t)(to - from));
 }
 
-static void *large_alloc(size_t size, bool want_zeroed) {
+static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
   size_t granules = granules_for(size);
   bool zeroed;
   size_t first = zgranules_alloc(granules, &zeroed);
   if (first == SIZE_MAX) return NULL;
   zpage_t *page = &zpage_table[first];
-  page->used = page->capacity = page->carved = 1;
+  page->used = page->carved = 1;
   page->size_class = ZCLASS_ALL;
-  zpage_set_flags(page, ZPAGE_FLAG_SPECIAL | new_page_flags);
+  zpage_set_flags(page, ZPAGE_FLAG_SPECIAL | new_page_flags(heap));
   zstore_relaxed(&page->inner, 0);
   zstore_relaxed(&page->reciprocal, 0); /* block index 0 for every address */
   zstore_relaxed(&page->block_size, 0);
   set_large_size(page, zalign_up(size, ZBLOCK_ALIGNMENT));
-  point_inner_entries(page, 1, granules);
+  zstore_release(&page->capacity, 1);
+  point_inner_entries(heap, page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
   char *block = zpage_start(page);
   if (!zeroed) drop_tail(block + size, block + granules * ZGRANULE_SIZE);
@@ -267,11 +335,11 @@ static void *large_alloc(size_t size, bool want_zeroed) {
 }
 
 /* The block at its old address with another number of granules, or NULL. */
-static void *large_resize_in_place(zpage_t *page, size_t size) {
+static void *large_resize_in_place(heap_t *heap, zpage_t *page, size_t size) {
   size_t before = page_granules(page), after = granules_for(size), index = zpage_index(page);
   if (after > before) {
     if (!zgranules_extend(index + before, after - before)) return NULL;
-    point_inner_entries(page, before, after);
+    point_inner_entries(heap, page, before, after);
     zprobe_page_alloc(kind_name(page), (after - before) * ZGRANULE_SIZE);
   } else if (after < before) {
     for (size_t i = after; i < before; i++) zstore_relaxed(&page[i].inner, 0);
@@ -285,10 +353,10 @@ static void *large_resize_in_place(zpage_t *page, size_t size) {
 }
 
 /* Moves OS pages to a larger run instead of copying bytes; NULL when that is not to be had. */
-static void *large_move(zpage_t *page, size_t size) {
+static void *large_move(heap_t *heap, zpage_t *page, size_t size) {
   size_t bytes = page_granules(page) * ZGRANULE_SIZE;
-  if (bytes < MOVE_PAGES_MIN || moved_runs >= MOVED_RUNS_MAX) return NULL;
-  char *to = large_alloc(size, false);
+  if (bytes < MOVE_PAGES_MIN || zload_relaxed(&moved_runs) >= MOVED_RUNS_MAX) return NULL;
+  char *to = large_alloc(heap, size, false);
   if (to == NULL) return NULL;
   zpage_t *entry = zpage_entry(to);
   zpage_set_flags(entry, entry->flags | (page->flags & ZPAGE_FLAG_SAMPLED));
@@ -297,12 +365,12 @@ static void *large_move(zpage_t *page, size_t size) {
     zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead",
               (unsigned long)bytes, error);
     memcpy(to, zpage_start(page), bytes);
-    page_free(page);
+    page_free(heap, page);
     return to;
   }
-  moved_runs++;
+  zfetch_add_relaxed(&moved_runs, 1);
   zgranules_note_zeroed(zpage_index(page), bytes / ZGRANULE_SIZE);
-  page_free(page);
+  page_free(heap, page);
   return to;
 }
 
@@ -311,50 +379,66 @@ static void *large_move(zpage_t *page, size_t size) {
 /* A page that was full has a free block: the next to be handed out, since it is warm (as pymalloc does
  * it). Where old objects are replaced at random, each would be written to a cold line otherwise. A
  * current page without used blocks stays: listed, it would never be given back. */
-static void reopen(zpage_t *page) {
+static void reopen(heap_t *heap, zpage_t *page) {
   zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_FULL);
-  zpage_t **current = current_of(page->size_class, page->flags), *before = *current;
+  zpage_t *before = current_of(heap, page->size_class, page->flags);
   if (before != &empty_page && before->used == 0) {
-    list_push(page);
+    list_push(heap, page);
     return;
   }
-  *current = page;
+  set_current(heap, page->size_class, page->flags, page);
   if (before == &empty_page) return;
   if (before->free == NULL && before->carved == before->capacity && before->holes == 0) {
     zpage_set_flags(before, before->flags | ZPAGE_FLAG_FULL);
   } else {
-    list_push(before);
+    list_push(heap, before);
   }
 }
 
 /* What is left to do when a block went back to a page with flags, or when it was the last one. A class
  * keeps its current page when that is empty, unless it is one of large blocks: those pages' memory is
  * sooner wanted by other classes than again by this one. */
-static void after_free_locked(zpage_t *page) {
-  zpage_t **current = current_of(page->size_class, page->flags);
-  if (page->used == 0 && (page != *current || page->capacity < KEPT_CAPACITY)) {
-    if (page == *current) {
-      *current = &empty_page;
+static void after_free(heap_t *heap, zpage_t *page) {
+  zpage_t *current = current_of(heap, page->size_class, page->flags);
+  if (page->used == 0 && (page != current || page->capacity < KEPT_CAPACITY)) {
+    if (page == current) {
+      set_current(heap, page->size_class, page->flags, &empty_page);
     } else if (!(page->flags & ZPAGE_FLAG_FULL)) {
-      list_remove(page);
+      list_remove(heap, page);
     }
-    page_free(page);
+    page_free(heap, page);
     return;
   }
-  if (page->flags & ZPAGE_FLAG_FULL) reopen(page);
+  if (page->flags & ZPAGE_FLAG_FULL) reopen(heap, page);
 }
 
-static void free_in_page(zpage_t *page, void *block) {
+static void free_in_page(heap_t *heap, zpage_t *page, void *block) {
   if (page->flags & ZPAGE_FLAG_OLD) zold_map_forget_block(page, block);
   if (page->block_size == 0) {
-    page_free(page);
+    page_free(heap, page);
     return;
   }
   zblock_t *b = block;
   b->next = page->free;
   page->free = b;
   page->used--;
-  if (page->used == 0 || page->flags & ZPAGE_FLAG_FULL) after_free_locked(page);
+  if (page->used == 0 || page->flags & ZPAGE_FLAG_FULL) after_free(heap, page);
+}
+
+/* A block of another heap, which stays used there until that heap takes it. */
+static void return_to(heap_t *heap, void *block) {
+  zblock_t *b = block, *before = zload_relaxed(&heap->returned);
+  do {
+    b->next = before;
+  } while (!zcas_acq_rel(&heap->returned, &before, b));
+}
+
+static void take_returned(heap_t *heap) {
+  zblock_t *b = zexchange_acq_rel(&heap->returned, NULL);
+  for (zblock_t *next; b != NULL; b = next) {
+    next = b->next;
+    free_in_page(heap, zpage_find(b), b);
+  }
 }
 
 /* -- batches of small blocks, with a watcher ------------------------------------------------ */
@@ -362,30 +446,24 @@ static void free_in_page(zpage_t *page, void *block) {
 #define BATCH_MIN 16
 #define BATCH_MAX 32 /* of more, the rest waits in reserve: blocks that are freed meanwhile are warm */
 
-/* `front` is what the fast path pops from. Only its list and two numbers are used: `carved` blocks were
- * put on the list, `used` of them have been handed out. All blocks of a batch count as used in their
- * page, and go back there when they are freed. */
-typedef struct {
-  zpage_t front;
-  zblock_t *reserve;
-  uint32_t reserve_count;
-  uint64_t before_sample; /* blocks to go */
-} batch_t;
-
-static batch_t batches[ZCLASS_ALL];
-
 static bool is_small(unsigned size_class) { return size_class < ZSMALL_CLASSES || size_class >= ZCLASS_GC; }
 
-static size_t batch_waiting(unsigned size_class) {
-  const batch_t *batch = &batches[size_class];
+/* What blocks are popped from: the current page, or with a watcher the batch. */
+static zpage_t *front_of(heap_t *heap, unsigned size_class) {
+  return watcher != NULL && is_small(size_class) ? &heap->batches[size_class].front
+                                                 : heap->plain.current[size_class];
+}
+
+static size_t batch_waiting(const heap_t *heap, unsigned size_class) {
+  const batch_t *batch = &heap->batches[size_class];
   uint32_t carved = zload_relaxed(&batch->front.carved), used = zload_relaxed(&batch->front.used);
   return zload_relaxed(&batch->reserve_count) + (carved > used ? carved - used : 0);
 }
 
 /* The reserve, unless the page has enough; then all that is free there. As a whole: how long such a list
  * is, is known, and to walk it would be a cache miss for each block. */
-static zblock_t *batch_source(batch_t *batch, unsigned size_class, uint32_t *count) {
-  zpage_t *page = *current_of(size_class, 0);
+static zblock_t *batch_source(heap_t *heap, batch_t *batch, unsigned size_class, uint32_t *count) {
+  zpage_t *page = heap->plain.current[size_class];
   zblock_t *list = batch->reserve;
   if (list != NULL && page->carved - page->used < BATCH_MIN) {
     *count = batch->reserve_count;
@@ -393,8 +471,8 @@ static zblock_t *batch_source(batch_t *batch, unsigned size_class, uint32_t *cou
     zstore_relaxed(&batch->reserve_count, 0);
     return list;
   }
-  if (!refill(size_class, 0)) return NULL;
-  page = *current_of(size_class, 0);
+  if (!refill(heap, size_class, 0)) return NULL;
+  page = heap->plain.current[size_class];
   list = page->free;
   *count = page->carved - page->used;
   page->free = NULL;
@@ -419,11 +497,11 @@ static void batch_cut(batch_t *batch, zblock_t *list, uint32_t count, uint32_t l
 }
 
 /* Makes the next batch, and hands out its first block; NULL when memory is short. */
-static void *batch_take(unsigned size_class) {
-  batch_t *batch = &batches[size_class];
+static void *batch_take(heap_t *heap, unsigned size_class) {
+  batch_t *batch = &heap->batches[size_class];
   bool was_reserve = batch->reserve != NULL;
   uint32_t count;
-  zblock_t *first = batch_source(batch, size_class, &count);
+  zblock_t *first = batch_source(heap, batch, size_class, &count);
   if (first == NULL) return NULL;
   uint64_t limit = was_reserve ? count : zmin(count, BATCH_MAX);
   limit = zmax(zmin(limit, batch->before_sample), 1);
@@ -435,19 +513,6 @@ static void *batch_take(unsigned size_class) {
   return first;
 }
 
-static void batch_give_back(batch_t *batch) {
-  zblock_t *lists[] = {batch->front.free, batch->reserve};
-  for (size_t i = 0; i < ZARRAY_LENGTH(lists); i++) {
-    for (zblock_t *b = lists[i], *next; b != NULL; b = next) {
-      next = b->next;
-      free_in_page(zpage_find(b), b);
-    }
-  }
-  batch->front = empty_page;
-  batch->reserve = NULL;
-  batch->reserve_count = 0;
-}
-
 /* -- slow paths ---------------------------------------------------------------------------- */
 
 /* MOVED: for a block that exists, and has been counted. */
@@ -457,21 +522,22 @@ static unsigned class_of(size_t size, unsigned first_class) {
   return size <= ZSMALL_MAX ? first_class + zsize_class_small(size) : zsize_class_medium(size);
 }
 
-static void *alloc_from_class(unsigned size_class, uint32_t flags) {
-  if (zunlikely(watcher != NULL) && flags == 0 && !is_locked && is_small(size_class)) {
-    return batch_take(size_class);
-  }
-  if (!refill(size_class, flags)) return NULL;
-  zpage_t *page = *current_of(size_class, flags);
+static void *pop(zpage_t *page) {
   zblock_t *block = page->free;
+  if (zunlikely(block == NULL)) return NULL;
   page->free = block->next;
   page->used++;
   return block;
 }
 
-static void *alloc_in_heap(size_t size, unsigned first_class, uint32_t flags, bool *zeroed) {
-  if (size <= ZMEDIUM_MAX) return alloc_from_class(class_of(size, first_class), flags);
-  void *block = large_alloc(size, *zeroed);
+static void *alloc_from_class(heap_t *heap, unsigned size_class, uint32_t flags) {
+  if (zunlikely(watcher != NULL) && flags == 0 && is_small(size_class)) return batch_take(heap, size_class);
+  return refill(heap, size_class, flags) ? pop(current_of(heap, size_class, flags)) : NULL;
+}
+
+static void *alloc_in_heap(heap_t *heap, size_t size, unsigned first_class, uint32_t flags, bool *zeroed) {
+  if (size <= ZMEDIUM_MAX) return alloc_from_class(heap, class_of(size, first_class), flags);
+  void *block = large_alloc(heap, size, *zeroed);
   if (block == NULL) return NULL;
   *zeroed = false;
   zpage_t *page = zpage_entry(block);
@@ -481,33 +547,43 @@ static void *alloc_in_heap(size_t size, unsigned first_class, uint32_t flags, bo
 
 /* A small block that moves may take a turn that was drawn for a sample: then there is none, which
  * leaves the others' chances as they are. */
-static bool is_sample(size_t size, unsigned first_class, request_t request) {
+static bool is_sample(heap_t *heap, size_t size, unsigned first_class, request_t request) {
   if (size > ZSMALL_MAX) return request != MOVED && watcher->is_sample(zallocator_size_for(size));
   unsigned size_class = class_of(size, first_class);
-  uint64_t *before_sample = &batches[size_class].before_sample;
-  if (*before_sample > 0) {
-    if (is_locked) --*before_sample; /* there are no batches */
-    return false;
-  }
+  uint64_t *before_sample = &heap->batches[size_class].before_sample;
+  if (*before_sample > 0) return false;
   *before_sample = watcher->blocks_before_sample(zsize_class_block_size(size_class));
   if (request != MOVED) return true;
-  if (!is_locked) ++*before_sample; /* the batch counts it */
+  ++*before_sample; /* the batch counts it */
   return false;
+}
+
+/* The fast path of a heap that no fast path leads to. */
+static void *alloc_from_front(heap_t *heap, size_t size, unsigned first_class) {
+  return size <= ZSMALL_MAX ? pop(front_of(heap, class_of(size, first_class))) : NULL;
+}
+
+/* In the calling thread's heap; *sample says whether the block is one. */
+static void *alloc_entered(size_t size, unsigned first_class, bool *zeroed, request_t request, bool *sample) {
+  heap_t *heap = enter();
+  void *block = alloc_from_front(heap, size, first_class);
+  if (zlikely(block == NULL)) {
+    if (zallocator_slow_hook != NULL && heap == &first_heap) zallocator_slow_hook();
+    if (zunlikely(watcher != NULL) && is_sample(heap, size, first_class, request)) {
+      block = alloc_in_heap(heap, size, first_class, ZPAGE_FLAG_SAMPLED, zeroed);
+      *sample = block != NULL;
+    }
+    if (zlikely(block == NULL)) block = alloc_in_heap(heap, size, first_class, 0, zeroed);
+  }
+  leave(heap);
+  return block;
 }
 
 static znoinline void *alloc_slow(size_t size, unsigned first_class, request_t request) {
   bool zeroed = request == ZEROED, sample = false;
-  if (zallocator_slow_hook != NULL) zallocator_slow_hook();
   /* Our mappings are not accounted, so nobody else would refuse what cannot be had. */
   if (zunlikely(size > ZMEDIUM_MAX) && size > zos_memory_and_swap()) return NULL;
-  void *block = NULL;
-  zallocator_lock();
-  if (zunlikely(watcher != NULL) && is_sample(size, first_class, request)) {
-    block = alloc_in_heap(size, first_class, ZPAGE_FLAG_SAMPLED, &zeroed);
-    sample = block != NULL;
-  }
-  if (zlikely(block == NULL)) block = alloc_in_heap(size, first_class, 0, &zeroed);
-  zallocator_unlock();
+  void *block = alloc_entered(size, first_class, &zeroed, request, &sample);
   if (zunlikely(block == NULL)) {
     if (zfetch_add_relaxed(&fallback_blocks, 1) == 0) {
       zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from jemalloc",
@@ -520,19 +596,27 @@ static znoinline void *alloc_slow(size_t size, unsigned first_class, request_t r
   return block;
 }
 
+static void free_entered(zpage_t *page, void *block) {
+  heap_t *heap = enter();
+  if (zlikely(is_own(heap, page))) {
+    free_in_page(heap, page, block);
+  } else {
+    return_to(heaps[zpage_heap(page)], block);
+  }
+  leave(heap);
+}
+
 static znoinline void free_slow(void *block) {
   zpage_t *page = zpage_find(block);
   if (zunlikely(zload_relaxed(&page->flags) & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
-  zallocator_lock();
-  free_in_page(page, block);
-  zallocator_unlock();
+  free_entered(page, block);
 }
 
 /* -- fast paths ---------------------------------------------------------------------------- */
 
 static inline void *alloc(size_t size, unsigned first_class, request_t request) {
   if (zlikely(size <= ZSMALL_MAX)) {
-    zpage_t *page = zallocator.current[first_class + zsize_class_small(size)];
+    zpage_t *page = zload_relaxed(&open_page[first_class + zsize_class_small(size)]);
     zblock_t *block = page->free;
     if (zlikely(block != NULL)) {
       page->free = block->next;
@@ -560,7 +644,7 @@ void zallocator_free(void *block) {
   }
   zpage_t *page = zpage_entry(block);
   uint32_t flags = zload_relaxed(&page->flags);
-  /* Flags first: LOCKED says that the rest is not to be looked at without the lock. */
+  /* Flags first: CLOSED says that the rest may be another's. */
   if (zunlikely((flags & ~(uint32_t)ZPAGE_FLAG_OLD) != 0 || page->used == 1 ||
                 (flags != 0 && zold_map_may_start_in(block)))) {
     free_slow(block);
@@ -590,16 +674,20 @@ size_t zallocator_size_of(const void *block) {
 /* A block shrinks in place while at least three quarters of it stay in use. */
 static bool fits_in_place(size_t have, size_t size) { return size <= have && size >= have - have / 4; }
 
+/* An old object never moves (GC objects of this size are resized by copy): see zold_map.h. */
+static void *resize_large(heap_t *heap, zpage_t *page, size_t size) {
+  void *result = large_resize_in_place(heap, page, size);
+  if (result == NULL && !(page->flags & ZPAGE_FLAG_OLD)) result = large_move(heap, page, size);
+  return result;
+}
+
 static void *realloc_large(void *block, size_t size) {
   void *result = NULL;
-  zallocator_lock();
+  heap_t *heap = enter();
   zpage_t *page = zpage_find(block);
-  /* An old object never moves (GC objects of this size are resized by copy): see zold_map.h. */
-  if (page->block_size == 0 && size > ZMEDIUM_MAX && size <= zos_memory_and_swap()) {
-    result = large_resize_in_place(page, size);
-    if (result == NULL && !(page->flags & ZPAGE_FLAG_OLD)) result = large_move(page, size);
-  }
-  zallocator_unlock();
+  bool is_large = page->block_size == 0 && size > ZMEDIUM_MAX && size <= zos_memory_and_swap();
+  if (is_large && is_own(heap, page)) result = resize_large(heap, page, size);
+  leave(heap);
   return result;
 }
 
@@ -617,9 +705,9 @@ static size_t with_slack(size_t have, size_t size) {
 static void *alloc_watched(size_t size, unsigned first_class) {
   bool zeroed = false;
   if (size > ZMEDIUM_MAX && size > zos_memory_and_swap()) return NULL;
-  zallocator_lock();
-  void *block = alloc_in_heap(size, first_class, ZPAGE_FLAG_SAMPLED, &zeroed);
-  zallocator_unlock();
+  heap_t *heap = enter();
+  void *block = alloc_in_heap(heap, size, first_class, ZPAGE_FLAG_SAMPLED, &zeroed);
+  leave(heap);
   return block;
 }
 
@@ -645,9 +733,7 @@ static void *watch(void *block) {
   zpage_t *page = zpage_find(block);
   if (page->flags & ZPAGE_FLAG_SAMPLED) return block;
   if (page->block_size == 0) {
-    zallocator_lock();
-    zpage_set_flags(page, page->flags | ZPAGE_FLAG_SAMPLED);
-    zallocator_unlock();
+    zpage_set_flags(page, page->flags | ZPAGE_FLAG_SAMPLED); /* of its only block, which is ours */
     return block;
   }
   size_t bytes = page->block_size;
@@ -692,13 +778,16 @@ void *zallocator_realloc_gc(void *block, size_t size) {
 
 /* -- a watcher ------------------------------------------------------------------------------ */
 
+static void start_batches(heap_t *heap) {
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    if (is_small(i)) heap->batches[i].before_sample = watcher->blocks_before_sample(zsize_class_block_size(i));
+  }
+}
+
 void zallocator_start_watch(const zallocator_watcher_t *with) {
   watcher = with;
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    if (!is_small(i)) continue;
-    zallocator.current[i] = &batches[i].front;
-    batches[i].before_sample = watcher->blocks_before_sample(zsize_class_block_size(i));
-  }
+  for (unsigned i = 0; i < ZARRAY_LENGTH(heaps); i++) start_batches(heaps[i]);
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = front_of(&first_heap, i);
 }
 
 bool zallocator_is_sampled(const void *block) {
@@ -708,26 +797,33 @@ bool zallocator_is_sampled(const void *block) {
 /* -- sparse pages ---------------------------------------------------------------------------- */
 
 /* A batch counts on the free list being all that is free. */
-static bool may_have_holes(const zpage_t *page) {
-  return watcher == NULL && page != *current_of(page->size_class, page->flags);
+static bool may_have_holes(heap_t *heap, const zpage_t *page) {
+  return watcher == NULL && is_own(heap, page) && page != current_of(heap, page->size_class, page->flags);
 }
 
 size_t zallocator_sparse_bytes(void) {
   size_t bytes = 0, granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
   if (watcher != NULL) return 0;
-  for (size_t i = 0; i < granules; i++) bytes += zsparse_bytes(&zpage_table[i]);
+  for (size_t i = 0; i < granules; i++) {
+    if (is_own(&first_heap, &zpage_table[i])) bytes += zsparse_bytes(&zpage_table[i]);
+  }
+  return bytes;
+}
+
+static size_t trim_page(zpage_t *page) {
+  heap_t *heap = enter();
+  size_t bytes = zsparse_bytes(page) != 0 && may_have_holes(heap, page) ? zsparse_give_back(page) : 0;
+  leave(heap);
   return bytes;
 }
 
 bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes) {
-  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT, looks = 0;
+  size_t granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT, looks = 0;
   while (*at < granules) {
     zpage_t *page = &zpage_table[(*at)++];
     looks++;
     if (zsparse_bytes(page) != 0) {
-      zallocator_lock();
-      if (zsparse_bytes(page) != 0 && may_have_holes(page)) *bytes += zsparse_give_back(page);
-      zallocator_unlock();
+      *bytes += trim_page(page);
       looks += TRIM_SPARSE - 1;
     }
     if (looks < TRIM_LOOKS) continue;
@@ -739,79 +835,86 @@ bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes) {
 
 /* -- the second GIL, fork, statistics ------------------------------------------------------- */
 
-void zallocator_lock_forever(void) {
-  if (is_locked) return;
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    batch_give_back(&batches[i]);
-    if (watcher == NULL) current_behind[i] = zallocator.current[i];
-    zallocator.current[i] = &empty_page;
-  }
-  is_locked = true;
-  new_page_flags = ZPAGE_FLAG_LOCKED;
-  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
-  for (size_t i = 0; i < granules; i++) zpage_set_flags(&zpage_table[i], zpage_table[i].flags | ZPAGE_FLAG_LOCKED);
+static size_t committed_granules(void) {
+  zgranules_lock_for_fork();
+  size_t bytes = zgranules_range.committed_end;
+  zgranules_unlock_after_fork();
+  return bytes >> ZGRANULE_SHIFT;
 }
 
-bool zallocator_is_locked(void) { return is_locked; }
+/* Frees of every page that there is look at the owner from now on, and new_page_flags sees to later ones. */
+static void close_pages(void) {
+  size_t granules = committed_granules();
+  for (size_t i = 0; i < granules; i++) zpage_close(&zpage_table[i]);
+}
+
+void zallocator_close(unsigned (*who)(void)) {
+  pthread_mutex_lock(&common_lock); /* another closer comes back once the pages are closed, not before */
+  if (!is_closed) {
+    holder = who;
+    zstore_release(&is_closed, true);
+    for (unsigned i = 0; i < ZCLASS_ALL; i++) zstore_relaxed(&open_page[i], &closed_page);
+    close_pages();
+  }
+  pthread_mutex_unlock(&common_lock);
+}
+
+bool zallocator_is_closed(void) { return zload_relaxed(&is_closed); }
 
 void zallocator_lock_for_fork(void) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&common_lock);
   zgranules_lock_for_fork();
 }
 
 void zallocator_unlock_after_fork(void) {
   zgranules_unlock_after_fork();
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&common_lock);
 }
 
 void zallocator_reset_after_fork_in_child(void) { idle_is_known = false; }
 
+/* The first entry of a page that holds blocks; the other heaps' may change meanwhile. */
+static bool is_page(const zpage_t *page) {
+  return zload_acquire(&page->capacity) != 0 && zload_relaxed(&page->inner) == 0;
+}
+
+static size_t waiting_in_batches(unsigned size_class) {
+  size_t count = 0;
+  for (unsigned i = 0; i < ZARRAY_LENGTH(heaps); i++) count += batch_waiting(heaps[i], size_class);
+  return count;
+}
+
 void zallocator_stats(zallocator_stats_t *stats) {
   memset(stats, 0, sizeof *stats);
-  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
-  for (size_t i = 0; i < granules;) {
+  size_t granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules; i++) {
     const zpage_t *page = &zpage_table[i];
-    zpage_kind_t kind = kind_of(page);
-    if (kind == ZPAGE_NONE || page->inner != 0) {
-      i++;
-      continue;
-    }
-    size_t run = page_granules(page);
-    stats->pages[kind]++;
-    stats->page_bytes += run * ZGRANULE_SIZE;
-    stats->used_blocks += page->used;
+    if (!is_page(page)) continue;
+    stats->pages[kind_of(page)]++;
+    stats->page_bytes += page_granules(page) * ZGRANULE_SIZE;
+    stats->used_blocks += zload_relaxed(&page->used);
     stats->used_bytes += (size_t)page->used * block_bytes(page);
-    i += zmax(run, 1);
   }
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    stats->used_blocks -= batch_waiting(i);
-    stats->used_bytes -= batch_waiting(i) * zsize_class_block_size(i);
+    stats->used_blocks -= waiting_in_batches(i);
+    stats->used_bytes -= waiting_in_batches(i) * zsize_class_block_size(i);
   }
   stats->fallback_blocks = zload_relaxed(&fallback_blocks);
 }
 
 void zallocator_class_stats(zallocator_class_t classes[ZCLASS_COUNT]) {
   memset(classes, 0, ZCLASS_COUNT * sizeof *classes);
-  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
-  for (size_t i = 0; i < granules;) {
+  size_t granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules; i++) {
     const zpage_t *page = &zpage_table[i];
-    if (kind_of(page) == ZPAGE_NONE || page->inner != 0) {
-      i++;
-      continue;
-    }
-    size_t size = page->block_size;
-    if (size != 0 && size <= ZMEDIUM_MAX) {
-      zallocator_class_t *c =
-          &classes[size <= ZSMALL_MAX ? zsize_class_small(size) : zsize_class_medium(size)];
-      c->pages++;
-      c->capacity += page->capacity;
-      c->used += page->used;
-    }
-    i += zmax(page_granules(page), 1);
+    size_t size = zload_relaxed(&page->block_size);
+    if (!is_page(page) || size == 0 || size > ZMEDIUM_MAX) continue;
+    zallocator_class_t *c = &classes[class_of(size, 0)];
+    c->pages++;
+    c->capacity += page->capacity;
+    c->used += page->used;
   }
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    classes[i < ZCLASS_GC ? i : i - ZCLASS_GC].used -= batch_waiting(i);
-  }
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) classes[i < ZCLASS_GC ? i : i - ZCLASS_GC].used -= waiting_in_batches(i);
 }
 
 static bool page_is_valid(const zpage_t *page) {
@@ -829,20 +932,27 @@ static bool page_is_valid(const zpage_t *page) {
   return page->used + free == page->carved && page->carved <= page->capacity;
 }
 
-bool zallocator_verify(char *message, size_t size) {
-  size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
-  for (size_t i = 0; i < granules;) {
+/* A page of another heap keeps that heap's number from before it has a capacity until long after, so it is not
+ * taken for one of these. */
+static bool heap_is_valid(const heap_t *heap, char *message, size_t size) {
+  size_t granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
+  for (size_t i = 0; i < granules; i++) {
     const zpage_t *page = &zpage_table[i];
-    if (kind_of(page) == ZPAGE_NONE || page->inner != 0) {
-      i++;
-      continue;
-    }
-    if (!page_is_valid(page)) {
-      snprintf(message, size, "page %zu (block size %u, used %u, carved %u of %u): free list broken",
-               i, page->block_size, page->used, page->carved, page->capacity);
-      return false;
-    }
-    i += zmax(page_granules(page), 1);
+    if (!is_page(page) || !is_own(heap, page) || page_is_valid(page)) continue;
+    snprintf(message, size, "page %zu (block size %u, used %u, carved %u of %u): free list broken", i,
+             page->block_size, page->used, page->carved, page->capacity);
+    return false;
   }
   return true;
+}
+
+bool zallocator_verify(char *message, size_t size) {
+  heap_t *heap = enter();
+  bool is_valid = heap_is_valid(heap, message, size);
+  leave(heap);
+  if (!is_valid || heap == &common_heap) return is_valid;
+  pthread_mutex_lock(&common_lock);
+  is_valid = heap_is_valid(&common_heap, message, size);
+  pthread_mutex_unlock(&common_lock);
+  return is_valid;
 }

@@ -1,10 +1,22 @@
 /* Blocks of any size for the interpreter's OBJ and MEM domains.
  *
  * Lock: the GIL. Python's contract for these domains is that the caller holds it, so the fast paths
- * are a pop and a push on a page's free list without lock or atomic. When a second GIL is about to
- * appear (a sub-interpreter with its own), zallocator_lock_forever() makes every call take the
- * allocator's lock instead: it empties the current pages and flags all others, so that the fast
- * paths fall through to the slow ones without testing anything more.
+ * are a pop and a push on a page's free list without lock or atomic. While one GIL is all there is, all
+ * pages belong to one heap, the first.
+ *
+ * Before there is a second GIL (a sub-interpreter with its own), zallocator_close() is called, by any
+ * thread, while the one that holds the first GIL may be anywhere in here. From then on
+ *   - the fast paths lead nowhere: what they pop from is an empty page, and every page has a flag that sends
+ *     frees to the slow path; there the thread asks whose heap is its own;
+ *   - the first heap and its pages go on being touched only by who holds the first GIL. All others work in the
+ *     common heap, under its lock, in pages of their own.
+ *   - a block that is freed outside of its heap is returned: pushed on an atomic list, which the heap takes.
+ * So no handshake is needed, and it does not matter when the holder of the first GIL notices: what it was
+ * doing, or still does as if nothing had happened, touches nothing but pages that nobody else ever touches. What
+ * both touch are the granules (their own lock), the flags of pages and open_page[], which change by atomic
+ * steps that lose neither side's part.
+ * Others see the closed state, on any processor, because the second GIL's first holder comes after the closer:
+ * in the same thread, or by a lock or thread start that orders the two.
  *
  * What the heap cannot give (the range is exhausted, a commit fails) comes from zfallback.h. */
 #ifndef HEAP_ZALLOCATOR_H
@@ -12,13 +24,6 @@
 
 #include "heap/zpage.h"
 #include "heap/zsize_class.h"
-
-typedef struct {
-  zpage_t *current[ZCLASS_ALL]; /* the page each class allocates from; never NULL */
-  zpage_t *listed[ZCLASS_ALL];  /* other pages of the class with free blocks, doubly linked */
-} zallocator_t;
-
-extern zallocator_t zallocator;
 
 /* Sets up range and tables; false: use the fallback for everything. Once, before any allocation. */
 bool zallocator_start(size_t range_size);
@@ -59,7 +64,7 @@ typedef struct {
 } zallocator_watcher_t;
 
 /* From now on, for good. Before the first allocation. All are called by a thread that has a GIL; the
- * first two may be called with the allocator's lock held, the others are not. */
+ * first two may be called with the common heap's lock held, the others are not. */
 void zallocator_start_watch(const zallocator_watcher_t *watcher);
 bool zallocator_is_sampled(const void *block);
 
@@ -67,26 +72,26 @@ bool zallocator_is_sampled(const void *block);
 size_t zallocator_size_for(size_t size);
 size_t zallocator_size_of(const void *block);
 
-/* Gives back what lies free within sparse pages (zsparse.h), from granule *at on, until the deadline; adds to
- * *bytes, and is true when all pages have been looked at. Under a GIL. */
+/* Gives back what lies free within sparse pages (zsparse.h) of the caller's heap, from granule *at on, until
+ * the deadline; adds to *bytes, and is true when all pages have been looked at. Under a GIL. */
 bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes);
-/* About how much that would be. Any thread; walks the page table. */
+/* About how much that would be in the first heap. Any thread; walks the page table. */
 size_t zallocator_sparse_bytes(void);
 
-/* Called under the GIL before a second one exists; there is no way back. */
-void zallocator_lock_forever(void);
-bool zallocator_is_locked(void);
-/* The allocator's lock, for those who change page flags: nothing is done while one GIL is all there
- * is. The caller holds a GIL and does not allocate between the two. */
-void zallocator_lock(void);
-void zallocator_unlock(void);
+enum { ZALLOCATOR_FIRST, ZALLOCATOR_COMMON };
+
+/* Any thread, before a second GIL exists; there is no way back. `holder` tells in which heap the calling
+ * thread works. ZALLOCATOR_FIRST is the answer for no two threads at a time, and for none that does not hold
+ * the first GIL. Called from all sides of the heap: must not allocate. */
+void zallocator_close(unsigned (*holder)(void));
+bool zallocator_is_closed(void);
 
 void zallocator_lock_for_fork(void);
 void zallocator_unlock_after_fork(void);
 void zallocator_reset_after_fork_in_child(void);
 
-/* Called, if set, on the way through the slow path of an allocation, about once per page: the
- * caller holds the GIL, but nothing of Python may run. */
+/* Called, if set, on the way through the slow path of an allocation in the first heap, about once per page:
+ * the caller holds the first GIL, but nothing of Python may run. */
 extern void (*zallocator_slow_hook)(void);
 
 /* How often, in a process, what lies behind the first blocks of a new page in used memory goes back; and once
@@ -94,7 +99,8 @@ extern void (*zallocator_slow_hook)(void);
 #define ZALLOCATOR_DROPS_FIRST (16 * ZM / ZGRANULE_SIZE)
 
 /* Called once, if set, when empty pages hold ZALLOCATOR_IDLE_MIN bytes: someone should see to
- * zgranules_uncommit_aged from now on. In the middle of a free; again after a fork in the child. */
+ * zgranules_uncommit_aged from now on. In the middle of a free in the first heap; again after a fork in the
+ * child. */
 extern void (*zallocator_idle_hook)(void);
 #define ZALLOCATOR_IDLE_MIN (8 * ZM)
 
@@ -106,7 +112,7 @@ typedef struct {
   size_t fallback_blocks; /* blocks that the heap could not give, over all time */
 } zallocator_stats_t;
 
-/* Walks the page table (about 1 ms per 4 GiB). Allocator's lock for exact numbers; without it they
+/* Walks the page table (about 1 ms per 4 GiB). The first GIL for exact numbers of the first heap; any others
  * are approximate. */
 void zallocator_stats(zallocator_stats_t *stats);
 
@@ -117,8 +123,8 @@ typedef struct {
 /* The same by size class; GC objects' own pages count with the others of the size. */
 void zallocator_class_stats(zallocator_class_t classes[ZCLASS_COUNT]);
 
-/* Checks every page against the equation in zpage.h; a message and false where one is broken.
- * Allocator's lock. */
+/* Checks every page of the caller's heap, and of the common one, against the equation in zpage.h; a message and
+ * false where one is broken. Under a GIL. */
 bool zallocator_verify(char *message, size_t size);
 
 #endif

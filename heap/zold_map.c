@@ -20,21 +20,15 @@ static bool change(const void *object, bool value) {
 }
 
 bool zold_map_add(void *object) {
-  zallocator_lock();
-  bool is_new = change(object, true);
-  if (is_new) {
-    zold_map_count++;
-    zpage_t *page = zpage_find(object);
-    zpage_set_flags(page, page->flags | ZPAGE_FLAG_OLD);
-  }
-  zallocator_unlock();
-  return is_new;
+  zpage_t *page = zpage_find(object);
+  if (zunlikely(zpage_heap(page) != ZALLOCATOR_FIRST) || !change(object, true)) return false;
+  zold_map_count++;
+  if (!(page->flags & ZPAGE_FLAG_OLD)) zpage_set_flags(page, page->flags | ZPAGE_FLAG_OLD);
+  return true;
 }
 
 void zold_map_remove(void *object) {
-  zallocator_lock();
   if (change(object, false)) zold_map_count--;
-  zallocator_unlock();
 }
 
 void zold_map_forget_block(zpage_t *page, void *block) {
@@ -49,7 +43,7 @@ void zold_map_forget_block(zpage_t *page, void *block) {
   }
 }
 
-static void clear(void) {
+void zold_map_clear(void) {
   size_t bytes = zgranules_range.committed_end >> ZOLD_UNIT_SHIFT >> 3;
   memset(zold_map_bits, 0, zalign_up(bytes, sizeof(uint64_t)));
   zold_map_count = 0;
@@ -59,10 +53,4 @@ static void clear(void) {
     zpage_t *page = &zpage_table[i];
     if (page->flags & ZPAGE_FLAG_OLD) zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_OLD);
   }
-}
-
-void zold_map_clear(void) {
-  zallocator_lock();
-  clear();
-  zallocator_unlock();
 }

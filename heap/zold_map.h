@@ -1,14 +1,12 @@
 /* The old set: one bit per 16-byte granule, set where an old object starts.
  *
- * One kind of writer: whoever holds the allocator's lock (the GIL, or zallocator_lock once there is a
- * second one). It is set when an object is promoted and cleared by free before the block can be
- * reused. Collector threads read it relaxed: an answer out of date costs time, never correctness
- * (collector/zpass.h says why).
+ * One kind of writer: whoever holds the first GIL (zallocator.h). It is set when an object is promoted and
+ * cleared by free before the block can be reused. Collector threads read it relaxed: an answer out of date
+ * costs time, never correctness (collector/zpass.h says why).
  *
- * The main interpreter's GIL alone is not enough once there are two: its old objects share words of
- * the map and page flags with blocks that another interpreter frees meanwhile. A lost bit would leave
- * a freed block old, for the collector to walk; a lost or revived ZPAGE_FLAG_FULL a page in its list
- * twice or in none.
+ * Old objects are the main interpreter's, and lie in pages of the first heap. No word of the map is shared
+ * with a page of another heap, so no bit and no page flag can be lost to what other interpreters do; an
+ * object in such a page is refused.
  *
  * An object starts ZOLD_HEADER_MIN or ZOLD_HEADER_MAX bytes into its block: behind a PyGC_Head, or
  * behind a PyGC_Head and two words of managed dict and weak references; zold_map_block_header bytes
@@ -25,10 +23,10 @@ _Static_assert(ZOLD_HEADER_MAX == ZOLD_HEADER_MIN + 16, "neighbouring bits");
 
 extern size_t zold_map_block_header; /* a multiple of 16; set before the first object is old */
 extern uint64_t *zold_map_bits; /* covers the range and a word more; fixed at start-up */
-extern size_t zold_map_count;   /* bits set; allocator's lock */
+extern size_t zold_map_count;   /* bits set; first GIL */
 
 /* Called for each old object of at least ZOLD_HOOK_SIZE bytes that is freed: a type may be dying.
- * The allocator's lock is held: the hook must neither allocate nor change the map. */
+ * In the middle of a free: the hook must neither allocate nor change the map. */
 #define ZOLD_HOOK_SIZE 512
 extern void (*zold_map_free_hook)(void *object);
 
@@ -57,15 +55,15 @@ static inline bool zold_map_may_start_in(const void *block) {
   return (bits >> (unit % 8) & 3) != 0;
 }
 
-/* These three under a GIL; they take the allocator's lock themselves. */
+/* These four by who holds the first GIL. */
 
-/* True when the bit was not set before. */
+/* True when the bit was not set before; false, too, for an object outside of the first heap. */
 bool zold_map_add(void *object);
 void zold_map_remove(void *object);
 /* Forgets all (gc.freeze). */
 void zold_map_clear(void);
 
-/* Forgets what starts in this block, which is being freed. The caller holds the allocator's lock. */
+/* Forgets what starts in this block, which is being freed. */
 void zold_map_forget_block(zpage_t *page, void *block);
 
 #endif

@@ -8,8 +8,8 @@
  * touches the block, its zpage_t and nothing else. Entries of the inner granules of a run point back
  * to the first one.
  *
- * Who may touch what: the allocator (zallocator.c) owns every field; its lock is the GIL, or
- * zallocator's own lock once a second GIL exists. Any thread may read the fields marked shared
+ * Who may touch what: a page belongs to one of zallocator.c's heaps, and whoever works in that heap owns
+ * every field (zallocator.h says who that is). Any thread may read the fields marked shared
  * through zpage_find and zpage_block_of: a page can be freed and cut anew meanwhile, so what they
  * answer may be out of date, but it always lies in readable memory. zsparse_bytes reads the counts, too,
  * for a guess.
@@ -29,19 +29,23 @@ typedef struct zblock {
 
 typedef enum { ZPAGE_NONE, ZPAGE_SMALL, ZPAGE_MEDIUM, ZPAGE_LARGE } zpage_kind_t;
 
-/* Any flag but OLD sends a free through the slow path; OLD does if an old object is in the block. */
+/* Any flag but OLD sends a free through the slow path; OLD does if an old object is in the block. Above them
+ * stands the number of the heap that the page belongs to. */
 enum {
   ZPAGE_FLAG_OLD = 1,     /* holds, or held, objects of the old set */
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
-  ZPAGE_FLAG_LOCKED = 8,  /* a second GIL exists: take the allocator's lock first */
+  ZPAGE_FLAG_CLOSED = 8,  /* a second GIL may exist: look first whose page it is */
   ZPAGE_FLAG_SAMPLED = 16 /* holds blocks that the watcher is told of (zallocator.h) */
 };
+
+#define ZPAGE_HEAP_SHIFT 8
+#define ZPAGE_HEAP_MASK (~(((uint32_t)1 << ZPAGE_HEAP_SHIFT) - 1))
 
 typedef struct zpage {
   zblock_t *free;      /* blocks that were freed, or carved ahead */
   uint32_t used;       /* blocks handed out */
-  uint32_t flags;      /* changed under the allocator's lock; frees look at them without it */
+  uint32_t flags;      /* zpage_set_flags, zpage_close; frees look at them whoever they are */
   uint32_t carved;     /* blocks that have been put on the free list at least once */
   uint32_t capacity;
   uint16_t size_class;
@@ -58,7 +62,16 @@ typedef struct zpage {
 
 _Static_assert(sizeof(zpage_t) == ZCACHE_LINE, "a free should touch one line of metadata");
 
-static inline void zpage_set_flags(zpage_t *page, uint32_t flags) { zstore_relaxed(&page->flags, flags); }
+/* By the page's owner. CLOSED stays once it is set, which any thread may do meanwhile. */
+static inline void zpage_set_flags(zpage_t *page, uint32_t flags) {
+  uint32_t before = zload_relaxed(&page->flags);
+  while (!zcas_relaxed(&page->flags, &before, (before & ZPAGE_FLAG_CLOSED) | flags)) continue;
+}
+
+/* Any thread. */
+static inline void zpage_close(zpage_t *page) { zfetch_or_relaxed(&page->flags, ZPAGE_FLAG_CLOSED); }
+
+static inline unsigned zpage_heap(const zpage_t *page) { return zload_relaxed(&page->flags) >> ZPAGE_HEAP_SHIFT; }
 
 extern zpage_t *zpage_table; /* one entry per granule; fixed at start-up */
 

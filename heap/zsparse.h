@@ -4,14 +4,14 @@
  * lies. Those go back to the system: they are the page's holes, and the blocks that touch one are in no
  * free list until the page has nothing else to give.
  *
- * Pages of one granule only. The caller holds the allocator's lock, where nothing else is said. */
+ * Pages of one granule only. The caller works in the page's heap, where nothing else is said. */
 #ifndef HEAP_ZSPARSE_H
 #define HEAP_ZSPARSE_H
 
 #include "heap/zpage.h"
 
 /* About how many bytes zsparse_give_back could give back; 0 if it is not worth its time, or if not much
- * has been freed since the last time. Any thread: without the lock it is a guess. */
+ * has been freed since the last time. Any thread: outside of the page's heap it is a guess. */
 size_t zsparse_bytes(const zpage_t *page);
 
 /* Bytes given back. The page is neither empty nor one that blocks are being taken from. */

@@ -12,6 +12,7 @@
 #include "heap/zallocator.h"
 #include "preload/zdebug_hooks.h"
 #include "preload/zinitial.h"
+#include "preload/zsecond_gil.h"
 #include "preload/zsymbols.h"
 
 static bool is_bound, is_debug_build;
@@ -63,15 +64,9 @@ static const PyMemAllocatorEx *raw_of(const void *ctx) {
   return ctx == before.raw.ctx ? &before.raw : &raw_before;
 }
 
-/* An interpreter's state is the one thing of this size that is allocated as a single zeroed item of
- * the RAW domain, and from 3.12 on it may bring a GIL of its own: from here on the heap's fast paths
- * are closed. A false alarm costs a few nanoseconds per allocation. */
-#define INTERPRETER_STATE_MIN (64 * ZK)
-
 static void *raw_calloc(void *ctx, size_t count, size_t size) {
-  if (zunlikely(count == 1 && size >= INTERPRETER_STATE_MIN) && zpy.Py_IsInitialized()) {
-    zallocator_lock_forever();
-  }
+  size_t bytes;
+  if (!__builtin_mul_overflow(count, size, &bytes)) zsecond_gil_on_calloc(bytes);
   return raw_of(ctx)->calloc(ctx, count, size);
 }
 

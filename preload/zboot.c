@@ -38,6 +38,7 @@
 #include "preload/zmanaged.h"
 #include "preload/zmodule.h"
 #include "preload/zprofiling.h"
+#include "preload/zsecond_gil.h"
 
 static zboot_state_t state = ZBOOT_ASLEEP;
 static char reason[200];
@@ -253,8 +254,13 @@ static void start_in_python(void) {
     return;
   }
   const char *why;
-  if (zpyabi_recognise(&why) == 0) {
+  int minor = zpyabi_recognise(&why);
+  if (minor == 0) {
     become_passive(why);
+    return;
+  }
+  if (!zsecond_gil_start(minor)) {
+    become_passive("the interpreter has several GILs, but no function that tells which a thread holds");
     return;
   }
   if (!zallocator_start(range_size())) {

@@ -7,6 +7,10 @@
 
 #define ZHEAPTEST_RANGE (64 * ZM)
 
+/* The heap that a thread works in once it is closed; a test's first thread holds the first GIL. */
+static __thread unsigned zheaptest_heap = ZALLOCATOR_FIRST;
+static inline unsigned zheaptest_holder(void) { return zheaptest_heap; }
+
 static inline int zheaptest_start(void **state) {
   (void)state;
   return zallocator_start(ZHEAPTEST_RANGE) ? 0 : -1;

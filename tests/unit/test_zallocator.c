@@ -539,19 +539,24 @@ static void *work(void *key) {
   return NULL;
 }
 
-static void test_two_threads_once_locked(void **state) {
+static void *work_apart(void *key) {
+  zheaptest_heap = ZALLOCATOR_COMMON;
+  return work(key);
+}
+
+static void test_two_threads_once_closed(void **state) {
   (void)state;
   char *before[100]; /* born without the lock, freed with it */
   for (int i = 0; i < 100; i++) before[i] = zallocator_alloc(i * 40);
-  assert_false(zallocator_is_locked());
-  zallocator_lock_forever();
-  assert_true(zallocator_is_locked());
-  for (int i = 0; i < 100; i++) assert_true(zpage_find(before[i])->flags & ZPAGE_FLAG_LOCKED);
+  assert_false(zallocator_is_closed());
+  zallocator_close(zheaptest_holder);
+  assert_true(zallocator_is_closed());
+  for (int i = 0; i < 100; i++) assert_true(zpage_find(before[i])->flags & ZPAGE_FLAG_CLOSED);
   char *after = zallocator_alloc(5000);
-  assert_true(zpage_find(after)->flags & ZPAGE_FLAG_LOCKED);
+  assert_true(zpage_find(after)->flags & ZPAGE_FLAG_CLOSED);
   zallocator_free(after);
   pthread_t threads[2];
-  for (size_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, work, (void *)(i * 1000 + 1));
+  for (size_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, work_apart, (void *)(i * 1000 + 1));
   for (int i = 0; i < 100; i++) zallocator_free(before[i]);
   for (size_t i = 0; i < 2; i++) {
     void *wrong;
@@ -562,11 +567,57 @@ static void test_two_threads_once_locked(void **state) {
   assert_int_equal(zheaptest_stats().used_bytes, 0);
 }
 
-static void test_locked_allocator_fills_and_empties_pages(void **state) {
+/* The thread with the first GIL is anywhere in the heap when another closes it, and goes on. */
+static void test_closed_while_the_first_heap_works(void **state) {
+  (void)state;
+  zallocator_alloc(16);
+  pthread_t first, second;
+  pthread_create(&first, NULL, work, (void *)1);
+  while (zheaptest_stats().pages[ZPAGE_SMALL] < 8) zspin_hint();
+  zallocator_close(zheaptest_holder);
+  pthread_create(&second, NULL, work_apart, (void *)1001);
+  void *wrong;
+  pthread_join(first, &wrong);
+  assert_null(wrong);
+  pthread_join(second, &wrong);
+  assert_null(wrong);
+  zheaptest_check();
+  assert_int_equal(zheaptest_stats().used_bytes, 16);
+}
+
+/* Blocks change hands in both directions, as buffers that one interpreter shows to another. */
+static void *free_all(void *blocks) {
+  zheaptest_heap = ZALLOCATOR_COMMON;
+  for (void **b = blocks; *b != NULL; b++) zallocator_free(*b);
+  return NULL;
+}
+
+static void test_blocks_freed_outside_of_their_heap(void **state) {
+  (void)state;
+  zallocator_close(zheaptest_holder);
+  static const size_t lengths[] = {16, 100, 1024, 5000, 60000, LARGE};
+  for (int round = 0; round < 50; round++) {
+    void *blocks[601] = {NULL};
+    for (size_t i = 0; i < 600; i++) blocks[i] = zallocator_alloc(lengths[i % 6]);
+    pthread_t other;
+    pthread_create(&other, NULL, free_all, blocks);
+    for (size_t i = 0; i < 600; i++) zallocator_free(zallocator_alloc(lengths[i % 6]));
+    pthread_join(other, NULL);
+    zheaptest_heap = ZALLOCATOR_COMMON;
+    void *theirs[600];
+    for (size_t i = 0; i < 600; i++) theirs[i] = zallocator_realloc(zallocator_alloc(lengths[i % 6]), 500);
+    zheaptest_heap = ZALLOCATOR_FIRST;
+    for (size_t i = 0; i < 600; i++) zallocator_free(i % 2 ? theirs[i] : zallocator_realloc(theirs[i], 70000));
+  }
+  zheaptest_check();
+  assert_true(zheaptest_stats().page_bytes < 40 * ZM); /* of 50 rounds' hundreds of megabytes */
+}
+
+static void test_closed_allocator_fills_and_empties_pages(void **state) {
   (void)state;
   zallocator_alloc(64);
-  zallocator_lock_forever();
-  zallocator_lock_forever(); /* again is harmless */
+  zallocator_close(zheaptest_holder);
+  zallocator_close(zheaptest_holder); /* again is harmless */
   char *blocks[3000];
   for (int i = 0; i < 3000; i++) blocks[i] = zallocator_alloc(64);
   zheaptest_check();
@@ -833,11 +884,11 @@ static void test_watched_pages_fill_and_empty(void **state) {
   fill_and_empty_watched();
 }
 
-static void test_watched_pages_once_locked(void **state) {
+static void test_watched_pages_once_closed(void **state) {
   (void)state;
   void *blocks[10];
   for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) blocks[i] = zallocator_alloc(48);
-  zallocator_lock_forever();
+  zallocator_close(zheaptest_holder);
   assert_int_equal(zheaptest_stats().used_blocks, ZARRAY_LENGTH(blocks));
   zheaptest_check(); /* what was left of the batch is free again */
   for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) zallocator_free(blocks[i]);
@@ -935,8 +986,10 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_exhausted_range_is_served_by_the_fallback),
     STARTED(test_no_memory_at_all_but_shrinking_needs_none),
     cmocka_unit_test(test_no_heap_at_all),
-    STARTED(test_two_threads_once_locked),
-    STARTED(test_locked_allocator_fills_and_empties_pages),
+    STARTED(test_two_threads_once_closed),
+    STARTED(test_closed_while_the_first_heap_works),
+    STARTED(test_blocks_freed_outside_of_their_heap),
+    STARTED(test_closed_allocator_fills_and_empties_pages),
     STARTED(test_slow_hook_is_called_about_once_per_page_filling),
     STARTED(test_freed_block_is_no_longer_old),
     STARTED(test_verify_sees_a_misaligned_link),
@@ -949,7 +1002,7 @@ static const struct CMUnitTest tests[] = {
     WATCHED(test_larger_blocks_and_growth_are_asked_for_by_the_byte),
     WATCHED(test_a_block_that_moves_is_not_counted_again),
     WATCHED(test_watched_pages_fill_and_empty),
-    WATCHED(test_watched_pages_once_locked),
+    WATCHED(test_watched_pages_once_closed),
     WATCHED(test_realloc_keeps_blocks_sampled),
     WATCHED(test_sampled_block_moves_its_pages),
     WATCHED(test_large_block_is_watched_where_it_lies),
@@ -960,7 +1013,7 @@ static const struct CMUnitTest tests[] = {
     WATCHED(test_failing_commit_is_served_by_the_fallback),
     WATCHED(test_exhausted_range_is_served_by_the_fallback),
     WATCHED(test_no_memory_at_all_but_shrinking_needs_none),
-    WATCHED(test_two_threads_once_locked),
+    WATCHED(test_two_threads_once_closed),
     WATCHED(test_freed_block_is_no_longer_old),
 };
 ZTEST_MAIN(tests, NULL)

@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 #include "heap/zallocator.h"
-#include "tests/support/ztest.h"
+#include "tests/support/zheaptest.h"
 
 static int hooked;
 static void *hooked_object;
@@ -126,28 +126,34 @@ static void test_clear(void **state) {
   assert_true(zold_map_add(objects[0]));
 }
 
-/* An interpreter: some of its objects become old, and all die, in pages it shares with the others. */
-static void *live_and_die(void *unused) {
-  (void)unused;
+/* An interpreter: some of its objects become old where it is the main one, and all die. */
+static void *live_and_die(void *heap) {
+  zheaptest_heap = (unsigned)(uintptr_t)heap;
   char *blocks[1200]; /* more than a page holds: pages become full, and no longer */
   for (int round = 0; round < 1500; round++) {
     for (int i = 0; i < 1200; i++) {
       blocks[i] = zallocator_alloc(64);
-      if (i % 3 != 0) zold_map_add(blocks[i] + ZOLD_HEADER_MIN);
+      if (heap == ZALLOCATOR_FIRST && i % 3 != 0 && !zold_map_add(blocks[i] + ZOLD_HEADER_MIN)) return "not old";
     }
-    for (int i = 1; i < 1200; i += 6) zold_map_remove(blocks[i] + ZOLD_HEADER_MIN);
+    for (int i = 1; i < 1200; i += 6) {
+      if (heap == ZALLOCATOR_FIRST) zold_map_remove(blocks[i] + ZOLD_HEADER_MIN);
+    }
     for (int i = 0; i < 1200; i++) zallocator_free(blocks[i]);
   }
   return NULL;
 }
 
-/* The last one: there is no way back from the lock. */
-static void test_two_interpreters_share_words_and_flags(void **state) {
+static void test_two_interpreters(void **state) {
   (void)state;
-  zallocator_lock_forever();
+  zallocator_close(zheaptest_holder);
   pthread_t threads[2];
-  for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, live_and_die, NULL), 0);
-  for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+  void *const heaps[] = {(void *)ZALLOCATOR_FIRST, (void *)ZALLOCATOR_COMMON};
+  for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, live_and_die, heaps[i]), 0);
+  for (int i = 0; i < 2; i++) {
+    void *wrong;
+    pthread_join(threads[i], &wrong);
+    assert_null(wrong);
+  }
   assert_int_equal(zold_map_count, 0);
   size_t words = (zgranules_range.committed_end >> ZOLD_UNIT_SHIFT) / 64;
   for (size_t i = 0; i < words; i++) assert_int_equal(zold_map_bits[i], 0);
@@ -156,6 +162,26 @@ static void test_two_interpreters_share_words_and_flags(void **state) {
   zallocator_stats_t stats;
   zallocator_stats(&stats);
   assert_int_equal(stats.used_blocks, 0);
+}
+
+static void test_objects_of_other_heaps_do_not_become_old(void **state) {
+  (void)state;
+  char *mine = zallocator_alloc(64);
+  zallocator_close(zheaptest_holder);
+  zheaptest_heap = ZALLOCATOR_COMMON;
+  char *other = zallocator_alloc(64);
+  zheaptest_heap = ZALLOCATOR_FIRST;
+  assert_true(zold_map_add(mine + ZOLD_HEADER_MIN));
+  assert_false(zold_map_add(other + ZOLD_HEADER_MIN));
+  assert_int_equal(zold_map_count, 1);
+  /* Freed outside of its heap, it stays old until its heap takes the block: nobody uses it meanwhile. */
+  zheaptest_heap = ZALLOCATOR_COMMON;
+  zallocator_free(mine);
+  zheaptest_heap = ZALLOCATOR_FIRST;
+  for (int i = 0; zold_map_count > 0 && i < 2000; i++) {
+    assert_false(zold_map_has((char *)zallocator_alloc(64) + ZOLD_HEADER_MIN));
+  }
+  assert_int_equal(zold_map_count, 0);
 }
 
 #define STARTED(test) cmocka_unit_test_setup(test, start)
@@ -168,6 +194,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_free_leaves_the_neighbour_old),
     STARTED(test_hook_hears_of_large_enough_old_objects_only),
     STARTED(test_clear),
-    STARTED(test_two_interpreters_share_words_and_flags),
+    STARTED(test_two_interpreters),
+    STARTED(test_objects_of_other_heaps_do_not_become_old),
 };
 ZTEST_MAIN(tests, NULL)

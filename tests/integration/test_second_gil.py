@@ -1,0 +1,127 @@
+"""A second GIL while the first one's holder is anywhere in the heap; and what only looks like one."""
+
+import sys
+import textwrap
+import unittest
+
+from zgctest import main, requires_active, run
+
+# Threads that allocate under the main GIL while `work` goes on in the main thread; what they hold must be whole.
+BUSY = """
+    import sys, threading
+    ended = []
+    def churn():
+        kept = []
+        n = 0
+        while not ended:
+            n += 1
+            kept.append([{}, (n, kept), bytes(n % 1500), n, [n] * (n % 90)])
+            if len(kept) > 3000:
+                for d, (i, k), b, j, l in kept:
+                    assert d == {} and k is kept and i == j and len(b) == i % 1500 and l == [i] * (i % 90)
+                del kept[:1500]
+    threads = [threading.Thread(target=churn) for _ in range(2)]
+    for t in threads: t.start()
+    try:
+        work()
+    finally:
+        ended.append(1)
+        for t in threads: t.join()
+    try:
+        import zgc
+        zgc.verify()
+    except ImportError:
+        pass
+    print("end")
+"""
+
+INTERPRETERS = """
+    try:
+        import _interpreters as interpreters
+        create = lambda: interpreters.create("isolated")
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+        create = lambda: interpreters.create(isolated=True)
+    LIFE = '''if 1:
+        kept = []
+        for n in range(30000):
+            kept.append([{}, (n, kept), bytes(n % 1500), n])
+            if len(kept) > 3000:
+                for d, (i, k), b, j in kept:
+                    assert d == {} and k is kept and i == j and len(b) == i % 1500
+                del kept[:1500]
+    '''
+    def live():
+        i = create()
+        problem = interpreters.run_string(i, LIFE)
+        assert problem is None, problem
+        interpreters.destroy(i)
+"""
+
+
+class SecondGil(unittest.TestCase):
+    def check(self, work, times=1, before="", **kwargs):
+        for _ in range(times):
+            result = run(textwrap.dedent(before) + textwrap.dedent(work) + textwrap.dedent(BUSY), status=None, **kwargs)
+            self.assertEqual((result.status, result.out), (0, "end\n"), result.describe())
+
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_made_while_others_allocate(self):
+        self.check("work = live", 4, INTERPRETERS)
+
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_several_made_at_once(self):
+        self.check("""
+            import threading
+            def work():
+                threads = [threading.Thread(target=live) for _ in range(3)]
+                for t in threads: t.start()
+                for t in threads: t.join()
+        """, 2, INTERPRETERS)
+
+    @unittest.skipIf(sys.version_info < (3, 14), "needs InterpreterPoolExecutor (3.14)")
+    def test_interpreter_pool(self):
+        self.check("""
+            from concurrent.futures import InterpreterPoolExecutor
+            def work():
+                with InterpreterPoolExecutor(3) as pool:
+                    parts = list(pool.map(sorted, [list(range(n, 0, -1)) for n in range(60)]))
+                    assert parts == [list(range(1, n + 1)) for n in range(60)]
+        """, 2)
+
+    def test_large_raw_blocks_of_threads_without_a_gil(self):
+        """The RAW domain may be asked for anything without a GIL: it looks like an interpreter, but is none."""
+        self.check("""
+            import ctypes, time
+            raw = ctypes.CDLL(None)
+            raw.PyMem_RawCalloc.restype = ctypes.c_void_p
+            raw.PyMem_RawCalloc.argtypes = [ctypes.c_size_t] * 2
+            raw.PyMem_RawFree.argtypes = [ctypes.c_void_p]
+            def work():
+                time.sleep(0.03)        # so that the others are under way
+                for size in (100_000, 400_000):
+                    raw.PyMem_RawFree(raw.PyMem_RawCalloc(1, size))
+                [[] for _ in range(100_000)]
+        """, 8)
+
+    @requires_active
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_verify_beside_one(self):
+        self.check("""
+            import threading, zgc
+            def work():
+                t = threading.Thread(target=live)
+                t.start()
+                for _ in range(5):
+                    zgc.verify()
+                while t.is_alive():
+                    zgc.verify()
+        """, 2, INTERPRETERS)
+
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_verify_option(self):
+        self.check("work = live", 1, INTERPRETERS, options={"VERIFY": 1, "STRESS": 1})
+
+
+if __name__ == "__main__":
+    main()
