@@ -186,9 +186,9 @@ int zpyabi_recognise(const char **why) {
   static char reason[160];
   const char *version = zpy.Py_GetVersion();
   *why = reason;
-  if (strstr(version, "free-threading") != NULL) {
-    snprintf(reason, sizeof reason, "free-threaded build (%.60s): it has no generations to steer",
-             version);
+  if (zpy_is_free_threaded()) {
+    snprintf(reason, sizeof reason, "free-threaded build (%.*s): it has no generations to steer",
+             (int)zmin(strcspn(version, "("), 60), version);
     return 0;
   }
   int major = 0, minor = 0;

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <string.h>
 
 zpy_t zpy;
 
@@ -49,6 +50,8 @@ bool zpy_resolve(const char **missing) {
   if (*missing == NULL) dl_iterate_phdr(find_code, NULL);
   return *missing == NULL;
 }
+
+bool zpy_is_free_threaded(void) { return strstr(zpy.Py_GetVersion(), "free-threading") != NULL; }
 
 PyObject *zpy_new_none(void) {
   zpy.Py_IncRef(zpy_None());

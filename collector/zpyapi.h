@@ -82,6 +82,15 @@ typedef struct PyModuleDef {
 } PyModuleDef;
 
 #define PyModuleDef_HEAD_INIT {1, NULL, NULL, 0, NULL}
+
+/* A free-threaded build has two more words in front of each object's head: whose it is, and the owner's count.
+ * Nobody's, and immortal, is what CPython makes its own static objects. */
+typedef struct {
+  uint64_t owner, owners_count;
+  PyModuleDef def; /* its first word is the others' count */
+} zpy_free_threaded_def_t;
+
+#define ZPY_FREE_THREADED_HEAD_INIT 0, (uint64_t)UINT32_MAX << 32
 #define PYTHON_API_VERSION 1013
 
 #define ZPY_FUNCTIONS(NEED, MAY)                                                              \
@@ -171,6 +180,7 @@ typedef struct PyModuleDef {
   MAY(int, PyObject_GC_IsFinalized, (PyObject *))                                             \
   /* allocation profile: proof and names of Python stacks */                                  \
   MAY(PyInterpreterState *, PyThreadState_GetInterpreter, (PyThreadState *))                  \
+  MAY(int, PyUnstable_Module_SetGIL, (PyObject *, void *))                                    \
   MAY(PyObject *, PyThreadState_GetFrame, (PyThreadState *))                                  \
   MAY(PyObject *, PyFrame_GetBack, (PyObject *))                                              \
   MAY(PyObject *, PyFrame_GetCode, (PyObject *))                                              \
@@ -202,7 +212,8 @@ typedef struct PyModuleDef {
   NEED(PyExc_TypeError)        \
   NEED(PyExc_ValueError)       \
   NEED(PyExc_MemoryError)      \
-  NEED(PyExc_OSError)
+  NEED(PyExc_OSError)          \
+  NEED(PyExc_ImportError)
 
 typedef struct {
 #define X(result, name, arguments) result(*name) arguments;
@@ -223,6 +234,9 @@ bool zpy_is_python(void);
 
 /* Is this in the executable or library that the interpreter's code lies in? After zpy_resolve. */
 bool zpy_is_code(const void *address);
+
+/* A build without a GIL, whose objects have other heads: nothing here may look into one. */
+bool zpy_is_free_threaded(void);
 
 /* Fills the table. False, with the first missing name in *missing, when a NEED row is not found. */
 bool zpy_resolve(const char **missing);

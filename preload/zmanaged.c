@@ -158,6 +158,11 @@ bool zmanaged_ensure_started(void) {
     return false;
   }
   if (zlikely(startup.state == START_DONE)) return true;
+  if (zpy_is_free_threaded()) {
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError,
+                        "zgc: managed objects need a GIL, and this is a free-threaded build");
+    return false;
+  }
   if (startup.state == START_RUNNING && startup.process != getpid()) set_start(START_FAILED); /* a fork's child */
   if (startup.state == START_RUNNING && !pthread_equal(startup.thread, pthread_self())) await_start();
   if (startup.state == START_NEW) {

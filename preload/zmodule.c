@@ -255,16 +255,44 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "zgc",
+#define DEFINITION(documentation) \
+  {PyModuleDef_HEAD_INIT, "zgc", documentation, -1, functions, NULL, NULL, NULL, NULL}
+
+static PyModuleDef definition = DEFINITION(
     "The zgcpreload library: a region-based heap and a concurrent full collection for CPython.\n\n"
     "Managed objects: inherit from zgc.Object and declare fields by annotations; zgc.allocate(n),\n"
     "zgc.Array, zgc.List and zgc.Dict are containers; i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 b8 are types\n"
-    "of raw fields. These classes come into being at their first use.", -1,
-    functions, NULL, NULL, NULL, NULL};
+    "of raw fields. These classes come into being at their first use.");
+
+/* Nothing works there but what tells about the library, so that is all that it says. */
+static zpy_free_threaded_def_t free_threaded_definition = {
+    ZPY_FREE_THREADED_HEAD_INIT,
+    DEFINITION("The zgcpreload library, which is passive in a free-threaded build: see zgc.status().")};
+
+/* Only status(), stats(), prometheus() and options() do more there than raise an exception, and they read what
+ * is fixed or atomic. Without this, `import zgc` would switch the GIL on. */
+static void leave_gil_off(PyObject *module) {
+  if (zpy.PyUnstable_Module_SetGIL != NULL) zpy.PyUnstable_Module_SetGIL(module, (void *)1);
+}
+
+static PyObject *create(void) {
+  if (!zpy_is_free_threaded()) return zpy.PyModule_Create2(&definition, PYTHON_API_VERSION);
+  PyModuleDef *start = (PyModuleDef *)&free_threaded_definition;
+  PyObject *module = zpy.PyModule_Create2(start, PYTHON_API_VERSION);
+  if (module != NULL) leave_gil_off(module);
+  return module;
+}
+
+/* CPython makes further modules (another interpreter's, or imported again) from the first one's names: they
+ * must be the main interpreter's, which lives longest. */
+static bool is_main_interpreter(void) {
+  if (zpy.PyInterpreterState_Get() == zpy.PyInterpreterState_Main()) return true;
+  zpy.PyErr_SetString(*zpy.PyExc_ImportError, "zgc serves the main interpreter only: import it there first");
+  return false;
+}
 
 PyObject *zmodule_init(void) {
-  PyObject *module = zpy.PyModule_Create2(&definition, PYTHON_API_VERSION);
+  PyObject *module = is_main_interpreter() ? create() : NULL;
   if (module == NULL || zmanaged_add_to_module(module)) return module;
   zpy.Py_DecRef(module);
   return NULL;

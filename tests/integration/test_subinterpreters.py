@@ -9,7 +9,7 @@ import time
 import unittest
 import weakref
 
-from zgctest import age, collect, main, run
+from zgctest import age, collect, main, requires_active, run
 
 try:
     import _xxsubinterpreters as interpreters       # 3.11, 3.12
@@ -185,6 +185,41 @@ class SubInterpreters(unittest.TestCase):
             print("end")
         """
         self.assertEqual(run(code, FOLDER, timeout=30).out, "end\n")
+
+    @requires_active
+    def test_zgc_module_there_first(self):
+        """What `import zgc` in the main interpreter makes must not hang on one that ends. (From 3.13 on CPython
+        calls a module's initialisation in the main interpreter, whoever imports it.)"""
+        code = """
+            try:
+                import _interpreters as interpreters
+                kinds = ("legacy",), ("isolated",)
+            except ImportError:
+                import _xxsubinterpreters as interpreters
+                kinds = (), ()
+            for kind in kinds:
+                i = interpreters.create(*kind)
+                problem = interpreters.run_string(i, '''if 1:
+                    try:
+                        import zgc
+                    except ImportError:
+                        pass
+                    else:
+                        import sys
+                        assert sys.version_info >= (3, 13), "imported"
+                        zgc.status()
+                ''')
+                assert problem is None, problem
+                interpreters.destroy(i)
+            import gc, zgc
+            class Node(zgc.Object):
+                next: object
+            nodes = [Node() for _ in range(1000)]
+            gc.collect()
+            zgc.collect("full")
+            print(zgc.verify() >= 0, zgc.List(range(3)))
+        """
+        self.assertEqual(run(code).out, "True List([0, 1, 2])\n")
 
     def test_left_alive_at_exit(self):
         code = """

@@ -10,7 +10,7 @@ import unittest
 from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires_lib
 
 TOOLS = ['zgc-ab', 'zgc-log', 'zgc-perf', 'zgc-run', 'zgc-stat']
-OURS = ['zgc-chroots', 'zgc-compat']        # for the source tree only
+OURS = ['zgc-chroots', 'zgc-compat', 'zgc-interpreters']        # for the source tree only
 
 
 class Help(ToolCase):
