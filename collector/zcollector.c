@@ -200,6 +200,7 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
   if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
   if (wait && !promote_everything()) return -1;
   if (*zgc_state.collecting) return 0; /* another thread's has begun meanwhile: as gc.collect() */
+  if (wait && zpromotion_foreign() > 0) return zcollector_collect(ZGC_GENERATIONS - 1);
   while (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
     if (zdriver_phase() == ZPHASE_IDLE) {
       zcollector_note_fault("zgc.collect could not start a collection");

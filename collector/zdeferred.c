@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "collector/zalive.h"
 #include "collector/ztype_registry.h"
 #include "heap/base/zos.h"
 
@@ -89,19 +90,14 @@ static int log_reference(PyObject *reference, void *raw) {
   return visit->failed;
 }
 
-/* It may have died meanwhile, or be on a free list, untracked, with its bit still set. */
-static bool is_alive(PyObject *object) {
-  return zold_map_is_old(object) && zpyabi_is_tracked(object) && zpyabi_refcount(object) > 0;
-}
-
 void zdeferred_traverse(PyObject *object, zpy_visit_t visit, void *context) {
-  if (!is_alive(object)) return;
+  if (!zalive_is_member(object)) return;
   zpy_traverse_t traverse = zpyabi_traverse(zpyabi_type(object));
   if (traverse != NULL) traverse(object, visit, context);
 }
 
 static bool serve_one(zdeferred_t *deferred, PyObject *object) {
-  if (!is_alive(object)) return true;
+  if (!zalive_is_member(object)) return true;
   ztype_of(object); /* its class may be new since its promotion */
   zwords_t *log = &deferred->log;
   size_t entry = log->count;

@@ -124,6 +124,13 @@ zcause_t zdirector_decide(void) {
   return ZCAUSE_NONE;
 }
 
+bool zdirector_foreign_is_due(size_t met, size_t before) {
+  size_t share = (before + zold_map_count) * zoption(trigger) / 100;
+  if (met <= before + zmax(share, GROWTH_MIN)) return false;
+  zlog_debug("gc,director", "rule foreign: met %zu before %zu old %zu", met, before, zold_map_count);
+  return true;
+}
+
 void zdirector_note_start(void) {
   at_start.old = zold_map_count;
   at_start.promoted = zstat_get(promoted);

@@ -10,6 +10,10 @@
 /* After each young collection. */
 zcause_t zdirector_decide(void);
 
+/* CPython's rule for a full collection of its own, for objects that cannot be old: so many were met, and
+ * so many were there after the last one. */
+bool zdirector_foreign_is_due(size_t met, size_t before);
+
 /* A full collection of any kind begins; it ended with so many objects found and reclaimed. */
 void zdirector_note_start(void);
 void zdirector_note_end(uint64_t found, uint64_t reclaimed);

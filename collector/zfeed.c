@@ -1,5 +1,6 @@
 #include "collector/zfeed.h"
 
+#include "collector/zalive.h"
 #include "collector/zcensus.h"
 #include "collector/zdriver.h"
 #include "heap/zold_map.h"
@@ -38,11 +39,6 @@ static void unmark(zgc_head_t *head) { head->prev &= ~ZPYABI_PREV_COLLECTING; }
 
 static bool is_list(const zgc_head_t *head) {
   return head >= generation(0) && head <= generation(ZGC_GENERATIONS - 1);
-}
-
-static bool is_alive(PyObject *object) {
-  if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return false;
-  return zpyabi_refcount(object) > 0; /* not on a free list or in the trashcan */
 }
 
 static void feed(zgc_head_t *head) {
@@ -86,7 +82,7 @@ size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
   last_aside = zgc_head_prev(generation(1));
   for (size_t i = 0; i < count; i++) {
     if (i + 8 < count) __builtin_prefetch(zpyabi_head(candidates[i + 8]));
-    if (!is_alive(candidates[i])) continue;
+    if (!zalive_is_member(candidates[i])) continue;
     fed++;
     if (zpyabi_has_finalizer(zpyabi_type(candidates[i]))) {
       zpyabi_head(candidates[i])->prev |= ZPYABI_PREV_COLLECTING;
@@ -97,7 +93,7 @@ size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
   }
   for (size_t i = 0; i < count && marked > 0; i++) {
     zgc_head_t *head = zpyabi_head(candidates[i]);
-    if (is_alive(candidates[i]) && is_marked(head)) feed_run(head);
+    if (zalive_is_member(candidates[i]) && is_marked(head)) feed_run(head);
   }
   return fed;
 }

@@ -10,7 +10,10 @@
 #define CLOCK_EVERY 64 /* objects between two looks at the clock */
 
 static PyObject *marker; /* NULL: not started */
-static size_t foreign;
+/* Tracked objects that cannot be old: met since the last rewind, and of those the ones that stood there
+ * already, known once the list has been enumerated to its end. */
+static size_t foreign, foreign_before;
+static bool is_before_known;
 
 static zgc_head_t *oldest(void) { return &zgc_state.generations[ZGC_GENERATIONS - 1].head; }
 
@@ -32,7 +35,8 @@ void zpromotion_stop(void) {
 }
 
 void zpromotion_rewind(void) {
-  foreign = 0;
+  foreign = foreign_before = 0;
+  is_before_known = false;
   zgc_list_unlink(zpyabi_head(marker));
   zgc_list_insert_before(zpyabi_head(marker), zgc_head_next(oldest()));
 }
@@ -40,7 +44,7 @@ void zpromotion_rewind(void) {
 /* The registry has to be told of the death of its classes, also of those not enumerated again yet. */
 static void keep_class(const ztype_t *entry, void *unused) {
   (void)unused;
-  if (zgranules_contains(entry->type)) zold_map_add(entry->type);
+  if (zold_map_admit(entry->type)) zold_map_add(entry->type);
 }
 
 void zpromotion_forget_all(void) {
@@ -55,11 +59,11 @@ bool zpromotion_is_complete(void) {
 }
 
 static void enumerate(PyObject *object) {
-  if (zunlikely(!zgranules_contains(object))) {
+  if (zold_map_is_old(object)) return;
+  if (zunlikely(!zold_map_admit(object))) {
     foreign++;
     return;
   }
-  if (zold_map_has(object)) return;
   if (zuntrack_is_tuple_due(object)) {
     zpy.PyObject_GC_UnTrack(object);
     return;
@@ -85,7 +89,12 @@ size_t zpromotion_slice(uint64_t deadline, size_t least) {
     zgc_list_insert_before(own, at);
     zstat_set(old_objects, zold_map_count);
   }
+  if (at == end && !is_before_known) {
+    foreign_before = foreign;
+    is_before_known = true;
+  }
   return count;
 }
 
 size_t zpromotion_foreign(void) { return foreign; }
+size_t zpromotion_foreign_before(void) { return is_before_known ? foreign_before : foreign; }

@@ -24,8 +24,11 @@ void zpromotion_forget_all(void);
 size_t zpromotion_slice(uint64_t deadline, size_t least);
 bool zpromotion_is_complete(void);
 
-/* Tracked objects met outside the ZPage heap since the last rewind: cycles through them are invisible to
- * our passes, so the director falls back on stock collections when there are any. */
+/* Tracked objects met since the last rewind that cannot be old (zold_map_admit): outside the ZPage heap,
+ * or several in a block. Cycles through them are invisible to our passes, so CPython's own full
+ * collection does what they need: gc.collect is that one, and the director asks for one as they grow.
+ * How many were there at the last rewind; what is over is growth. */
 size_t zpromotion_foreign(void);
+size_t zpromotion_foreign_before(void);
 
 #endif

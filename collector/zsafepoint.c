@@ -45,7 +45,8 @@ typedef enum {
   PLAN_TAKE_OVER, /* an oversized generation 0 is promoted without a walk */
   PLAN_BATCH,     /* a batch of garbage is fed */
   PLAN_FULL,      /* passes with the world stopped, then all their garbage is fed */
-  PLAN_SMALL,     /* a full collection of CPython's own: the heap is small */
+  PLAN_WHOLE,     /* CPython collects all objects as if they were young ones */
+  PLAN_SMALL,     /* a full collection of CPython's own: the heap is small, or our passes would not see all */
   PLAN_SILENT /* of ours, without the oldest objects, that nobody hears of */
 } plan_t;
 
@@ -84,6 +85,7 @@ static bool fed_last_time;
 static uint64_t survivors_seen; /* of young collections, while we are not warm */
 static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
 static bool verify_is_due; /* ZGC_VERIFY, after a concurrent collection */
+static bool whole_is_due; /* by objects that our passes do not see */
 static bool pending; /* a pending call is queued; any thread */
 
 static struct {
@@ -216,6 +218,16 @@ static bool must_stop_world(void) {
   return true;
 }
 
+/* Another generation cannot be asked for once a collection has begun; but what this one holds is ours to
+ * say. */
+static bool must_take_whole(void) {
+  if (!whole_is_due) return false;
+  whole_is_due = false;
+  zdriver_abandon("a collection of all objects by CPython takes its place");
+  zdriver_begin_stopped(ZCAUSE_GROWTH);
+  return true;
+}
+
 /* CPython asks for the oldest generation that is due, and merges the younger ones into it: before we
  * are warm that can be any. PyGC_Collect asks for the oldest whether it is due or not. */
 static bool is_automatic(long generation) {
@@ -247,6 +259,7 @@ static plan_t make_plan(long generation) {
   if (caller == CALLER_FULL) return PLAN_FULL;
   if (!is_warm) return PLAN_FORWARD;
   if (must_stop_world()) return PLAN_FULL;
+  if (must_take_whole()) return PLAN_WHOLE;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
   if (due && is_reclaiming()) return PLAN_BATCH;
@@ -259,7 +272,7 @@ static plan_t make_plan(long generation) {
  * pause, from its start to its stop, and all sums are right. */
 static int reported_generation(long generation) {
   if (now.plan == PLAN_BATCH) return now.is_last ? ZGC_GENERATIONS - 1 : 1;
-  return now.plan == PLAN_FULL ? ZGC_GENERATIONS - 1 : (int)generation;
+  return now.plan == PLAN_FULL || now.plan == PLAN_WHOLE ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
 /* Known before it begins; callbacks that wait may take all of its time. */
@@ -305,7 +318,7 @@ static bool log_step(const char *name, bool done, uint64_t *since) {
 static bool exact_candidates(zpass_t *pass) {
   uint64_t since = zos_now_ns();
   zpromotion_slice(UINT64_MAX, 0);
-  log_step("enumerate", true, &since);
+  if (!log_step("enumerate", zpromotion_foreign() == 0, &since)) return false;
   return zpass_begin(pass, &never_stop, true) &&
          log_step("subtract", zpass_subtract(pass), &since) &&
          log_step("mark", zpass_mark(pass), &since) &&
@@ -334,10 +347,10 @@ static void open_full(void) {
   zgc_list_splice(list_of(0), list_of(2));
   zgc_list_splice(list_of(1), list_of(2));
   if (zoption(verify)) verify_walkers();
-  zpass_t pass;
+  zpass_t pass = {0};
   zdirector_note_start();
   zdriver_lend_thread(true);
-  now.failed = !exact_candidates(&pass) || zpromotion_foreign() > 0;
+  now.failed = !exact_candidates(&pass);
   zdriver_lend_thread(false);
   if (!now.failed) {
     zdriver_collection.considered = zold_map_count;
@@ -350,7 +363,8 @@ static void open_full(void) {
 
 static zpause_kind_t pause_kind(void) {
   if (now.plan == PLAN_BATCH) return ZPAUSE_RECLAIM;
-  return now.plan == PLAN_FULL || now.plan == PLAN_SMALL ? ZPAUSE_FULL : ZPAUSE_YOUNG;
+  bool is_full = now.plan == PLAN_FULL || now.plan == PLAN_WHOLE || now.plan == PLAN_SMALL;
+  return is_full ? ZPAUSE_FULL : ZPAUSE_YOUNG;
 }
 
 /* CPython would have collected generation 1 now, by the thresholds that the program knows of: the
@@ -364,6 +378,13 @@ static void count_as_stock(void) {
   zgc_state.generations[2].count++;
 }
 
+/* In the order of age. */
+static void open_whole(void) {
+  zdirector_note_start();
+  for (int i = 1; i >= 0; i--) zgc_list_splice(list_of(i), list_of(ZGC_GENERATIONS - 1));
+  zgc_list_splice(list_of(ZGC_GENERATIONS - 1), list_of(0));
+}
+
 /* What a gc.collect(0) has left in generation 1 may be millions: the work at `stop` is for survivors only. */
 static void on_start(void) {
   if (now.plan == PLAN_YOUNG || now.plan == PLAN_TAKE_OVER) count_as_stock();
@@ -372,6 +393,7 @@ static void on_start(void) {
   if (now.plan == PLAN_BATCH) open_batch();
   if (now.plan == PLAN_TAKE_OVER) take_over();
   if (now.plan == PLAN_FULL) open_full();
+  if (now.plan == PLAN_WHOLE) open_whole();
   if (now.plan == PLAN_SMALL) zdirector_note_start();
   if (now.plan == PLAN_SILENT) zgc_list_splice(list_of(2), &set_aside);
 }
@@ -547,6 +569,8 @@ static void consult_director(void) {
   if (zdriver_phase() != ZPHASE_IDLE) return;
   if (zdriver_take_fault()) zcollector_note_fault("a side table could not be mapped");
   if (!zpromotion_is_complete() && !zoption(stress)) return; /* old objects are still being counted */
+  whole_is_due = zdirector_foreign_is_due(zpromotion_foreign(), zpromotion_foreign_before());
+  if (whole_is_due) return;
   zcause_t cause = zdirector_decide();
   if (cause == ZCAUSE_NONE) return;
   if (zsafepoint_begin(cause)) return;
@@ -576,6 +600,15 @@ static void close_full(PyObject *info) {
   zfeed_note_survivors(survivors(collected));
   finish_census();
   zgc_list_splice(list_of(1), list_of(2)); /* what was resurrected */
+  conclude_full();
+}
+
+static void close_whole(PyObject *info) {
+  long collected = zcallbacks_number(info, "collected"), uncollectable = zcallbacks_number(info, "uncollectable");
+  now.batch = zdriver_collection.found = (size_t)(collected + uncollectable);
+  note_batch(collected, uncollectable);
+  zgc_list_splice(list_of(1), list_of(ZGC_GENERATIONS - 1));
+  zpromotion_rewind();
   conclude_full();
 }
 
@@ -668,6 +701,9 @@ static void on_stop(PyObject *info, long generation) {
       return;
     case PLAN_FULL:
       close_full(info);
+      return;
+    case PLAN_WHOLE:
+      close_whole(info);
       return;
     case PLAN_SMALL:
       close_small(info);
@@ -774,7 +810,7 @@ bool zsafepoint_install(PyObject *gc_module) {
 }
 
 void zsafepoint_remove(PyObject *gc_module) {
-  is_on = is_warm = stats_are_due = false;
+  is_on = is_warm = stats_are_due = whole_is_due = false;
   survivors_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */
@@ -812,6 +848,12 @@ static void begin_stopped(zcause_t cause) {
   zdriver_begin_stopped(cause);
 }
 
+static Py_ssize_t collect_as_cpython(zcause_t cause) {
+  whole_is_due = false;
+  begin_stopped(cause);
+  return call_collect(ZGC_GENERATIONS - 1, CALLER_SMALL);
+}
+
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
   if (!zsafepoint_warm_up()) return -2;
@@ -825,9 +867,7 @@ Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
 
 Py_ssize_t zsafepoint_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
-  if (!is_small()) return zsafepoint_full_collect(cause);
-  begin_stopped(cause);
-  return call_collect(ZGC_GENERATIONS - 1, CALLER_SMALL);
+  return is_small() || zpromotion_foreign() > 0 ? collect_as_cpython(cause) : zsafepoint_full_collect(cause);
 }
 
 /* -- pending calls ------------------------------------------------------------------------------------------- */

@@ -297,10 +297,10 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
 }
 
 /* The free hook tells of old objects only, and an instance can be promoted before its class is. A class
- * outside the heap dies unnoticed. */
+ * that cannot be old dies unnoticed. */
 static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
   if (!(t->flags & ZPYABI_FLAG_HEAPTYPE)) return true;
-  if (!zgranules_contains(type)) return false;
+  if (!zold_map_admit(type) && !zold_map_is_old(type)) return false;
   zold_map_add(type);
   return true;
 }

@@ -12,7 +12,7 @@
  *
  * A heap type can die and another be born at its address: zold_map's free hook calls
  * ztype_forget before the block can be reused. So a class enters the old set with its entry; one
- * outside the heap stays deferred. */
+ * that cannot, stays deferred. */
 #ifndef COLLECTOR_ZTYPE_REGISTRY_H
 #define COLLECTOR_ZTYPE_REGISTRY_H
 

@@ -5,7 +5,7 @@
 
 /* _PyObject_GC_MAY_BE_TRACKED; static types are the objects whose type asks them (tp_is_gc). */
 static bool may_be_tracked(PyObject *object) {
-  if (zgranules_contains(object) && zold_map_has(object)) return true; /* most: not even looked at */
+  if (zold_map_is_old(object)) return true; /* most: not even looked at */
   PyTypeObject *type = zpyabi_type(object);
   unsigned long flags = zpyabi_read_type(type).flags;
   if (!(flags & ZPYABI_FLAG_HAVE_GC)) return false;

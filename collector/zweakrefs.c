@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "collector/zalive.h"
 #include "collector/zpyabi.h"
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
@@ -59,9 +60,8 @@ static int count_member(PyObject *reference, void *count) {
 
 /* An object that is on its way out, or was never in, ends the look: CPython decides. */
 static bool is_whole(PyObject *object) {
-  if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return false;
-  int64_t refcount = zpyabi_refcount(object);
-  return refcount > 0 && refcount != ZPYABI_IMMORTAL && !zpyabi_has_legacy_finalizer(zpyabi_type(object));
+  if (!zalive_is_member(object)) return false;
+  return zpyabi_refcount(object) != ZPYABI_IMMORTAL && !zpyabi_has_legacy_finalizer(zpyabi_type(object));
 }
 
 static bool is_garbage(PyObject *const *objects, size_t count) {

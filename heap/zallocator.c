@@ -342,6 +342,7 @@ static void *large_resize_in_place(heap_t *heap, zpage_t *page, size_t size) {
     point_inner_entries(heap, page, before, after);
     zprobe_page_alloc(kind_name(page), (after - before) * ZGRANULE_SIZE);
   } else if (after < before) {
+    zold_map_forget_tail(page, after, before);
     for (size_t i = after; i < before; i++) zstore_relaxed(&page[i].inner, 0);
     zgranules_free(index + after, before - after);
     zprobe_page_free(kind_name(page), (before - after) * ZGRANULE_SIZE);

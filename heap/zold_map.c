@@ -9,6 +9,8 @@ uint64_t *zold_map_bits;
 size_t zold_map_count;
 void (*zold_map_free_hook)(void *object);
 
+#define FLAGS (ZPAGE_FLAG_OLD | ZPAGE_FLAG_SHIFTED)
+
 /* Plain load and store suffice: there is one writer at a time, and readers take either value. */
 static bool change(const void *object, bool value) {
   size_t unit = zold_map_unit(object);
@@ -17,6 +19,49 @@ static bool change(const void *object, bool value) {
   if (((before & mask) != 0) == value) return false;
   zstore_relaxed(word, before ^ mask);
   return true;
+}
+
+/* Of all bits of the units [from, to), those in this word of the map. */
+static uint64_t bits_of_word(size_t word, size_t from, size_t to) {
+  uint64_t bits = zload_relaxed(&zold_map_bits[word]);
+  if (word == from / 64) bits &= ~(uint64_t)0 << (from % 64);
+  if (word == (to - 1) / 64) bits &= ~(uint64_t)0 >> (63 - (to - 1) % 64);
+  return bits;
+}
+
+/* -- where objects start ---------------------------------------------------------------------- */
+
+/* The page is of the object's block, which stays. */
+static zalways_inline bool is_expected(const zpage_t *page, const void *object) {
+  size_t offset = (size_t)((const char *)object - zpage_first_block(page));
+  offset -= zpage_block_index(page, offset) * page->block_size + zold_map_block_header;
+  return offset == ZOLD_HEADER_MIN || offset == ZOLD_HEADER_MAX;
+}
+
+static bool has_other(const char *start, const char *end, const void *object) {
+  size_t from = zold_map_unit(start), to = zold_map_unit(end + 15), own = zold_map_unit(object);
+  for (size_t word = from / 64; word <= (to - 1) / 64; word++) {
+    uint64_t bits = bits_of_word(word, from, to);
+    if (word == own / 64) bits &= ~((uint64_t)1 << (own % 64));
+    if (bits != 0) return true;
+  }
+  return false;
+}
+
+static zcold bool admit_shifted(zpage_t *page, const void *object) {
+  const char *start, *end;
+  bool is_alone = zpage_block_of(object, &start, &end) && !has_other(start, end, object);
+  if (is_alone) zpage_set_flags(page, page->flags | ZPAGE_FLAG_SHIFTED);
+  return is_alone;
+}
+
+bool zold_map_admit(const void *object) {
+  if (!zgranules_is_readable(object) || ((uintptr_t)object & 15) != 0) return false;
+  zpage_t *page = zpage_find(object);
+  if (zpage_heap(page) != ZALLOCATOR_FIRST) return false;
+  /* Objects are larger than the distance of the two places: no other stands at the second one. */
+  bool is_shifted = (zload_relaxed(&page->flags) & ZPAGE_FLAG_SHIFTED) != 0;
+  return zlikely(!is_shifted && is_expected(page, object)) || admit_shifted(page, object);
 }
 
 bool zold_map_add(void *object) {
@@ -31,16 +76,41 @@ void zold_map_remove(void *object) {
   if (change(object, false)) zold_map_count--;
 }
 
+/* -- blocks that go --------------------------------------------------------------------------- */
+
+static void forget_object(void *object, size_t block_size) {
+  if (!change(object, false)) return;
+  zold_map_count--;
+  if (zunlikely(block_size >= ZOLD_HOOK_SIZE) && zold_map_free_hook != NULL) zold_map_free_hook(object);
+}
+
+static zcold void forget_all(const char *start, size_t size) {
+  size_t from = zold_map_unit(start), to = from + (size >> ZOLD_UNIT_SHIFT);
+  for (size_t word = from / 64; word <= (to - 1) / 64; word++) {
+    for (uint64_t bits = bits_of_word(word, from, to); bits != 0; bits &= bits - 1) {
+      size_t unit = word * 64 + (size_t)__builtin_ctzll(bits);
+      forget_object(zgranules_range.base + (unit << ZOLD_UNIT_SHIFT), size);
+    }
+  }
+}
+
 void zold_map_forget_block(zpage_t *page, void *block) {
-  size_t size = page->block_size != 0 ? page->block_size : zpage_large_size(page);
+  /* To the end of its last granule, where a large block has become smaller. */
+  size_t size = page->block_size != 0 ? page->block_size : zalign_up(zpage_large_size(page), ZGRANULE_SIZE);
+  if (zunlikely(page->flags & ZPAGE_FLAG_SHIFTED)) {
+    forget_all(block, size);
+    return;
+  }
   char *behind = (char *)block + zold_map_block_header;
   for (size_t header = ZOLD_HEADER_MIN; header <= ZOLD_HEADER_MAX && header < size;
        header += ZOLD_HEADER_MAX - ZOLD_HEADER_MIN) {
-    char *object = behind + header;
-    if (!change(object, false)) continue;
-    zold_map_count--;
-    if (zunlikely(size >= ZOLD_HOOK_SIZE) && zold_map_free_hook != NULL) zold_map_free_hook(object);
+    forget_object(behind + header, size);
   }
+}
+
+void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule) {
+  if (zlikely(!(page->flags & ZPAGE_FLAG_SHIFTED))) return;
+  forget_all(zpage_start(page) + (from_granule << ZGRANULE_SHIFT), (to_granule - from_granule) << ZGRANULE_SHIFT);
 }
 
 void zold_map_clear(void) {
@@ -51,6 +121,6 @@ void zold_map_clear(void) {
   size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
   for (size_t i = 0; i < granules; i++) {
     zpage_t *page = &zpage_table[i];
-    if (page->flags & ZPAGE_FLAG_OLD) zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_OLD);
+    if (page->flags & FLAGS) zpage_set_flags(page, page->flags & ~(uint32_t)FLAGS);
   }
 }

@@ -8,9 +8,17 @@
  * with a page of another heap, so no bit and no page flag can be lost to what other interpreters do; an
  * object in such a page is refused.
  *
- * An object starts ZOLD_HEADER_MIN or ZOLD_HEADER_MAX bytes into its block: behind a PyGC_Head, or
+ * An object is expected ZOLD_HEADER_MIN or ZOLD_HEADER_MAX bytes into its block: behind a PyGC_Head, or
  * behind a PyGC_Head and two words of managed dict and weak references; zold_map_block_header bytes
- * later where CPython's debug hooks keep words of their own in front. */
+ * later where CPython's debug hooks keep words of their own in front. That is what a free looks at.
+ *
+ * Others start elsewhere: an allocator that a profiler has set over ours puts a header of its own before
+ * each block; an extension cuts objects from a slab. The first kind can be old, too: its page is flagged
+ * ZPAGE_FLAG_SHIFTED, which sends frees there through the slow path, and that clears every place in the
+ * block. A bit thus never outlives its block, whatever lies in there. But it does outlive an object of a
+ * slab, and the slab's objects would share what a collection knows by block (collector/zcells.h). So
+ * only one object of a block can be old; zold_map_admit refuses the others, and those that the map has no bit for
+ * because their address is no multiple of 16. */
 #ifndef HEAP_ZOLD_MAP_H
 #define HEAP_ZOLD_MAP_H
 
@@ -55,9 +63,12 @@ static inline bool zold_map_may_start_in(const void *block) {
   return (bits >> (unit % 8) & 3) != 0;
 }
 
-/* These four by who holds the first GIL. */
+/* These by who holds the first GIL. */
 
-/* True when the bit was not set before; false, too, for an object outside of the first heap. */
+/* The object, anywhere, can become old: it lies in a block of the first heap in which nothing else is, and
+ * frees of its page will look for it where it is. */
+bool zold_map_admit(const void *object);
+/* One that was admitted. True when the bit was not set before; false, too, for an object outside of the first heap. */
 bool zold_map_add(void *object);
 void zold_map_remove(void *object);
 /* Forgets all (gc.freeze). */
@@ -65,5 +76,7 @@ void zold_map_clear(void);
 
 /* Forgets what starts in this block, which is being freed. */
 void zold_map_forget_block(zpage_t *page, void *block);
+/* ... in the end of a block from this granule of its page on, which is being cut off. */
+void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule);
 
 #endif

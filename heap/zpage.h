@@ -29,14 +29,15 @@ typedef struct zblock {
 
 typedef enum { ZPAGE_NONE, ZPAGE_SMALL, ZPAGE_MEDIUM, ZPAGE_LARGE } zpage_kind_t;
 
-/* Any flag but OLD sends a free through the slow path; OLD does if an old object is in the block. Above them
- * stands the number of the heap that the page belongs to. */
+/* Any flag but OLD sends a free through the slow path; OLD does if an old object is in the block where one
+ * is expected (zold_map.h). Above them stands the number of the heap that the page belongs to. */
 enum {
   ZPAGE_FLAG_OLD = 1,     /* holds, or held, objects of the old set */
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
   ZPAGE_FLAG_CLOSED = 8,  /* a second GIL may exist: look first whose page it is */
-  ZPAGE_FLAG_SAMPLED = 16 /* holds blocks that the watcher is told of (zallocator.h) */
+  ZPAGE_FLAG_SAMPLED = 16, /* holds blocks that the watcher is told of (zallocator.h) */
+  ZPAGE_FLAG_SHIFTED = 32 /* holds, or held, old objects that start elsewhere in their blocks */
 };
 
 #define ZPAGE_HEAP_SHIFT 8

@@ -28,6 +28,17 @@ ACTIVE = STATUS["active"]
 LIB = os.environ.get("ZGC_LIB") or next(
     (p for p in re.split("[: ]", os.environ.get("LD_PRELOAD", "")) if "zgcpreload" in p), "")
 
+
+def helper(name):
+    """Path of a C helper of the tests (tests/CMakeLists.txt), "" where none was built."""
+    root = os.path.dirname(os.path.dirname(SUPPORT))
+    for build in os.path.dirname(os.path.abspath(LIB)) if LIB else "", os.path.join(root, "build"):
+        path = os.path.join(build, "tests", f"lib{name}.so")
+        if os.path.exists(path):
+            return path
+    return ""
+
+
 requires_active = unittest.skipUnless(ACTIVE, "needs the active library")
 requires_lib = unittest.skipUnless(LIB, "needs the library (ZGC_LIB)")
 

@@ -19,6 +19,11 @@ static int start(void **state) {
   return zallocator_start(64 * ZM) ? 0 : -1;
 }
 
+static void make_old(void *object) {
+  assert_true(zold_map_admit(object));
+  assert_true(zold_map_add(object));
+}
+
 static void test_added_once(void **state) {
   (void)state;
   char *object = (char *)zallocator_alloc(100) + ZOLD_HEADER_MIN;
@@ -61,7 +66,7 @@ static void test_is_old_of_any_address(void **state) {
 static void forget(size_t size, size_t header) {
   char *block = zallocator_alloc(size);
   zallocator_alloc(size); /* keeps the page */
-  zold_map_add(block + header);
+  make_old(block + header);
   zallocator_free(block);
   assert_false(zold_map_is_old(block + header));
   assert_int_equal(zold_map_count, 0);
@@ -85,6 +90,74 @@ static void test_free_forgets_behind_a_block_header(void **state) {
     forget(sizes[i], 16 + ZOLD_HEADER_MAX);
   }
   zold_map_block_header = 0;
+}
+
+static void test_free_forgets_whatever_place_in_the_block(void **state) {
+  (void)state;
+  size_t sizes[] = {64, 400, 1024, 3000, 60000, ZMEDIUM_MAX + 1};
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    for (size_t offset = 0; offset < sizes[i]; offset += sizes[i] < 4000 ? 16 : 4096) forget(sizes[i], offset);
+  }
+}
+
+static void test_free_leaves_what_lies_around_the_block(void **state) {
+  (void)state;
+  char *before = zallocator_alloc(64), *block = before + 64, *behind = block + 64;
+  assert_ptr_equal(zallocator_alloc(64), block);
+  assert_ptr_equal(zallocator_alloc(64), behind);
+  make_old(before + 48);
+  make_old(block + 48);
+  make_old(behind);
+  zallocator_free(block);
+  assert_true(zold_map_is_old(before + 48));
+  assert_false(zold_map_is_old(block + 48));
+  assert_true(zold_map_is_old(behind));
+  assert_int_equal(zold_map_count, 2);
+}
+
+static void test_only_one_object_of_a_block_is_accepted(void **state) {
+  (void)state;
+  size_t sizes[] = {400, 3008, 60000, 3 * ZGRANULE_SIZE};
+  for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
+    size_t places[] = {16, 32, 48, 64, 128, sizes[i] - 32};
+    for (size_t one = 0; one < ZARRAY_LENGTH(places); one++) {
+      char *block = zallocator_alloc(sizes[i]), *neighbour = zallocator_alloc(sizes[i]);
+      make_old(block + places[one]);
+      for (size_t other = 0; other < ZARRAY_LENGTH(places); other++) {
+        bool is_expected = places[one] + places[other] == 48; /* a PyGC_Head is longer than the distance */
+        if (!is_expected) assert_int_equal(zold_map_admit(block + places[other]), one == other);
+      }
+      assert_true(zold_map_admit(neighbour + 16));
+      zallocator_free(block);
+      zallocator_free(neighbour);
+      assert_int_equal(zold_map_count, 0);
+    }
+  }
+}
+
+static void test_what_has_no_bit_is_not_accepted(void **state) {
+  (void)state;
+  int here;
+  char *block = zallocator_alloc(400);
+  for (int i = 1; i < 16; i++) assert_false(zold_map_admit(block + 16 + i));
+  assert_false(zold_map_admit(NULL));
+  assert_false(zold_map_admit(&here));
+  assert_false(zold_map_admit(zgranules_range.base + zgranules_range.size));
+}
+
+static void test_a_large_block_that_shrinks_forgets_its_end(void **state) {
+  (void)state;
+  char *block = zallocator_alloc(40 * ZGRANULE_SIZE);
+  make_old(block + 38 * ZGRANULE_SIZE + 160);
+  assert_ptr_equal(zallocator_realloc(block, 9 * ZGRANULE_SIZE + 100), block);
+  assert_int_equal(zold_map_count, 0);
+  make_old(block + 9 * ZGRANULE_SIZE + 160); /* behind its last byte, as after a smaller step */
+  zallocator_free(block);
+  assert_int_equal(zold_map_count, 0);
+  char *page = zallocator_alloc(400);
+  make_old(page + 16); /* the granule's next life knows nothing of it */
+  zallocator_free(page);
+  assert_int_equal(zold_map_count, 0);
 }
 
 static void test_free_leaves_the_neighbour_old(void **state) {
@@ -191,6 +264,11 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_is_old_of_any_address),
     STARTED(test_free_forgets_behind_either_header),
     STARTED(test_free_forgets_behind_a_block_header),
+    STARTED(test_free_forgets_whatever_place_in_the_block),
+    STARTED(test_free_leaves_what_lies_around_the_block),
+    STARTED(test_only_one_object_of_a_block_is_accepted),
+    STARTED(test_what_has_no_bit_is_not_accepted),
+    STARTED(test_a_large_block_that_shrinks_forgets_its_end),
     STARTED(test_free_leaves_the_neighbour_old),
     STARTED(test_hook_hears_of_large_enough_old_objects_only),
     STARTED(test_clear),

@@ -33,6 +33,8 @@ typedef struct {
 
 static const zpyabi_layout_t layout = {.minor = 11};
 const zpyabi_layout_t *zpyabi_layout = &layout;
+static zgc_generation_t generations[ZGC_GENERATIONS];
+zgc_state_t zgc_state = {.generations = generations};
 const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
 zwalker_shared_values_t zwalker_shared_values;
 
@@ -100,7 +102,7 @@ static void make_graph(uint32_t seed, unsigned held_of_1000) {
     nodes[i]->object.type = (PyTypeObject *)(i % UNKNOWN_EVERY == 0 ? &unknown_type : &plain_type);
     nodes[i]->other = i % POINTER_EVERY == 0 ? (uintptr_t)nodes[i] : (uintptr_t)i % 2 << 32;
     nodes[i]->number = i;
-    nodes[i]->head.next = nodes[i]->head.prev = 1u << 4;
+    nodes[i]->head.next = nodes[i]->head.prev = (uintptr_t)&nodes[i]->head; /* a list of its own */
     for (int f = 0; f < FIELDS; f++) edges[i][f] = NONE;
     zold_map_add(&nodes[i]->object);
   }
