@@ -15,7 +15,6 @@
 #define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
 #define TRIM_LOOKS 512                /* pages between two looks at the clock, ... */
 #define TRIM_SPARSE 64                /* ... of which a sparse one counts as so many */
-#define TAIL_MIN (ZGRANULE_SIZE / 4)  /* unused, behind a large block: worth a system call */
 #define SLACK_MAX (256 * ZK)          /* larger blocks grow in steps of a granule anyway */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
@@ -49,10 +48,10 @@ typedef struct {
   batch_t batches[ZCLASS_ALL]; /* with a watcher */
   zblock_t *returned;          /* freed by others; any thread pushes, who works in the heap takes all */
   uint32_t page_flags;         /* its number, above ZPAGE_HEAP_SHIFT */
-  size_t drops_left;           /* granules whose rest may still go back */
+  bool has_kept;               /* a class may keep an empty page at hand */
 } heap_t;
 
-static heap_t first_heap = {.drops_left = ZALLOCATOR_DROPS_FIRST};
+static heap_t first_heap;
 static heap_t common_heap = {.page_flags = ZALLOCATOR_COMMON << ZPAGE_HEAP_SHIFT};
 static heap_t *const heaps[] = {&first_heap, &common_heap};
 
@@ -203,24 +202,14 @@ static void page_free(heap_t *heap, zpage_t *page) {
 
 /* The empty pages that classes keep at hand, before the heap takes memory that was never touched. */
 static void free_kept_pages(heap_t *heap) {
+  if (zlikely(!heap->has_kept)) return;
+  heap->has_kept = false;
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
     zpage_t *page = heap->plain.current[i];
     if (page == &empty_page || page->used > 0) continue;
     set_current(heap, i, 0, &empty_page);
     page_free(heap, page);
   }
-}
-
-/* A page in memory that was somebody else's has all of it from the start, of which its class may never need
- * more than a few blocks: in a small program that is a twentieth of the heap. So what lies behind the first
- * ones goes back. But after a start that costs a millisecond at most, no more often than pages are made in new
- * memory: a program that goes on in what it has does not pay for it. */
-static void drop_rest(heap_t *heap, zpage_t *page, size_t granules) {
-  if (heap->drops_left < granules) return;
-  heap->drops_left -= granules;
-  char *start = zpage_start(page);
-  size_t kept = zalign_up(page->lead + zmax(CARVE_BYTES, page->block_size), ZOS_PAGE);
-  if (kept < granules * ZGRANULE_SIZE) zos_uncommit(start + kept, granules * ZGRANULE_SIZE - kept);
 }
 
 static bool gc_is_apart; /* so the other small pages hold no GC objects */
@@ -248,11 +237,6 @@ static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
   zstore_release(&page->capacity, (uint32_t)((granules * ZGRANULE_SIZE - lead) / block_size));
   point_inner_entries(heap, page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
-  if (zeroed) {
-    heap->drops_left += granules;
-  } else {
-    drop_rest(heap, page, granules);
-  }
   return page;
 }
 
@@ -305,13 +289,6 @@ static void set_large_size(zpage_t *page, size_t size) {
   zstore_relaxed(&page->next, (zpage_t *)size);
 }
 
-/* What lies behind a block in its last granule was somebody else's: its memory goes back, or blocks that
- * are a little larger than a granule would take twice their size. */
-static void drop_tail(char *from, char *to) {
-  from = (char *)zalign_up((uintptr_t)from, ZOS_PAGE);
-  if (to - from >= (ptrdiff_t)TAIL_MIN) zos_uncommit(from, (size_t)(to - from));
-}
-
 static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
   size_t granules = granules_for(size);
   bool zeroed;
@@ -329,7 +306,6 @@ static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
   point_inner_entries(heap, page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
   char *block = zpage_start(page);
-  if (!zeroed) drop_tail(block + size, block + granules * ZGRANULE_SIZE);
   if (want_zeroed && !zeroed) memset(block, 0, size);
   return block;
 }
@@ -348,9 +324,7 @@ static void *large_resize_in_place(heap_t *heap, zpage_t *page, size_t size) {
     zprobe_page_free(kind_name(page), (before - after) * ZGRANULE_SIZE);
   }
   set_large_size(page, zalign_up(size, ZBLOCK_ALIGNMENT));
-  char *block = zpage_start(page);
-  if (after != before) drop_tail(block + size, block + after * ZGRANULE_SIZE);
-  return block;
+  return zpage_start(page);
 }
 
 /* Moves OS pages to a larger run instead of copying bytes; NULL when that is not to be had. */
@@ -410,6 +384,7 @@ static void after_free(heap_t *heap, zpage_t *page) {
     page_free(heap, page);
     return;
   }
+  if (page->used == 0) heap->has_kept = true;
   if (page->flags & ZPAGE_FLAG_FULL) reopen(heap, page);
 }
 

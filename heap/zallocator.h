@@ -94,10 +94,6 @@ void zallocator_reset_after_fork_in_child(void);
  * the caller holds the first GIL, but nothing of Python may run. */
 extern void (*zallocator_slow_hook)(void);
 
-/* How often, in a process, what lies behind the first blocks of a new page in used memory goes back; and once
- * more for each page in new memory. */
-#define ZALLOCATOR_DROPS_FIRST (16 * ZM / ZGRANULE_SIZE)
-
 /* Called once, if set, when empty pages hold ZALLOCATOR_IDLE_MIN bytes: someone should see to
  * zgranules_uncommit_aged from now on. In the middle of a free in the first heap; again after a fork in the
  * child. */

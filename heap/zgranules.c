@@ -15,9 +15,11 @@
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
 #define COMMIT_RETRY 64 /* ... one commit of so many is tried */
 #define IDLE_KEPT_SHARE 16     /* freed memory that is kept in any case, as a share of what is in use: it will be */
-#define IDLE_KEPT_MAX (8 * ZM) /* wanted again soon; but not more than this */
+#define IDLE_KEPT_MAX (16 * ZM)
 #define AHEAD_SHARE 128 /* of the heap is populated ahead, but not more than ... */
 #define AHEAD_MAX (8 * ZGRANULES_CHUNK)
+#define SHORT 16 /* granules: for runs up to this, what is known of free ones is kept by length */
+#define HOLES 64 /* of each length; a power of two */
 #define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
 #define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX
@@ -34,7 +36,13 @@ void (*zgranules_low_hook)(void);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t *used, *dirty, *recent, *fresh;
 static size_t top;       /* granules at and above were never handed out */
-static size_t lowest;    /* no free granule lies below */
+static size_t lowest[SHORT + 1]; /* no run of so many free granules begins below (the last one: or of more) */
+/* Runs between two that are in use, by their length: the last ones that came about. They may have been filled
+ * or have grown since. To take one that fits exactly leaves the longer ones whole, and its memory is warm. */
+static struct {
+  uint32_t at[HOLES];
+  unsigned next, count;
+} holes[SHORT + 1];
 static size_t used_count, free_dirty_count;
 static size_t fresh_count;
 static size_t claimed = NONE; /* first granule of the chunk that is being populated */
@@ -81,11 +89,31 @@ static size_t find(const uint64_t *bits, size_t from, size_t end, bool value) {
   return end;
 }
 
+/* The free run that begins at `first`, if it is short and ends below `top`. */
+static void note_hole(size_t first) {
+  size_t end = first, most = zmin(first + SHORT + 1, top);
+  while (end < most && !test(used, end)) end++;
+  size_t count = end - first;
+  if (end == most || count == 0) return;
+  holes[count].at[holes[count].next++ % HOLES] = (uint32_t)first;
+  holes[count].count = zmin(holes[count].count + 1, HOLES);
+}
+
+/* These granules are free now, and with those on either side perhaps a run that is long enough. */
+static void note_free(size_t first, size_t count) {
+  size_t from = first, end = first + count;
+  while (from > 0 && first - from < SHORT && !test(used, from - 1)) from--;
+  while (end - from < SHORT && end < top && !test(used, end)) end++;
+  if (end == top) end = from + SHORT; /* all above is free */
+  for (size_t i = 1; i <= zmin(end - from, SHORT); i++) lowest[i] = zmin(lowest[i], from);
+  if (from == 0 || test(used, from - 1)) note_hole(from);
+}
+
 bool zgranules_start(size_t size) {
   for (; size >= SMALLEST_RANGE; size /= 2) {
     void *base = zos_reserve(size + GUARD, 2 * ZM);
     if (base == NULL) continue;
-    size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8, 4096);
+    size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8 + 2 * sizeof *used, 4096); /* searches look a word ahead */
     char *tables = zos_table_map(4 * bitmap);
     if (tables == NULL) return false; /* the reservation costs nothing */
     used = (uint64_t *)tables;
@@ -206,7 +234,7 @@ static void offer_claimed_locked(bool is_populated) {
     fill(fresh, claimed, CHUNK, true);
     fresh_count += CHUNK;
   }
-  if (claimed < lowest) lowest = claimed;
+  note_free(claimed, CHUNK);
   claimed = NONE;
 }
 
@@ -221,7 +249,7 @@ void zgranules_reset_after_fork_in_child(void) { offer_claimed_locked(false); }
 /* -- runs --------------------------------------------------------------------------------------------- */
 
 /* First granule of a free run at or above `from`, possibly reaching over `top`. */
-static size_t find_run(size_t from, size_t count) {
+static size_t find_long_run(size_t from, size_t count) {
   size_t limit = zgranules_range.size / ZGRANULE_SIZE;
   for (;;) {
     size_t first = find(used, from, top, false);
@@ -233,13 +261,58 @@ static size_t find_run(size_t from, size_t count) {
   }
 }
 
+/* Which of the word's granules begin a free run of `count`, at most 64. */
+static uint64_t starts_of_runs(size_t word, size_t count) {
+  unsigned __int128 starts = ~((unsigned __int128)used[word + 1] << 64 | used[word]);
+  for (size_t have = 1, step; have < count; have += step) {
+    step = zmin(have, count - have);
+    starts &= starts >> step;
+  }
+  return (uint64_t)starts;
+}
+
+/* The same as find_long_run for runs that are no longer than a word: whole words at a time, because a heap
+ * full of holes that are too short is no reason to take long. */
+static size_t find_short_run(size_t from, size_t count) {
+  size_t word = from / 64;
+  uint64_t starts = starts_of_runs(word, count) & (~(uint64_t)0 << (from % 64));
+  while (starts == 0) starts = starts_of_runs(++word, count); /* ends at `top`: all above is free */
+  size_t first = word * 64 + (size_t)__builtin_ctzll(starts);
+  return first + count <= zgranules_range.size / ZGRANULE_SIZE ? first : NONE;
+}
+
+static bool is_hole(size_t first, size_t count) {
+  size_t end = first + count;
+  return find(used, first, end, true) == end && test(used, end) && (first == 0 || test(used, first - 1));
+}
+
+static size_t find_hole(size_t count) {
+  while (count <= SHORT && holes[count].count > 0) {
+    holes[count].count--;
+    size_t first = holes[count].at[--holes[count].next % HOLES];
+    if (is_hole(first, count)) return first;
+  }
+  return NONE;
+}
+
+/* The first run that is long enough, or one of exactly this length that came about lately. */
+static size_t find_run(size_t count) {
+  if (count > zgranules_range.size / ZGRANULE_SIZE) return NONE;
+  size_t hole = find_hole(count);
+  if (hole != NONE) return hole;
+  size_t *hint = &lowest[zmin(count, SHORT)];
+  size_t first = count <= 64 ? find_short_run(*hint, count) : find_long_run(*hint, count);
+  if (count <= SHORT) *hint = zmin(first, top);
+  return first;
+}
+
 size_t zgranules_alloc(size_t count, bool *zeroed) {
   pthread_mutex_lock(&lock);
-  if (count == 1) lowest = find(used, lowest, top, false);
-  size_t first = find_run(lowest, count);
+  size_t first = find_run(count);
   if (first != NONE && !commit_up_to(first + count)) first = NONE;
   if (first != NONE) {
     take(first, count);
+    note_hole(first + count);
     size_t were_dirty = count_set(dirty, first, count);
     *zeroed = were_dirty == 0;
     fill(dirty, first, count, true);
@@ -277,7 +350,7 @@ void zgranules_free(size_t first, size_t count) {
   size_t were_dirty = count_set(dirty, first, count);
   free_dirty_count += were_dirty;
   if (were_dirty > 0) fill(recent, first, count, true);
-  if (first < lowest) lowest = first;
+  note_free(first, count);
   pthread_mutex_unlock(&lock);
 }
 

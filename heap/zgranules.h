@@ -4,8 +4,8 @@
  * the rest of the process and are never unmapped: memory given back to the system reads as zeros.
  * That is what lets the collector thread read any address below `committed_end` at any time.
  *
- * Runs are taken at the lowest address that fits, so that a shrinking heap empties from the top. A
- * freed run keeps its memory until two calls of zgranules_uncommit_aged have passed, or until a run
+ * A short run is taken where one of its length became free lately, others at the lowest address that
+ * fits, so that a shrinking heap empties from the top. A freed run keeps its memory until two calls of zgranules_uncommit_aged have passed, or until a run
  * is taken that has to be of new memory: then as much idle memory goes back, so that what does not fit
  * together does not add up.
  *
@@ -16,11 +16,8 @@
 
 #include "heap/base/zbase.h"
 
-#ifdef ZGC_TINY
+/* As small as pymalloc's pools: what is left alive of objects of one size keeps no more from the others. */
 #define ZGRANULE_SHIFT 14
-#else
-#define ZGRANULE_SHIFT 16
-#endif
 #define ZGRANULE_SIZE ((size_t)1 << ZGRANULE_SHIFT)
 
 /* Readable bytes behind committed_end that are never handed out: a fixed offset below this may be

@@ -288,20 +288,6 @@ static void test_large_blocks_of_all_sizes_share_their_memory(void **state) {
   assert_true(resident_bytes(zgranules_range.base, zgranules_range.committed_end) <= 9 * ZGRANULE_SIZE);
 }
 
-static void test_what_lies_behind_a_large_block_has_no_memory(void **state) {
-  (void)state;
-  size_t used = 4 * ZGRANULE_SIZE + 1;
-  char *before = zallocator_alloc(5 * ZGRANULE_SIZE);
-  memset(before, 1, 5 * ZGRANULE_SIZE);
-  zallocator_free(before);
-  char *block = zallocator_alloc(used);
-  assert_ptr_equal(block, before); /* in memory that another block used */
-  assert_int_equal(resident_bytes(block, 5 * ZGRANULE_SIZE) / 4096, used / 4096 + 1);
-  block = zallocator_realloc(block, 5 * ZGRANULE_SIZE);
-  memset(block, 2, 5 * ZGRANULE_SIZE);
-  assert_ptr_equal(zallocator_realloc(block, used), block); /* stays, as most of it is in use */
-}
-
 static void test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken(void **state) {
   (void)state;
   char *block = zallocator_alloc(64);
@@ -311,32 +297,6 @@ static void test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken(void
   assert_ptr_equal(zpage_find(other), zpage_entry(block));
   assert_int_equal(zheaptest_stats().pages[ZPAGE_SMALL], 1);
   zheaptest_check();
-}
-
-/* A page begins with its first blocks, the rest of its memory has gone back: so often, and once more for each
- * page in new memory. */
-static void test_a_page_in_used_memory_has_its_first_blocks_only(void **state) {
-  (void)state;
-  enum { PAGES = 8, BLOCK = 144, BLOCKS = ZGRANULE_SIZE / BLOCK };
-  static char *blocks[PAGES][BLOCKS];
-  size_t dropped = 0, fresh = 0;
-  for (size_t round = 0; round < 2 * ZALLOCATOR_DROPS_FIRST / PAGES; round++) {
-    for (int p = 0; p < PAGES; p++) {
-      for (int i = 0; i < BLOCKS; i++) {
-        blocks[p][i] = zallocator_alloc(BLOCK);
-        size_t resident = i == 0 ? resident_bytes(zpage_start(zpage_find(blocks[p][i])), ZGRANULE_SIZE) : 0;
-        if (i == 0 && round == 0) fresh += resident == 4096;
-        if (i == 0 && round > 0) dropped += resident == 4096;
-        memset(blocks[p][i], 1, BLOCK);
-      }
-    }
-    zheaptest_check();
-    for (int p = 0; p < PAGES; p++) {
-      for (int i = 0; i < BLOCKS; i++) zallocator_free(blocks[p][i]);
-    }
-  }
-  assert_int_equal(fresh, PAGES);
-  assert_int_equal(dropped, ZALLOCATOR_DROPS_FIRST + PAGES);
 }
 
 static void test_realloc_null_is_alloc(void **state) {
@@ -971,9 +931,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_realloc_stays_while_three_quarters_are_used),
     STARTED(test_a_grown_medium_block_stays_for_the_same_size_and_often_for_more),
     STARTED(test_large_blocks_of_all_sizes_share_their_memory),
-    STARTED(test_what_lies_behind_a_large_block_has_no_memory),
     STARTED(test_an_empty_page_kept_at_hand_goes_before_new_memory_is_taken),
-    STARTED(test_a_page_in_used_memory_has_its_first_blocks_only),
     STARTED(test_realloc_null_is_alloc),
     STARTED(test_large_block_grows_and_shrinks_in_place),
     STARTED(test_large_block_in_the_way_is_copied),
