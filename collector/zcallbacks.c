@@ -12,6 +12,10 @@ bool zcallbacks_install(PyObject *gc_module, PyObject *callable) {
          zpy.PyObject_SetAttrString(gc_module, "callbacks", user_list) == 0;
 }
 
+void zcallbacks_show(PyObject *gc_module) {
+  if (user_list != NULL) zpy.PyObject_SetAttrString(gc_module, "callbacks", user_list);
+}
+
 void zcallbacks_remove(PyObject *gc_module) {
   zpy.PyList_SetSlice(own_list, 0, zpy.PyList_Size(own_list), user_list);
   zpy.PyObject_SetAttrString(gc_module, "callbacks", own_list);

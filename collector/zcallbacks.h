@@ -9,6 +9,8 @@
 /* Puts `callable` into the interpreter's list and moves what stood there to the users' list. False
  * when memory is short. */
 bool zcallbacks_install(PyObject *gc_module, PyObject *callable);
+/* Shows the users' list in another gc module, too. */
+void zcallbacks_show(PyObject *gc_module);
 /* Gives the interpreter's list back to gc.callbacks, with what the users' list holds. */
 void zcallbacks_remove(PyObject *gc_module);
 

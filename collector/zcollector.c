@@ -2,6 +2,7 @@
 
 #include <limits.h>
 
+#include "collector/zbuiltin.h"
 #include "collector/zcallbacks.h"
 #include "collector/zcensus.h"
 #include "collector/zdirector.h"
@@ -87,7 +88,7 @@ static void log_options(void) {
 
 bool zcollector_start(const char **why) {
   if (!zpyabi_prove(why)) return false;
-  PyObject *gc = zpy.PyImport_ImportModule("gc");
+  PyObject *gc = zbuiltin_module("gc");
   if (gc == NULL || !zpromotion_start() || !zsafepoint_install(gc)) {
     zpy.PyErr_Clear();
     *why = "no memory for the callback";
@@ -109,7 +110,7 @@ void zcollector_stop(void) {
   zweakrefs_call(UINT64_MAX);
   zdriver_abandon("the program ends");
   zcollector_switch(false);
-  PyObject *gc = zpy.PyImport_ImportModule("gc");
+  PyObject *gc = zbuiltin_module("gc");
   if (gc != NULL) {
     zsafepoint_remove(gc);
     zpy.Py_DecRef(gc);
@@ -223,7 +224,7 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
 /* Other threads get their turn after `seconds` (NULL: those of VERIFY_TURN_S). What it was before, or
  * NULL. No more than a moment: who waits already does so for the old time, or the new one. */
 static PyObject *set_turns(PyObject *seconds) {
-  PyObject *sys = zpy.PyImport_ImportModule("sys"), *before = NULL, *done = NULL;
+  PyObject *sys = zbuiltin_module("sys"), *before = NULL, *done = NULL;
   if (sys != NULL) before = zpy.PyObject_CallMethod(sys, "getswitchinterval", NULL);
   if (before != NULL) {
     done = seconds != NULL ? zpy.PyObject_CallMethod(sys, "setswitchinterval", "O", seconds)

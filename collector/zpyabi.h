@@ -209,7 +209,7 @@ Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i);
 int zpyabi_recognise(const char **why);
 
 /* Finds and proves everything above, in the main interpreter with the GIL held. False: *why names
- * the claim that did not hold. Leaves no trace but one young collection. */
+ * the claim that did not hold. Leaves no trace. */
 bool zpyabi_prove(const char **why);
 
 #endif

@@ -146,9 +146,12 @@ typedef struct {
   NEED(PyObject *, Py_BuildValue, (const char *, ...))                                        \
   NEED(int, PyArg_ParseTupleAndKeywords, (PyObject *, PyObject *, const char *, char **, ...)) \
   NEED(PyObject *, PyCFunction_NewEx, (PyMethodDef *, PyObject *, PyObject *))                \
-  NEED(PyObject *, PyImport_ImportModule, (const char *))                                     \
   NEED(PyObject *, PyImport_GetModuleDict, (void))                                            \
   NEED(PyObject *, PyModule_Create2, (PyModuleDef *, int))                                    \
+  NEED(PyObject *, PyModule_NewObject, (PyObject *))                                          \
+  NEED(PyObject *, PyModule_FromDefAndSpec2, (PyModuleDef *, PyObject *, int))                \
+  NEED(int, PyModule_ExecDef, (PyObject *, PyModuleDef *))                                    \
+  NEED(PyObject *, PySys_GetObject, (const char *))                                           \
   NEED(PyObject *, PyEval_GetBuiltins, (void))                                                \
   NEED(PyObject *, Py_CompileString, (const char *, const char *, int))                       \
   NEED(PyObject *, PyEval_EvalCode, (PyObject *, PyObject *, PyObject *))                     \
@@ -175,7 +178,6 @@ typedef struct {
   MAY(PyThreadState *, PyThreadState_Get, (void))                                             \
   NEED(PyObject *, PyWeakref_NewRef, (PyObject *, PyObject *))                                \
   NEED(void, _PyWeakref_ClearRef, (PyObject *))                                               \
-  MAY(int, PyDict_DelItemString, (PyObject *, const char *))                                  \
   MAY(int, PyObject_IsInstance, (PyObject *, PyObject *))                                     \
   MAY(int, PyObject_GC_IsFinalized, (PyObject *))                                             \
   /* allocation profile: proof and names of Python stacks */                                  \
@@ -195,6 +197,9 @@ typedef struct {
 /* Data symbols: addresses of objects, or of pointers to them (exceptions). */
 #define ZPY_OBJECTS(NEED)      \
   NEED(_Py_NoneStruct)         \
+  NEED(PyImport_Inittab)       \
+  NEED(PyModule_Type)          \
+  NEED(PyModuleDef_Type)       \
   NEED(PyType_Type)            \
   NEED(PyCode_Type)            \
   NEED(PyBaseObject_Type)      \

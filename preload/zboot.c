@@ -18,10 +18,10 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "collector/zbuiltin.h"
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
-#include "collector/zimport_lock.h"
 #include "collector/zprofile.h"
 #include "collector/zprofile_dump.h"
 #include "collector/zpyabi.h"
@@ -67,7 +67,9 @@ static void watch_for_interpreter(void);
 
 /* Between two interpreters there is none: the next one's configuration is read then, into RAW blocks. */
 static void look_whether_ended(void) {
-  if (!zpy.Py_IsInitialized()) zstore_relaxed(&seen_uninitialised, true);
+  if (zpy.Py_IsInitialized()) return;
+  zstore_relaxed(&seen_uninitialised, true);
+  zbuiltin_restart();
 }
 
 /* -- end -------------------------------------------------------------------------------------------- */
@@ -106,18 +108,13 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
 
 static PyMethodDef exit_def = {"zgc_end", on_exit_of_interpreter, METH_NOARGS, NULL};
 
-/* Leaves sys.modules as it was: the functions registered are the interpreter's, not the module's. */
+/* The functions registered are the interpreter's, not the module's. */
 static bool register_exit(void) {
-  PyObject *modules = zpy.PyImport_GetModuleDict();
-  bool was_there = modules != NULL && zpy.PyDict_GetItemString(modules, "atexit") != NULL;
-  PyObject *atexit = zpy.PyImport_ImportModule("atexit");
+  PyObject *atexit = zbuiltin_module("atexit");
   PyObject *function = zpy.PyCFunction_NewEx(&exit_def, NULL, NULL);
   PyObject *done = NULL;
   if (atexit != NULL && function != NULL) {
     done = zpy.PyObject_CallMethod(atexit, "register", "O", function);
-  }
-  if (atexit != NULL && !was_there && zpy.PyDict_DelItemString != NULL) {
-    zpy.PyDict_DelItemString(modules, "atexit");
   }
   if (atexit != NULL) zpy.Py_DecRef(atexit);
   if (function != NULL) zpy.Py_DecRef(function);
@@ -137,16 +134,12 @@ static void tick(void) {
 static int late_start(void *unused) {
   (void)unused;
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
-  if (zimport_lock_is_held()) {
-    is_queued = false; /* the slow path asks again */
-    return 0;
-  }
   zallocator_slow_hook = NULL;
   zbinding_settle();
   const char *why = "";
   if (!register_exit()) {
     zpy.PyErr_Clear();
-    become_passive("the atexit module is not to be had");
+    become_passive("there is no atexit module");
     return 0;
   }
   if (!zcollector_start(&why)) {
@@ -229,7 +222,7 @@ static void start_in_python(void) {
     snprintf(reason, sizeof reason, "the interpreter has no %.80s", missing);
     return;
   }
-  zpy.PyImport_AppendInittab("zgc", zmodule_init);
+  zbuiltin_start((zbuiltin_t){"zgc", zmodule_init}, "gc", zgc_facade_adopt);
   state = ZBOOT_PASSIVE;
   if (!zoption_parse()) {
     become_passive("an option was not understood");

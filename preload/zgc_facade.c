@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/zbuiltin.h"
+#include "collector/zcallbacks.h"
 #include "collector/zcollector.h"
 #include "collector/zpyabi.h"
 #include "heap/zallocator.h"
@@ -117,14 +119,11 @@ static PyObject *sys_debugmallocstats(PyObject *self, PyObject *unused) {
 static bool is_table_wanted_at_end(void) {
   const char *wish = getenv("PYTHONMALLOCSTATS");
   if (wish == NULL || wish[0] == '\0') return false;
-  PyObject *sys = zpy.PyImport_ImportModule("sys");
-  PyObject *flags = sys == NULL ? NULL : zpy.PyObject_GetAttrString(sys, "flags");
+  PyObject *flags = zpy.PySys_GetObject("flags"); /* borrowed */
   PyObject *ignored = flags == NULL
                           ? NULL : zpy.PyObject_GetAttrString(flags, "ignore_environment");
   bool wanted = ignored != NULL && zpy.PyObject_IsTrue(ignored) == 0;
   if (ignored != NULL) zpy.Py_DecRef(ignored);
-  if (flags != NULL) zpy.Py_DecRef(flags);
-  if (sys != NULL) zpy.Py_DecRef(sys);
   return wanted;
 }
 
@@ -170,34 +169,49 @@ static void find_stock(void) {
   stock_debugmallocstats = original_of("_debugmallocstats");
 }
 
-static void replace(PyObject *module, PyMethodDef *function, PyObject **original) {
+static void replace(PyObject *module, PyMethodDef *function, PyObject *original) {
   PyObject *name = zpy.PyUnicode_FromString(module_of(function));
-  *original = zpy.PyObject_GetAttrString(module, function->ml_name);
   PyObject *replacement = zpy.PyCFunction_NewEx(function, module, name);
-  if (replacement != NULL && *original != NULL) {
-    function->ml_doc = doc_of(*original, replacement);
+  if (replacement != NULL && original != NULL) {
+    function->ml_doc = doc_of(original, replacement);
     zpy.PyObject_SetAttrString(module, function->ml_name, replacement);
   }
   if (replacement != NULL) zpy.Py_DecRef(replacement);
   if (name != NULL) zpy.Py_DecRef(name);
 }
 
+static bool is_installed;
+
+int zgc_facade_adopt(PyObject *module) {
+  if (!is_installed || zpy.PyInterpreterState_Get() != zpy.PyInterpreterState_Main()) return 0;
+  for (size_t i = 0; i < FUNCTIONS; i++) {
+    if (strcmp(module_of(&functions[i]), "gc") == 0) replace(module, &functions[i], originals[i]);
+  }
+  zcallbacks_show(module);
+  zpy.PyErr_Clear();
+  return 0;
+}
+
 void zgc_facade_install(void) {
   for (size_t i = 0; i < FUNCTIONS; i++) {
-    PyObject *module = zpy.PyImport_ImportModule(module_of(&functions[i]));
+    PyObject *module = zbuiltin_module(module_of(&functions[i]));
     if (module != NULL) {
-      replace(module, &functions[i], &originals[i]);
+      originals[i] = zpy.PyObject_GetAttrString(module, functions[i].ml_name);
+      replace(module, &functions[i], originals[i]);
       zpy.Py_DecRef(module);
     }
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   }
   find_stock();
+  is_installed = true;
 }
 
+/* Modules that have left sys.modules keep our functions, which work without us, too. */
 void zgc_facade_remove(void) {
   if (is_table_wanted_at_end()) print_heap();
+  is_installed = false;
   for (size_t i = 0; i < FUNCTIONS; i++) {
-    PyObject *module = zpy.PyImport_ImportModule(module_of(&functions[i]));
+    PyObject *module = zbuiltin_module(module_of(&functions[i]));
     if (module != NULL && originals[i] != NULL) {
       zpy.PyObject_SetAttrString(module, functions[i].ml_name, originals[i]);
       zpy.Py_DecRef(originals[i]);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "collector/zbuiltin.h"
 #include "collector/zprofile.h"
 #include "collector/zprofile_dump.h"
 #include "heap/base/zlog.h"
@@ -57,7 +58,7 @@ static void install_signal(void) {
   const char *text = zoption_text(profile_signal);
   if (text[0] == '\0') text = SIGNAL_DEFAULT;
   if (strcmp(text, "0") == 0) return;
-  PyObject *module = zpy.PyImport_ImportModule("_signal");
+  PyObject *module = zbuiltin_module("_signal");
   PyObject *number = module == NULL ? NULL : number_of(module, text);
   const char *wrong = number == NULL ? "a name as in USR2, a number, or 0 for none" : install(module, number);
   zpy.PyErr_Clear();
