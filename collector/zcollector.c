@@ -7,6 +7,7 @@
 #include "collector/zcensus.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
+#include "collector/zgrowth.h"
 #include "collector/zpromotion.h"
 #include "collector/zpyabi.h"
 #include "collector/zsafepoint.h"
@@ -119,6 +120,7 @@ void zcollector_stop(void) {
   zpromotion_stop();
   zsurvivors_stop();
   ztenuring_reset();
+  zgrowth_reset();
   ztype_registry_stop();
 }
 

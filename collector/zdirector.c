@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "collector/zdriver.h"
+#include "collector/zgrowth.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -10,16 +11,9 @@
 #include "heap/zallocator.h"
 #include "heap/zold_map.h"
 
-#define GROWTH_MIN 20000        /* old objects; below, a collection is not worth its start */
-#define START_SHARE_MIN 5       /* start no earlier than at a fifth of the trigger ... */
-#define START_UNKNOWN 2         /* ... or half, while little of the growth is garbage */
 #define HEAP_GROWTH_MIN (64 * ZM)
 #define HEAP_PROMOTED_MIN 1000
-#define BACKOFF_MAX 4           /* for collections that find nothing */
-#define PACE_UNKNOWN 100000     /* objects above the trigger, while little of the growth is garbage */
-#define PACE_ROOM_MIN 8         /* an eighth of the limit is always allowed */
-#define PACE_SLACK 20000        /* objects: as good as nothing */
-#define PACE_HARD 2             /* times the pause target, beyond the limit */
+#define FOREIGN_MIN 20000 /* objects outside our heap: below, a stock collection is not worth its pause */
 #define SPARSE_MIN (8 * ZM)     /* free within sparse pages: below, or ... */
 #define SPARSE_SHARE 16         /* ... below such a share of the heap, it is left there */
 #define PRESSURE_PERCENT 85     /* of the memory limit */
@@ -28,59 +22,37 @@
 
 /* As they were when the last collection ended. GIL. */
 static struct {
-  uint64_t old, promoted, heap, time_ns;
-  uint64_t took_ns; /* from the last one's start to its end */
-  bool is_fruitful; /* a good part of what was promoted had become garbage */
-  unsigned backoff; /* times the trigger, for promotions that did not make the old set grow */
-} base = {.backoff = 1};
+  uint64_t heap, time_ns;
+} base;
 
-static struct {
-  uint64_t old, promoted, growth, time_ns;
-} at_start; /* of the collection under way */
+/* CPU time of collections: of the collector thread, and of the pauses in which garbage was fed. */
+static uint64_t pauses_ns; /* the second, of those that have ended */
+static uint64_t price_ns(void) { return zstat_get(concurrent_cpu_ns) + pauses_ns; }
 
-static uint64_t growth(void) {
-  uint64_t old = zload_relaxed(&zold_map_count);
-  return old > base.old ? old - base.old : 0;
+static zgrowth_record_t record(void) {
+  return (zgrowth_record_t){.old = zload_relaxed(&zold_map_count),
+                            .promoted = zstat_get(promoted),
+                            .time_ns = zos_now_ns(),
+                            .price_ns = price_ns(),
+                            .program_ns = zos_process_cpu_ns};
 }
 
-/* Old objects that a collection waits for: the trigger's share of what the last one left. */
-static uint64_t trigger(void) {
-  uint64_t share = base.old * zoption(trigger) / 100;
-  return share > GROWTH_MIN ? share : GROWTH_MIN;
-}
-
-/* Old objects that will be promoted while a collection runs, at the rate and length of the last. */
-static uint64_t expected_meanwhile(void) {
-  uint64_t since = zos_now_ns() - at_start.time_ns;
-  if (at_start.time_ns == 0 || since == 0) return 0;
-  uint64_t promoted = zstat_get(promoted) - at_start.promoted;
-  return (uint64_t)((double)promoted / (double)since * (double)base.took_ns);
-}
-
-/* The growth at which to start, so that it stays below the trigger until the end. */
-static uint64_t start_at(void) {
-  uint64_t limit = trigger(), meanwhile = expected_meanwhile();
-  uint64_t least = limit / (base.is_fruitful ? START_SHARE_MIN : START_UNKNOWN);
-  return limit > meanwhile + least ? limit - meanwhile : least;
-}
-
-/* CPython's rule (long_lived_pending > long_lived_total / 4), without its defect: objects that died
- * by refcount are not counted as growth. Promotions that replaced others count too, but less the
- * less garbage they turned out to be. */
 static zcause_t rule_growth(void) {
-  uint64_t promoted = zstat_get(promoted) - base.promoted;
-  uint64_t start = start_at();
-  if (growth() < start && promoted < trigger() * base.backoff) return ZCAUSE_NONE;
-  zlog_debug("gc,director", "rule growth: old %zu base %llu promoted %llu start at %llu trigger %llu x%u",
-             zold_map_count, (unsigned long long)base.old, (unsigned long long)promoted,
-             (unsigned long long)start, (unsigned long long)trigger(), base.backoff);
+  zgrowth_record_t now = record();
+  if (!zgrowth_is_due(&now)) return ZCAUSE_NONE;
+  char numbers[200];
+  zgrowth_describe(&now, numbers, sizeof numbers);
+  zlog_debug("gc,director", "rule growth: %s", numbers);
   return ZCAUSE_GROWTH;
 }
 
 /* Few objects may hold much memory. */
 static zcause_t rule_heap_growth(void) {
-  uint64_t used = zgranules_used_bytes(), promoted = zstat_get(promoted) - base.promoted;
-  if (promoted < HEAP_PROMOTED_MIN || used < base.heap + HEAP_GROWTH_MIN) return ZCAUSE_NONE;
+  uint64_t used = zgranules_used_bytes();
+  if (used < base.heap + HEAP_GROWTH_MIN) return ZCAUSE_NONE;
+  zgrowth_record_t now = record();
+  uint64_t promoted = zgrowth_promoted(&now);
+  if (promoted < HEAP_PROMOTED_MIN) return ZCAUSE_NONE;
   if (used - base.heap < base.heap / 2) return ZCAUSE_NONE;
   zlog_debug("gc,director", "rule heap growth: used %luM base %luM promoted %llu", zlog_mb(used),
              zlog_mb(base.heap), (unsigned long long)promoted);
@@ -126,54 +98,34 @@ zcause_t zdirector_decide(void) {
 
 bool zdirector_foreign_is_due(size_t met, size_t before) {
   size_t share = (before + zold_map_count) * zoption(trigger) / 100;
-  if (met <= before + zmax(share, GROWTH_MIN)) return false;
+  if (met <= before + zmax(share, FOREIGN_MIN)) return false;
   zlog_debug("gc,director", "rule foreign: met %zu before %zu old %zu", met, before, zold_map_count);
   return true;
 }
 
 void zdirector_note_start(void) {
-  at_start.old = zold_map_count;
-  at_start.promoted = zstat_get(promoted);
-  at_start.growth = growth();
-  at_start.time_ns = zos_now_ns();
+  zgrowth_record_t now = record();
+  zgrowth_note_start(&now);
 }
 
 void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
-  uint64_t promoted = at_start.promoted - base.promoted;
-  bool fruitless = found * 50 < promoted;
-  base.is_fruitful = found * 5 > promoted;
-  base.backoff = !fruitless ? 1 : base.backoff < BACKOFF_MAX ? base.backoff * 2 : BACKOFF_MAX;
-  /* What was promoted while the collection ran has not been looked at: it counts as growth. */
-  uint64_t left = at_start.old > reclaimed ? at_start.old - reclaimed : 0;
-  base.old = left < zold_map_count ? left : zold_map_count;
-  base.promoted = at_start.promoted;
+  pauses_ns += zdriver_collection.pause_total_ns;
+  zgrowth_record_t now = record();
+  zgrowth_note_end(&now, found, reclaimed);
   base.heap = zgranules_used_bytes();
-  base.time_ns = zos_now_ns();
-  base.took_ns = base.time_ns - at_start.time_ns;
+  base.time_ns = now.time_ns;
 }
 
-bool zdirector_is_fruitful(void) { return base.is_fruitful; }
+bool zdirector_is_fruitful(void) { return zgrowth_is_fruitful(); }
 
-/* What the old set may have grown by at this point. From where it stood at the start, it may go up to the
- * trigger by the end: then no more garbage piles up than CPython lets pile up. */
-static uint64_t pace(uint64_t limit, unsigned progress) {
-  uint64_t started = at_start.growth, least = limit / PACE_ROOM_MIN;
-  uint64_t room = started + least < limit ? limit - started : least;
-  return started + room * progress / 1000 + PACE_SLACK;
-}
-
-/* A heap that is being loaded is no reason for haste. */
 unsigned zdirector_behind(unsigned progress) {
-  uint64_t limit = trigger(), grown = growth();
-  if (!base.is_fruitful) limit += PACE_UNKNOWN;
-  if (grown < pace(limit, progress)) return 0;
-  return grown > limit && base.is_fruitful ? PACE_HARD : 1;
+  zgrowth_record_t now = {.old = zload_relaxed(&zold_map_count)};
+  return zgrowth_behind(&now, progress);
 }
 
 unsigned zdirector_pressure(void) {
-  if (!base.is_fruitful) return 0; /* a heap that only grows is no reason for haste */
-  uint64_t grown = growth(), waiting = zstat_get(pending_garbage);
-  return (unsigned)((grown > waiting ? grown - waiting : 0) / trigger());
+  zgrowth_record_t now = {.old = zload_relaxed(&zold_map_count)};
+  return zgrowth_pressure(&now, zstat_get(pending_garbage));
 }
 
 /* Empty pages are given back once they have been empty for one to two delays. */

@@ -20,11 +20,11 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed);
 /* A good part of what was promoted before the last collection had become garbage by then. */
 bool zdirector_is_fruitful(void);
 
-/* How many times the trigger the old set has grown since the last collection, not counting garbage
+/* How many times its limit (zgrowth.h) the old set has grown since the last collection, not counting garbage
  * that only waits to be fed: how far promotion has outrun the collection under way. 0 unless the last
  * collection found much garbage. */
 unsigned zdirector_pressure(void);
-#define ZDIRECTOR_STOP_WORLD 16
+#define ZDIRECTOR_STOP_WORLD 8
 
 /* The pacer (as in Go's and Shenandoah's): whether the old set has grown by more than the collection
  * under way, `progress` thousandths done, allows; then safepoints lend it their time. 0: no, else by

@@ -278,6 +278,7 @@ static uint64_t clock_ns(clockid_t clock) {
 
 uint64_t zos_now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
 uint64_t zos_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
+uint64_t zos_process_cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 void zos_sleep_ns(uint64_t ns) {
   struct timespec duration = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};

@@ -93,6 +93,7 @@ bool zos_peek(const void *from, void *to, size_t size);
 uint64_t zos_now_ns(void);        /* monotonic clock */
 void zos_sleep_ns(uint64_t ns);
 uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
+uint64_t zos_process_cpu_ns(void); /* ... of all threads of this process */
 uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
 uint64_t zos_process_start_ticks(void); /* field 22 of /proc/self/stat; 0 when unknown */
 size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
