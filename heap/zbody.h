@@ -39,6 +39,7 @@ typedef struct zshape {
   /* fixed at birth */
   uint32_t id;
   uint8_t kind; /* zbody_kind_t */
+  uint8_t use;  /* which methods its bodies have, as preload numbers them; 0: none, they have no handle */
   uint32_t size; /* FIXED: bytes with the header */
   uint32_t slot_count; /* FIXED */
   uint64_t slot_map[ZSHAPE_WORDS_MAX / 64]; /* FIXED: which words are slots */

@@ -122,7 +122,7 @@ static void await_start(void) {
 static bool start_types(void) {
   PyObject *names = zpy.PyDict_New();
   bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
-            zmanaged_array_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
+            zmanaged_array_start(names) && zmanaged_list_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
   if (!ok) return false;
   zmanaged_class_close();
   PyObject *finish = zpy.PyDict_GetItemString(zmanaged_helpers, "finish");

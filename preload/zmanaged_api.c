@@ -65,7 +65,9 @@ static bool prove(void) {
        *zmanaged_type_word(list, ZMANAGED_TYPE_VECTORCALL) != NULL;
   /* Static types take PyType_GetSlot from 3.10 on. */
   ok = ok && slot_is(list, Py_tp_traverse, ZMANAGED_TYPE_TRAVERSE) &&
-       slot_is(list, Py_tp_clear, ZMANAGED_TYPE_CLEAR) &&
+       slot_is(list, Py_tp_clear, ZMANAGED_TYPE_CLEAR) && slot_is(list, Py_tp_iter, ZMANAGED_TYPE_ITER) &&
+       slot_is(list, Py_tp_hash, ZMANAGED_TYPE_HASH) &&
+       slot_is(list, Py_tp_richcompare, ZMANAGED_TYPE_RICHCOMPARE) &&
        slot_is((PyTypeObject *)zpy.PyType_Type, Py_tp_call, ZMANAGED_TYPE_CALL) && finalizer_is_found();
   if (!ok && zpy.PyErr_Occurred() != NULL) return false;
   PyObject *number = zma.PyFloat_FromDouble(-1.25);

@@ -42,8 +42,11 @@ typedef struct {
 } PyGetSetDef;
 
 enum {
+  Py_bf_getbuffer = 1, Py_bf_releasebuffer = 2,
   Py_mp_ass_subscript = 3, Py_mp_length = 4, Py_mp_subscript = 5,
-  Py_sq_contains = 41, Py_sq_item = 44, Py_sq_length = 45,
+  Py_nb_add = 7, Py_nb_inplace_add = 15,
+  Py_sq_concat = 40, Py_sq_contains = 41, Py_sq_inplace_concat = 42, Py_sq_inplace_repeat = 43,
+  Py_sq_item = 44, Py_sq_length = 45, Py_sq_repeat = 46,
   Py_tp_alloc = 47, Py_tp_base = 48, Py_tp_call = 50, Py_tp_clear = 51, Py_tp_dealloc = 52, Py_tp_descr_get = 54,
   Py_tp_descr_set = 55, Py_tp_doc = 56, Py_tp_getattro = 58, Py_tp_hash = 59, Py_tp_init = 60, Py_tp_iter = 62,
   Py_tp_iternext = 63, Py_tp_methods = 64, Py_tp_new = 65, Py_tp_repr = 66, Py_tp_richcompare = 67,
@@ -77,6 +80,7 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(PyObject *, PyFloat_FromDouble, (double))                                                  \
   X(double, PyFloat_AsDouble, (PyObject *))                                                    \
   X(PyObject *, PyNumber_Index, (PyObject *))                                                  \
+  X(Py_ssize_t, PyLong_AsSsize_t, (PyObject *))                                                \
   X(Py_ssize_t, PyNumber_AsSsize_t, (PyObject *, PyObject *))                                  \
   X(void, PyUnicode_InternInPlace, (PyObject **))                                              \
   X(int, PyUnicode_Compare, (PyObject *, PyObject *))                                          \
@@ -86,6 +90,8 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(PyObject *, PyTuple_Pack, (Py_ssize_t, ...))                                               \
   X(PyObject *, PyObject_GetIter, (PyObject *))                                                \
   X(PyObject *, PySeqIter_New, (PyObject *))                                                   \
+  X(PyObject *, PyObject_RichCompare, (PyObject *, PyObject *, int))                           \
+  X(int, PyObject_SetItem, (PyObject *, PyObject *, PyObject *))                               \
   X(PyObject *, PyIter_Next, (PyObject *))                                                     \
   X(PyObject *, PySequence_List, (PyObject *))                                                 \
   X(int, PyIndex_Check, (PyObject *))                                                          \
@@ -96,6 +102,7 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(void, PyErr_SetObject, (PyObject *, PyObject *))                                           \
   X(PyObject *, PyDict_GetItem, (PyObject *, PyObject *))                                      \
   X(int, PyDict_SetItem, (PyObject *, PyObject *, PyObject *))                                 \
+  X(PyObject *, PyDict_GetItemWithError, (PyObject *, PyObject *))                             \
   X(PyObject *, PyDict_Copy, (PyObject *))                                                     \
   X(int, PyDict_Next, (PyObject *, Py_ssize_t *, PyObject **, PyObject **))                    \
   X(int, PyList_SetItem, (PyObject *, Py_ssize_t, PyObject *))                                 \
@@ -114,7 +121,8 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(PySlice_Type)              \
   X(PyModule_Type)             \
   X(_Py_TrueStruct)             \
-  X(_Py_FalseStruct)
+  X(_Py_FalseStruct)            \
+  X(_Py_NotImplementedStruct)
 
 #define ZMANAGED_API_EXCEPTIONS(X) \
   X(PyExc_AttributeError)          \
@@ -141,12 +149,15 @@ enum {
   ZMANAGED_TYPE_NAME = 24,
   ZMANAGED_TYPE_BASICSIZE = 32,
   ZMANAGED_TYPE_DEALLOC = 48,
+  ZMANAGED_TYPE_HASH = 120,
   ZMANAGED_TYPE_CALL = 128,
   ZMANAGED_TYPE_GETATTRO = 144,
   ZMANAGED_TYPE_SETATTRO = 152,
   ZMANAGED_TYPE_FLAGS = 168,
   ZMANAGED_TYPE_TRAVERSE = 184,
   ZMANAGED_TYPE_CLEAR = 192,
+  ZMANAGED_TYPE_RICHCOMPARE = 200,
+  ZMANAGED_TYPE_ITER = 216,
   ZMANAGED_TYPE_DICTOFFSET = 288,
   ZMANAGED_TYPE_INIT = 296,
   ZMANAGED_TYPE_ALLOC = 304,

@@ -22,6 +22,10 @@ static uint64_t draw_number(void) {
   return ++last;
 }
 
+static uint8_t kind_of_family(zfamily_t family) {
+  return family == ZFAMILY_ARRAY ? ZBODY_ARRAY : family == ZFAMILY_RAW ? ZBODY_RAW : ZBODY_FIXED;
+}
+
 static zclass_t *new_class(PyTypeObject *type, zfamily_t family) {
   if (shape_count == ZSHAPE_MAX) {
     zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: too many managed classes");
@@ -36,7 +40,8 @@ static zclass_t *new_class(PyTypeObject *type, zfamily_t family) {
   class->shape.id = shape_count++;
   class->number = draw_number();
   class->family = (uint8_t)family;
-  class->shape.kind = family == ZFAMILY_ARRAY ? ZBODY_ARRAY : ZBODY_FIXED;
+  class->shape.use = (uint8_t)family;
+  class->shape.kind = kind_of_family(family);
   class->shape.size = ZBODY_SIZE_MIN;
   class->shape.owner = class;
   zshape_table[class->shape.id] = &class->shape;
@@ -470,7 +475,7 @@ const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name) {
 
 /* ---- start --------------------------------------------------------------------------------------- */
 
-static const char *const family_names[] = {"Object", "Array", "List", "Dict"};
+static const char *const family_names[] = {"", "Object", "Array", "List", "Dict", "RawArray"};
 
 /* The C types below ours are for us alone: a type that inherits from one of them must be one of ours. */
 static void close_type(PyObject *type) {

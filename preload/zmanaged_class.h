@@ -42,7 +42,7 @@ typedef struct {
 } zclass_cache_t;
 
 /* What the methods of a body rely on. */
-typedef enum { ZFAMILY_OBJECT, ZFAMILY_ARRAY, ZFAMILY_LIST, ZFAMILY_DICT } zfamily_t;
+typedef enum { ZFAMILY_OBJECT = 1, ZFAMILY_ARRAY, ZFAMILY_LIST, ZFAMILY_DICT, ZFAMILY_RAW } zfamily_t;
 
 #define ZCLASS_LINE_MAX 64 /* classes with fields, one below the other */
 

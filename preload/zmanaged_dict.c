@@ -1,304 +1,155 @@
-/* zgc.Dict: insertion-ordered hash table over managed bodies, keys by Python's hash and equality.
- *
- *   body      [header][entries: slot][index: slot][live][filled][version][taken]
- *   entries   ENTRIES body: {hash, key, value} in insertion order; a deleted one has HASH_DELETED
- *   index     RAW body: int32 per place, 0 empty, -1 deleted, else entry + 1; open addressing
- *
- * live <= filled <= length of entries <= 2/3 of the places. taken counts the places that are not empty:
- * it ends at 2/3 too, so a search always comes to an empty one.
- *
- * A comparison of keys may run Python code, which may change this very dict or move its bodies. So a
- * lookup keeps no address over it: it works with positions, and starts over when the table's version
- * (raw word, changed by each insertion, deletion and resize) is another afterwards. */
-#include "preload/zmanaged_types.h"
+/* zgc.Dict: the Python type over a table (zmanaged_table.h), and the iterator of its entries. What is not here
+ * is in zmanaged.py, on top of these. Each method is one step for other threads, as it is with dict: where
+ * Python code has run between the look and the change, the look is repeated. */
+#include "preload/zmanaged_table.h"
 
-zshape_t *zmanaged_raw_shape, *zmanaged_entries_shape;
-
-enum { ENTRIES = 8, INDEX = 16, LIVE = 24, FILLED = 32, VERSION = 40, TAKEN = 48, DICT_SIZE = 56 };
-#define EMPTY 0
-#define DELETED -1
-#define HASH_DELETED INT64_MIN /* no hash of an entry in use: hashes are stored without the top bit */
-
-static inline zslot_t slot_at(zaddress_t dict, size_t offset) {
-  return zslot((uint64_t *)(dict.value + offset));
-}
-static inline int64_t *raw_at(zaddress_t dict, size_t offset) { return (int64_t *)(dict.value + offset); }
-static inline zaddress_t part(zaddress_t dict, size_t offset) {
-  return zcolored_strip(zbarrier_load(slot_at(dict, offset)));
-}
-static inline int64_t *entry_hash(zaddress_t entries, int64_t i) {
-  return (int64_t *)&zbody_elements(entries)[i * ZBODY_ENTRY_WORDS];
-}
-static inline zslot_t entry_key(zaddress_t entries, int64_t i) {
-  return zslot(&zbody_elements(entries)[i * ZBODY_ENTRY_WORDS + 1]);
-}
-static inline zslot_t entry_value(zaddress_t entries, int64_t i) {
-  return zslot(&zbody_elements(entries)[i * ZBODY_ENTRY_WORDS + 2]);
-}
-static inline int32_t *places(zaddress_t index) { return (int32_t *)zbody_elements(index); }
-static inline int64_t place_limit(zaddress_t index) { return (int64_t)zbody_length(index) / 4 / 3 * 2; }
-static inline size_t place_mask(zaddress_t index) { return zbody_length(index) / 4 - 1; }
-static inline int64_t stored_hash(Py_ssize_t hash) { return (int64_t)hash & INT64_MAX; }
-static inline size_t mix(int64_t hash) { return (size_t)((uint64_t)hash * 0x9E3779B97F4A7C15u >> 20); }
-
-typedef enum { FOUND, ABSENT, CHANGED, FAILED } outcome_t;
-
-/* Position of the key's entry and of its place in the index. */
-static outcome_t try_find(PyObject *self, PyObject *key, int64_t hash, int64_t *position, size_t *place) {
-  zaddress_t dict = zmanaged_body(self);
-  zaddress_t index = part(dict, INDEX);
-  if (zaddress_is_null(index)) return ABSENT;
-  int64_t version = *raw_at(dict, VERSION);
-  for (size_t i = mix(hash);; i++) {
-    size_t at = i & place_mask(index);
-    int32_t found = places(index)[at];
-    if (found == EMPTY) return ABSENT;
-    if (found == DELETED) continue;
-    zaddress_t entries = part(dict, ENTRIES);
-    if (*entry_hash(entries, found - 1) != hash) continue;
-    if (!zmanaged_enter()) return FAILED;
-    /* enter was a safepoint, at which finalizers may have run: load again */
-    dict = zmanaged_body(self);
-    if (*raw_at(dict, VERSION) != version) return CHANGED;
-    entries = part(dict, ENTRIES);
-    PyObject *other = zmanaged_value(zbarrier_load(entry_key(entries, found - 1)));
-    if (other == NULL) return FAILED;
-    int same = other == key ? 1 : zma.PyObject_RichCompareBool(other, key, 2 /* == */);
-    zpy.Py_DecRef(other);
-    if (same < 0) return FAILED;
-    dict = zmanaged_body(self);
-    if (*raw_at(dict, VERSION) != version) return CHANGED;
-    index = part(dict, INDEX);
-    if (same) {
-      *position = found - 1;
-      *place = at;
-      return FOUND;
-    }
-  }
-}
-
-static outcome_t find(PyObject *self, PyObject *key, int64_t *hash, int64_t *position, size_t *place) {
-  Py_ssize_t computed = zma.PyObject_Hash(key);
-  if (computed == -1) return FAILED;
-  *hash = stored_hash(computed);
-  outcome_t outcome;
-  do {
-    outcome = try_find(self, key, *hash, position, place);
-  } while (outcome == CHANGED);
-  return outcome;
-}
-
-/* New entries and index with room for `live` and half as many again. May run Python code (a stall). */
-static outcome_t rebuild(PyObject *self, int64_t live) {
-  int64_t room = live + live / 2 + 6;
-  size_t length = 8;
-  while ((int64_t)length / 3 * 2 < room) length *= 2;
-  if (room >= INT32_MAX) {
-    zma.PyErr_NoMemory();
-    return FAILED;
-  }
-  int64_t version = *raw_at(zmanaged_body(self), VERSION);
-  /* A handle of no class holds the first body over the second allocation. */
-  zaddress_t entries = zmanaged_new_body(zmanaged_entries_shape, (uint64_t)room);
-  if (zaddress_is_null(entries)) return FAILED;
-  uint32_t id = zhandle_table_alloc();
-  if (id == 0) {
-    zma.PyErr_NoMemory();
-    return FAILED;
-  }
-  zhandle_entry_t *root = &zhandle_table.entries[id];
-  zstore_relaxed(&root->object, 0);
-  zstore_release(&root->word, zcolored_store_good(entries).bits);
-  zaddress_t index = zmanaged_new_body(zmanaged_raw_shape, length * 4);
-  entries = zbarrier_load_entry(zslot(&root->word));
-  zbarrier_drop_root(zslot(&root->word));
-  zhandle_table_free(root);
-  if (zaddress_is_null(index)) return FAILED;
-  zaddress_t dict = zmanaged_body(self);
-  if (*raw_at(dict, VERSION) != version) return CHANGED;
-
-  zaddress_t before = part(dict, ENTRIES);
-  int64_t filled = *raw_at(dict, FILLED), count = 0;
-  for (int64_t i = 0; i < filled; i++) {
-    int64_t hash = *entry_hash(before, i);
-    if (hash == HASH_DELETED) continue;
-    *entry_hash(entries, count) = hash;
-    zbarrier_store(entry_key(entries, count), zmanaged_moved(zbarrier_load(entry_key(before, i))));
-    zbarrier_store(entry_value(entries, count), zmanaged_moved(zbarrier_load(entry_value(before, i))));
-    size_t at = mix(hash);
-    while (places(index)[at & place_mask(index)] != EMPTY) at++;
-    places(index)[at & place_mask(index)] = (int32_t)++count;
-  }
-  zbarrier_store(slot_at(dict, ENTRIES), zcolored_store_good(entries));
-  zbarrier_store(slot_at(dict, INDEX), zcolored_store_good(index));
-  *raw_at(dict, FILLED) = *raw_at(dict, TAKEN) = count;
-  ++*raw_at(dict, VERSION);
-  return FOUND;
-}
-
-/* Adds an entry for a key that is not there. */
-static outcome_t add(PyObject *self, PyObject *key, int64_t hash, PyObject *value) {
-  zaddress_t dict = zmanaged_body(self);
-  zaddress_t entries = part(dict, ENTRIES);
-  int64_t filled = *raw_at(dict, FILLED);
-  bool has_room = !zaddress_is_null(entries) && filled < (int64_t)zbody_length(entries) &&
-                  *raw_at(dict, TAKEN) < place_limit(part(dict, INDEX));
-  if (!has_room) {
-    outcome_t outcome = rebuild(self, *raw_at(dict, LIVE) + 1);
-    return outcome == FOUND ? CHANGED : outcome;
-  }
-  zcolored_t key_word, value_word;
-  if (!zmanaged_prepare(key, entries, &key_word)) return FAILED;
-  if (!zmanaged_prepare(value, entries, &value_word)) {
-    if (zcolored_kind(key_word) == ZKIND_PYTHON) {
-      PyObject *owned = zpyref_free((uint32_t)zcolored_payload(key_word));
-      zpy.Py_DecRef(owned);
-    }
-    return FAILED;
-  }
-  *entry_hash(entries, filled) = hash;
-  zbarrier_store(entry_key(entries, filled), key_word);
-  zbarrier_store(entry_value(entries, filled), value_word);
-  zaddress_t index = part(dict, INDEX);
-  size_t at = mix(hash);
-  while (places(index)[at & place_mask(index)] > 0) at++;
-  if (places(index)[at & place_mask(index)] == EMPTY) ++*raw_at(dict, TAKEN);
-  places(index)[at & place_mask(index)] = (int32_t)(filled + 1);
-  ++*raw_at(dict, FILLED);
-  ++*raw_at(dict, LIVE);
-  ++*raw_at(dict, VERSION);
-  return FOUND;
-}
-
-static bool set_item(PyObject *self, PyObject *key, PyObject *value) {
-  for (;;) {
-    int64_t hash, position;
-    size_t place;
-    zmanaged_poll();
-    outcome_t outcome = find(self, key, &hash, &position, &place);
-    if (outcome == FAILED) return false;
-    if (outcome == FOUND) {
-      zaddress_t entries = part(zmanaged_body(self), ENTRIES);
-      return zmanaged_set(entries, entry_value(entries, position), value);
-    }
-    outcome = add(self, key, hash, value);
-    if (outcome != CHANGED) return outcome == FOUND;
-  }
-}
-
-static bool key_error(PyObject *key) {
-  PyObject *arguments = zma.PyTuple_Pack(1, key); /* a tuple as key must not become several arguments */
-  if (arguments == NULL) return false;
-  zma.PyErr_SetObject(*zma.PyExc_KeyError, arguments);
-  zpy.Py_DecRef(arguments);
+/* The number of arguments. False with the words that dict has for it. */
+static bool check_count(const char *name, Py_ssize_t least, Py_ssize_t most, Py_ssize_t got) {
+  if (got >= least && got <= most) return true;
+  Py_ssize_t limit = got < least ? least : most;
+  zpy.PyErr_Format(*zpy.PyExc_TypeError, "%s expected at %s %zd argument%s, got %zd", name,
+                   got < least ? "least" : "most", limit, limit == 1 ? "" : "s", got);
   return false;
 }
 
-static bool delete_item(PyObject *self, PyObject *key) {
-  int64_t hash, position;
-  size_t place;
-  zmanaged_poll();
-  outcome_t outcome = find(self, key, &hash, &position, &place);
-  if (outcome != FOUND) return outcome == ABSENT ? key_error(key) : false;
-  zaddress_t dict = zmanaged_body(self);
-  zaddress_t entries = part(dict, ENTRIES);
-  places(part(dict, INDEX))[place] = DELETED;
-  *entry_hash(entries, position) = HASH_DELETED;
-  PyObject *owned[2] = {zmanaged_replace(entry_key(entries, position), zcolored_none()),
-                        zmanaged_replace(entry_value(entries, position), zcolored_none())};
-  --*raw_at(dict, LIVE);
-  ++*raw_at(dict, VERSION);
-  /* So that popping from the end does not walk over what was popped before. */
-  while (*raw_at(dict, FILLED) > 0 && *entry_hash(entries, *raw_at(dict, FILLED) - 1) == HASH_DELETED) {
-    --*raw_at(dict, FILLED);
-  }
-  for (int i = 0; i < 2; i++) {
-    if (owned[i] != NULL) zpy.Py_DecRef(owned[i]);
-  }
-  return true;
+static void key_error(PyObject *key) {
+  PyObject *arguments = zma.PyTuple_Pack(1, key); /* a tuple as key must not become several arguments */
+  if (arguments == NULL) return;
+  zma.PyErr_SetObject(*zma.PyExc_KeyError, arguments);
+  zpy.Py_DecRef(arguments);
 }
+
+static bool begin(PyObject *self, ztable_search_t *search, PyObject *key) {
+  return ztable_check(self) && ztable_begin(search, key);
+}
+
+/* ---- one key ------------------------------------------------------------------------------------- */
 
 /* The value, new reference; NULL without an exception when absent. */
 static PyObject *get_item(PyObject *self, PyObject *key) {
+  ztable_search_t search;
+  if (zunlikely(!begin(self, &search, key))) return NULL;
   for (;;) {
-    int64_t hash, position;
-    size_t place;
-    zmanaged_poll();
-    outcome_t outcome = find(self, key, &hash, &position, &place);
-    if (outcome != FOUND) return NULL;
-    int64_t version = *raw_at(zmanaged_body(self), VERSION);
+    if (ztable_find(self, &search) != ZTABLE_FOUND) return NULL;
+    int64_t version = *ztable_raw(self, ZDICT_VERSION);
     if (!zmanaged_enter()) return NULL;
-    zaddress_t dict = zmanaged_body(self);
-    if (*raw_at(dict, VERSION) != version) continue; /* finalizers ran, and changed it */
-    return zmanaged_value(zbarrier_load(entry_value(part(dict, ENTRIES), position)));
+    if (zlikely(*ztable_raw(self, ZDICT_VERSION) == version)) return ztable_value_at(self, search.position);
   }
 }
 
-/* ---- methods ------------------------------------------------------------------------------------- */
+static Py_ssize_t dict_length(PyObject *self) {
+  return ztable_check(self) ? (Py_ssize_t)*ztable_raw(self, ZDICT_LIVE) : -1;
+}
 
-static Py_ssize_t dict_length(PyObject *self) { return (Py_ssize_t)*raw_at(zmanaged_body(self), LIVE); }
+/* A subclass may have __missing__. */
+static zcold PyObject *missing(PyObject *self, PyObject *key) {
+  PyObject *method = zpy.PyObject_GetAttrString((PyObject *)self->type, "__missing__");
+  if (method == NULL) {
+    zpy.PyErr_Clear();
+    key_error(key);
+    return NULL;
+  }
+  PyObject *result = zpy.PyObject_CallFunction(method, "OO", self, key);
+  zpy.Py_DecRef(method);
+  return result;
+}
 
 static PyObject *dict_subscript(PyObject *self, PyObject *key) {
   PyObject *value = get_item(self, key);
-  if (value == NULL && zpy.PyErr_Occurred() == NULL) {
-    PyObject *missing = zpy.PyObject_GetAttrString((PyObject *)self->type, "__missing__");
-    if (missing != NULL) {
-      value = zpy.PyObject_CallFunction(missing, "OO", self, key);
-      zpy.Py_DecRef(missing);
-      return value;
-    }
-    zpy.PyErr_Clear();
-    key_error(key);
-  }
-  return value;
+  return zlikely(value != NULL) || zpy.PyErr_Occurred() != NULL ? value : missing(self, key);
+}
+
+static bool delete_item(PyObject *self, PyObject *key) {
+  ztable_search_t search;
+  if (!begin(self, &search, key)) return false;
+  ztable_outcome_t outcome = ztable_find(self, &search);
+  if (outcome == ZTABLE_ABSENT) key_error(key);
+  if (outcome != ZTABLE_FOUND) return false;
+  zdropped_t dropped = {.count = 0};
+  ztable_remove(self, &search, &dropped);
+  zmanaged_drop_finish(&dropped);
+  return true;
 }
 
 static int dict_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
-  return (value != NULL ? set_item(self, key, value) : delete_item(self, key)) ? 0 : -1;
+  return (value != NULL ? ztable_set(self, key, value) : delete_item(self, key)) ? 0 : -1;
 }
 
 static int dict_contains(PyObject *self, PyObject *key) {
-  int64_t hash, position;
-  size_t place;
-  zmanaged_poll();
-  outcome_t outcome = find(self, key, &hash, &position, &place);
-  return outcome == FAILED ? -1 : outcome == FOUND;
+  ztable_search_t search;
+  if (!begin(self, &search, key)) return -1;
+  ztable_outcome_t outcome = ztable_find(self, &search);
+  return outcome == ZTABLE_FAILED ? -1 : outcome == ZTABLE_FOUND;
 }
 
-static PyObject *dict_get(PyObject *self, PyObject *arguments) {
-  Py_ssize_t count = zma.PyTuple_Size(arguments);
-  if (count < 1 || count > 2) {
-    zpy.PyErr_Format(*zpy.PyExc_TypeError, "get expected at %s, got %zd",
-                     count < 1 ? "least 1 argument" : "most 2 arguments", count);
-    return NULL;
-  }
-  PyObject *value = get_item(self, zpy.PyTuple_GetItem(arguments, 0));
+static PyObject *dict_get(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  if (!check_count("get", 1, 2, count)) return NULL;
+  PyObject *value = get_item(self, arguments[0]);
   if (value != NULL || zpy.PyErr_Occurred() != NULL) return value;
-  return count == 2 ? zmanaged_incref(zpy.PyTuple_GetItem(arguments, 1)) : zpy_new_none();
+  return count == 2 ? zmanaged_incref(arguments[1]) : zmanaged_none();
 }
 
-/* The entry at or after `position`, or before it; -1 none. */
-static int64_t next_entry(zaddress_t dict, int64_t position, int step) {
-  zaddress_t entries = part(dict, ENTRIES);
-  int64_t filled = *raw_at(dict, FILLED);
-  while (position >= 0 && position < filled) {
-    if (*entry_hash(entries, position) != HASH_DELETED) return position;
-    position += step;
+static PyObject *dict_setdefault(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  if (!check_count("setdefault", 1, 2, count)) return NULL;
+  PyObject *value = count == 2 ? arguments[1] : zpy_None();
+  ztable_search_t search;
+  if (!begin(self, &search, arguments[0])) return NULL;
+  for (;;) {
+    ztable_outcome_t outcome = ztable_find(self, &search);
+    if (outcome == ZTABLE_ABSENT) {
+      outcome = ztable_add(self, &search, value);
+      if (outcome == ZTABLE_FOUND) return zmanaged_incref(value);
+    } else if (outcome == ZTABLE_FOUND) {
+      int64_t version = *ztable_raw(self, ZDICT_VERSION);
+      if (!zmanaged_enter()) return NULL;
+      if (*ztable_raw(self, ZDICT_VERSION) == version) return ztable_value_at(self, search.position);
+    }
+    if (outcome == ZTABLE_FAILED) return NULL;
   }
-  return -1;
 }
 
+/* Takes the entry out that was found, and gives its value. After zmanaged_enter. */
+static PyObject *take(PyObject *self, const ztable_search_t *search) {
+  PyObject *value = ztable_value_at(self, search->position);
+  if (value == NULL) return NULL;
+  zdropped_t dropped = {.count = 0}; /* making the value was no safepoint */
+  ztable_remove(self, search, &dropped);
+  zmanaged_drop_finish(&dropped);
+  return value;
+}
+
+static PyObject *dict_pop(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  if (!check_count("pop", 1, 2, count) || !ztable_check(self)) return NULL;
+  ztable_search_t search;
+  /* An empty dict does not ask for the hash, as it is with dict. */
+  bool is_empty = *ztable_raw(self, ZDICT_LIVE) == 0;
+  if (!is_empty && !ztable_begin(&search, arguments[0])) return NULL;
+  for (;;) {
+    ztable_outcome_t outcome = is_empty ? ZTABLE_ABSENT : ztable_find(self, &search);
+    if (outcome == ZTABLE_FAILED) return NULL;
+    if (outcome == ZTABLE_ABSENT) {
+      if (count == 2) return zmanaged_incref(arguments[1]);
+      key_error(arguments[0]);
+      return NULL;
+    }
+    int64_t version = *ztable_raw(self, ZDICT_VERSION);
+    if (!zmanaged_enter()) return NULL;
+    if (*ztable_raw(self, ZDICT_VERSION) == version) return take(self, &search);
+  }
+}
+
+/* The key and the value of an entry. NULL with an exception set; RuntimeError where the entry is another one
+ * by then. */
 static bool read_entry(PyObject *self, int64_t position, PyObject *pair[2]) {
+  int64_t version = *ztable_raw(self, ZDICT_VERSION);
   pair[0] = pair[1] = NULL;
   for (int i = 0; i < 2; i++) {
     if (!zmanaged_enter()) break;
-    zaddress_t dict = zmanaged_body(self);
-    if (next_entry(dict, position, 1) != position) { /* changed by a release slice */
-      zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "dictionary changed during iteration");
+    if (*ztable_raw(self, ZDICT_VERSION) != version) {
+      zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "dictionary changed size during iteration");
       break;
     }
-    zaddress_t entries = part(dict, ENTRIES);
-    pair[i] = zmanaged_value(zbarrier_load(i == 0 ? entry_key(entries, position) : entry_value(entries, position)));
+    pair[i] = i == 0 ? ztable_key_at(self, position) : ztable_value_at(self, position);
     if (pair[i] == NULL) break;
   }
   if (pair[1] != NULL) return true;
@@ -306,40 +157,252 @@ static bool read_entry(PyObject *self, int64_t position, PyObject *pair[2]) {
   return false;
 }
 
-/* _next(position) -> (next position, key, value) or None. */
-static PyObject *dict_next(PyObject *self, PyObject *argument) {
-  Py_ssize_t position = zma.PyNumber_AsSsize_t(argument, *zma.PyExc_IndexError);
-  if (position == -1 && zpy.PyErr_Occurred()) return NULL;
-  zmanaged_poll();
-  int64_t found = next_entry(zmanaged_body(self), position, 1);
-  if (found < 0) return zpy_new_none();
-  PyObject *pair[2];
-  if (!read_entry(self, found, pair)) return NULL;
-  return zpy.Py_BuildValue("nNN", (Py_ssize_t)(found + 1), pair[0], pair[1]);
+static PyObject *tuple_of(PyObject *pair[2]) {
+  PyObject *tuple = zpy.PyTuple_New(2);
+  for (int i = 0; i < 2; i++) {
+    if (tuple != NULL) {
+      zpy.PyTuple_SetItem(tuple, i, pair[i]);
+    } else {
+      zpy.Py_DecRef(pair[i]);
+    }
+  }
+  return tuple;
 }
 
-static PyObject *dict_last(PyObject *self, PyObject *unused) {
+static PyObject *dict_popitem(PyObject *self, PyObject *unused) {
   (void)unused;
-  zmanaged_poll();
-  zaddress_t dict = zmanaged_body(self);
-  int64_t found = next_entry(dict, *raw_at(dict, FILLED) - 1, -1);
-  if (found < 0) return zpy_new_none();
-  PyObject *pair[2];
-  if (!read_entry(self, found, pair)) return NULL;
-  return zpy.Py_BuildValue("NN", pair[0], pair[1]);
+  if (!ztable_check(self)) return NULL;
+  for (;;) {
+    zmanaged_poll();
+    ztable_search_t search = {.position = ztable_next(self, *ztable_raw(self, ZDICT_FILLED) - 1, -1)};
+    if (search.position < 0) {
+      zpy.PyErr_SetString(*zma.PyExc_KeyError, "popitem(): dictionary is empty");
+      return NULL;
+    }
+    int64_t version = *ztable_raw(self, ZDICT_VERSION);
+    PyObject *pair[2];
+    if (!read_entry(self, search.position, pair)) return NULL;
+    PyObject *tuple = tuple_of(pair);
+    if (tuple == NULL || *ztable_raw(self, ZDICT_VERSION) == version) {
+      zdropped_t dropped = {.count = 0};
+      if (tuple != NULL) {
+        ztable_locate(self, &search);
+        ztable_remove(self, &search, &dropped);
+        zmanaged_drop_finish(&dropped);
+      }
+      return tuple;
+    }
+    zpy.Py_DecRef(tuple); /* making it ran code that changed the dict */
+  }
 }
 
-/* What the entries own is released by the collection that finds their body dead. */
+/* ---- all keys ------------------------------------------------------------------------------------ */
+
 static PyObject *dict_clear(PyObject *self, PyObject *unused) {
   (void)unused;
   zmanaged_poll();
-  zaddress_t dict = zmanaged_body(self);
-  zbarrier_store(slot_at(dict, ENTRIES), zcolored_none());
-  zbarrier_store(slot_at(dict, INDEX), zcolored_none());
-  *raw_at(dict, LIVE) = *raw_at(dict, FILLED) = *raw_at(dict, TAKEN) = 0;
-  ++*raw_at(dict, VERSION);
-  return zpy_new_none();
+  return ztable_clear(self) ? zmanaged_none() : NULL;
 }
+
+static bool update_from_dict(PyObject *self, PyObject *other) {
+  Py_ssize_t position = 0, size = zpy.PyObject_Size(other);
+  PyObject *key, *value;
+  while (zma.PyDict_Next(other, &position, &key, &value)) {
+    zpy.Py_IncRef(key);
+    zpy.Py_IncRef(value);
+    bool ok = ztable_set(self, key, value);
+    zpy.Py_DecRef(key);
+    zpy.Py_DecRef(value);
+    if (!ok) return false;
+    if (zpy.PyObject_Size(other) != size) {
+      zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "dict mutated during update");
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool update_from_table(PyObject *self, PyObject *other) {
+  if (self == other) return true;
+  if (*ztable_raw(self, ZDICT_LIVE) == 0) return ztable_clear(self) && ztable_copy(self, other);
+  int64_t size = *ztable_raw(other, ZDICT_LIVE);
+  for (int64_t at = 0; (at = ztable_next(other, at, 1)) >= 0; at++) {
+    PyObject *pair[2];
+    if (!read_entry(other, at, pair)) return false;
+    bool ok = ztable_set(self, pair[0], pair[1]);
+    zpy.Py_DecRef(pair[0]);
+    zpy.Py_DecRef(pair[1]);
+    if (!ok) return false;
+    if (*ztable_raw(other, ZDICT_LIVE) != size) {
+      zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "dict mutated during update");
+      return false;
+    }
+  }
+  return true;
+}
+
+static inline bool is_table(PyObject *object) {
+  return zmanaged_is_handle(object) && zbody_shape(zmanaged_body(object))->use == ZFAMILY_DICT;
+}
+static PyTypeObject *base_type;
+
+/* _merge(other): True where `other` was a dict of either kind, without ways of its own, and has been merged. */
+static PyObject *dict_merge(PyObject *self, PyObject *other) {
+  zmanaged_poll();
+  if (!ztable_check(self)) return NULL;
+  bool plain = (PyObject *)other->type == zpy.PyDict_Type;
+  bool ours = !plain && other->type == base_type && is_table(other);
+  if (!plain && !ours) return zpy.PyBool_FromLong(0);
+  return (plain ? update_from_dict(self, other) : update_from_table(self, other)) ? zpy.PyBool_FromLong(1) : NULL;
+}
+
+static PyObject *dict_copy(PyObject *self, PyObject *unused) {
+  (void)unused;
+  zmanaged_poll();
+  if (!ztable_check(self) || !zmanaged_enter()) return NULL;
+  PyObject *made = zmanaged_object_make(zmanaged_class_of(base_type));
+  if (made == NULL || ztable_copy(made, self)) return made;
+  zpy.Py_DecRef(made);
+  return NULL;
+}
+
+/* Has the other dict an equal value under this key? -1 exception. */
+static int has_equal(PyObject *other, PyObject *key, PyObject *value) {
+  PyObject *found;
+  if (is_table(other)) {
+    found = get_item(other, key);
+  } else {
+    found = zma.PyDict_GetItemWithError(other, key);
+    if (found != NULL) zpy.Py_IncRef(found);
+  }
+  if (found == NULL) return zpy.PyErr_Occurred() != NULL ? -1 : 0;
+  int same = zma.PyObject_RichCompareBool(value, found, 2 /* == */);
+  zpy.Py_DecRef(found);
+  return same;
+}
+
+/* 1, 0, -1 exception. */
+static int is_equal(PyObject *self, PyObject *other) {
+  if (dict_length(self) != zpy.PyObject_Size(other)) return zpy.PyErr_Occurred() != NULL ? -1 : 0;
+  for (int64_t at = 0; (at = ztable_next(self, at, 1)) >= 0; at++) {
+    PyObject *pair[2];
+    if (!read_entry(self, at, pair)) return -1;
+    int same = has_equal(other, pair[0], pair[1]);
+    zpy.Py_DecRef(pair[0]);
+    zpy.Py_DecRef(pair[1]);
+    if (same <= 0) return same;
+  }
+  return 1;
+}
+
+static PyObject *dict_compare(PyObject *self, PyObject *other, int op) {
+  enum { EQUAL = 2, DIFFERENT = 3 };
+  bool is_dict = zma.PyType_IsSubtype(other->type, (PyTypeObject *)zpy.PyDict_Type) || is_table(other);
+  if ((op != EQUAL && op != DIFFERENT) || !is_dict) return zmanaged_incref(zma._Py_NotImplementedStruct);
+  zmanaged_poll();
+  int same = ztable_check(self) ? is_equal(self, other) : -1;
+  return same < 0 ? NULL : zpy.PyBool_FromLong(same == (op == EQUAL));
+}
+
+/* ---- iterator ------------------------------------------------------------------------------------ */
+
+typedef enum { OF_KEYS, OF_VALUES, OF_ITEMS } what_t;
+
+typedef struct {
+  PyObject base;
+  PyObject *dict; /* NULL once it has come to the end */
+  int64_t next, left, size;
+  int step;
+  what_t what;
+} dict_iterator_t;
+
+static PyTypeObject *iterator_type;
+
+static PyObject *end_iteration(dict_iterator_t *iterator, const char *message) {
+  PyObject *dict = iterator->dict;
+  iterator->dict = NULL;
+  if (message != NULL) zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, message);
+  zpy.Py_DecRef(dict);
+  return NULL;
+}
+
+static PyObject *iterator_next(PyObject *self) {
+  dict_iterator_t *iterator = (dict_iterator_t *)self;
+  PyObject *dict = iterator->dict, *pair[2];
+  if (dict == NULL || !zmanaged_enter()) return NULL;
+  if (!ztable_check(dict)) return NULL;
+  if (*ztable_raw(dict, ZDICT_LIVE) != iterator->size) {
+    iterator->size = -1; /* this is said each time */
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "dictionary changed size during iteration");
+    return NULL;
+  }
+  int64_t at = ztable_next(dict, iterator->next, iterator->step);
+  if (at < 0) return end_iteration(iterator, NULL);
+  if (iterator->left == 0) return end_iteration(iterator, "dictionary keys changed during iteration");
+  iterator->next = at + iterator->step;
+  iterator->left--;
+  if (iterator->what == OF_KEYS) return ztable_key_at(dict, at);
+  if (iterator->what == OF_VALUES) return ztable_value_at(dict, at);
+  return read_entry(dict, at, pair) ? tuple_of(pair) : NULL;
+}
+
+static PyObject *iterator_length(PyObject *self, PyObject *unused) {
+  (void)unused;
+  dict_iterator_t *iterator = (dict_iterator_t *)self;
+  bool counts = iterator->dict != NULL && dict_length(iterator->dict) == iterator->size;
+  return zma.PyLong_FromSsize_t(counts ? (Py_ssize_t)iterator->left : 0);
+}
+
+static PyObject *itself(PyObject *self) { return zmanaged_incref(self); }
+
+static int iterator_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
+  dict_iterator_t *iterator = (dict_iterator_t *)self;
+  int result = visit((PyObject *)self->type, argument);
+  return result != 0 || iterator->dict == NULL ? result : visit(iterator->dict, argument);
+}
+
+static void iterator_dealloc(PyObject *self) {
+  PyObject *type = (PyObject *)self->type, *dict = ((dict_iterator_t *)self)->dict;
+  zma.PyObject_GC_UnTrack(self);
+  zma.PyObject_GC_Del(self);
+  if (dict != NULL) zpy.Py_DecRef(dict);
+  zpy.Py_DecRef(type);
+}
+
+static PyMethodDef iterator_methods[] = {{"__length_hint__", iterator_length, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+static PyType_Slot iterator_slots[] = {{Py_tp_iter, itself},
+                                       {Py_tp_iternext, iterator_next},
+                                       {Py_tp_traverse, iterator_traverse},
+                                       {Py_tp_dealloc, iterator_dealloc},
+                                       {Py_tp_methods, iterator_methods},
+                                       {0, NULL}};
+static PyType_Spec iterator_spec = {"zgc.dict_iterator", sizeof(dict_iterator_t), 0,
+                                    Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, iterator_slots};
+
+static PyObject *iterate(PyObject *self, what_t what, int step) {
+  if (!ztable_check(self)) return NULL;
+  dict_iterator_t *iterator = (dict_iterator_t *)zma._PyObject_GC_New(iterator_type);
+  if (iterator == NULL) return NULL;
+  iterator->dict = zmanaged_incref(self);
+  iterator->left = iterator->size = *ztable_raw(self, ZDICT_LIVE);
+  iterator->next = step > 0 ? 0 : *ztable_raw(self, ZDICT_FILLED) - 1;
+  iterator->step = step;
+  iterator->what = what;
+  zma.PyObject_GC_Track(iterator);
+  return &iterator->base;
+}
+
+static PyObject *dict_iter(PyObject *self) { return iterate(self, OF_KEYS, 1); }
+
+/* _iterate(what, step): for the views. */
+static PyObject *dict_iterate(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  if (!check_count("_iterate", 2, 2, count)) return NULL;
+  long what = zpy.PyLong_AsLong(arguments[0]), step = zpy.PyLong_AsLong(arguments[1]);
+  if (zpy.PyErr_Occurred() != NULL) return NULL;
+  return iterate(self, what == OF_ITEMS ? OF_ITEMS : what == OF_VALUES ? OF_VALUES : OF_KEYS, step < 0 ? -1 : 1);
+}
+
+/* ---- the type ------------------------------------------------------------------------------------ */
 
 static PyObject *dict_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
@@ -348,28 +411,39 @@ static PyObject *dict_new(PyTypeObject *type, PyObject *arguments, PyObject *key
   return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
-static PyMethodDef dict_methods[] = {{"get", dict_get, METH_VARARGS, NULL},
-                                     {"_next", dict_next, METH_O, NULL},
-                                     {"_last", dict_last, METH_NOARGS, NULL},
-                                     {"clear", dict_clear, METH_NOARGS, NULL},
-                                     {NULL, NULL, 0, NULL}};
+#define FAST(function) (PyCFunction)(void (*)(void))function
+static PyMethodDef dict_methods[] = {
+    {"get", FAST(dict_get), METH_FASTCALL, "get(key, default=None, /)\n--\n\nThe value, or the default."},
+    {"setdefault", FAST(dict_setdefault), METH_FASTCALL,
+     "setdefault(key, default=None, /)\n--\n\nThe value, after the default was put where there was none."},
+    {"pop", FAST(dict_pop), METH_FASTCALL, "pop(key, default=<unrepresentable>, /)\n--\n\nTakes a key out and returns its value."},
+    {"popitem", dict_popitem, METH_NOARGS, "popitem()\n--\n\nTakes the last key out and returns (key, value)."},
+    {"clear", dict_clear, METH_NOARGS, "clear()\n--\n\nTakes all keys out."},
+    {"copy", dict_copy, METH_NOARGS, "copy()\n--\n\nA zgc.Dict of the same keys and values."},
+    {"_merge", dict_merge, METH_O, NULL},
+    {"_iterate", FAST(dict_iterate), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL}};
 static PyType_Slot dict_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                    {Py_tp_traverse, zmanaged_handle_traverse},
                                    {Py_tp_clear, zmanaged_handle_clear},
                                    {Py_tp_new, dict_new},
                                    {Py_tp_methods, dict_methods},
+                                   {Py_tp_richcompare, dict_compare},
+                                   {Py_tp_iter, dict_iter},
                                    {Py_mp_length, dict_length},
                                    {Py_mp_subscript, dict_subscript},
                                    {Py_mp_ass_subscript, dict_ass_subscript},
                                    {Py_sq_length, dict_length},
                                    {Py_sq_contains, dict_contains},
                                    {0, NULL}};
-static PyType_Spec dict_spec = {"zgc._Dict", sizeof(zhandle_t), 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
-                                dict_slots};
+static PyType_Spec dict_spec = {"zgc.Dict", sizeof(zhandle_t), 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, dict_slots};
 
 bool zmanaged_dict_start(PyObject *names) {
   zmanaged_raw_shape = zmanaged_class_make_shape(ZBODY_RAW);
   zmanaged_entries_shape = zmanaged_class_make_shape(ZBODY_ENTRIES);
-  uint64_t map = 1u << (ENTRIES / 8) | 1u << (INDEX / 8);
-  return zmanaged_class_make(names, ZFAMILY_DICT, &dict_spec, DICT_SIZE, map) != NULL;
+  iterator_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&iterator_spec, NULL);
+  uint64_t map = 1u << (ZDICT_ENTRIES / 8) | 1u << (ZDICT_INDEX / 8);
+  const zclass_t *class = zmanaged_class_make(names, ZFAMILY_DICT, &dict_spec, ZDICT_SIZE, map);
+  base_type = class == NULL ? NULL : class->type;
+  return iterator_type != NULL && base_type != NULL;
 }

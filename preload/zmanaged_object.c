@@ -260,13 +260,12 @@ static PyType_Slot handle_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
 static PyType_Spec handle_spec = {"zgc._Handle", sizeof(zhandle_t), 0,
                                   Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, handle_slots};
 
-static void *compare_of_object(void) {
-  return zpy.PyType_GetSlot((PyTypeObject *)zma.PyBaseObject_Type, Py_tp_richcompare);
-}
+void *zmanaged_identity_compare;
 
 bool zmanaged_object_start(PyObject *names) {
+  zmanaged_identity_compare = zpy.PyType_GetSlot((PyTypeObject *)zma.PyBaseObject_Type, Py_tp_richcompare);
   for (PyType_Slot *slot = handle_slots; slot->slot != 0; slot++) {
-    if (slot->slot == Py_tp_richcompare) slot->pfunc = compare_of_object();
+    if (slot->slot == Py_tp_richcompare) slot->pfunc = zmanaged_identity_compare;
   }
   zmanaged_handle_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&handle_spec, NULL);
   return zmanaged_handle_type != NULL && zmanaged_field_start() && zmanaged_class_start(names);

@@ -103,6 +103,48 @@ class Types(unittest.TestCase):
         self.assertEqual(made.value, [5])
         self.assertRaises(TypeError, setattr, made, "__class__", Number)
 
+    def test_methods_of_another_kind(self):
+        makes = {zgc.List: lambda: zgc.List([1, 2]), zgc.Dict: lambda: zgc.Dict(a=1),
+                 zgc.Array: lambda: zgc.Array([1, 2]), Reference: lambda: Reference(1, 2)}
+        uses = {zgc.List: (lambda x: x[0], len, lambda x: x.append(1), lambda x: x.insert(0, 1), lambda x: x.pop(),
+                           lambda x: x.clear(), lambda x: x.__setitem__(slice(0, 1), [1, 2]), lambda x: x.copy(),
+                           lambda x: x.__delitem__(slice(None)), lambda x: x + [1], lambda x: x * 2, lambda x: x.sort(),
+                           lambda x: x.extend([1]), lambda x: x.reverse(), lambda x: x.remove(1), lambda x: x < [1],
+                           lambda x: x.__init__([1]), lambda x: x[:], lambda x: 1 in x, lambda x: x.__imul__(2)),
+                zgc.Dict: (lambda x: x["a"], len, lambda x: x.__setitem__("a", 1), lambda x: x.pop("a"), list,
+                           lambda x: x.popitem(), lambda x: x.clear(), lambda x: x.copy(), lambda x: x.get("a"),
+                           lambda x: x.setdefault("a"), lambda x: x == {}, lambda x: x.update(b=1), lambda x: x.items(),
+                           lambda x: x._merge({}), lambda x: list(x.values()), lambda x: "a" in x),
+                zgc.Array: (lambda x: x[0], len, lambda x: x[:], lambda x: x.__setitem__(slice(0, 1), [1]))}
+        for kind, make in makes.items():
+            for other in uses:
+                for use in uses[other] if other is not kind else ():
+                    made = make()
+                    set_class(made, other)
+                    try:
+                        use(made)
+                    except (TypeError, AttributeError):
+                        pass
+                    set_class(made, kind)
+                    if kind is not Reference:
+                        self.assertEqual(len(made), len(make()))
+        zgc.collect("full")
+
+    def test_private_methods_check_their_arguments(self):
+        for kind in zgc.List, zgc.Dict, zgc.Array, zgc.Object:
+            names = {n for base in kind.__mro__ for n in vars(base)
+                     if n.startswith("_") and not n.startswith("__") or n in ("__setstate__", "__getstate__")}
+            for name in names:
+                for arguments in ((), (0,), (None,), ([1],), ((1, 2),), (0, 0), (-5, 10**30), (0, 0, (1, 2)),
+                                  (0, 0, [1, 2]), ("a", "b", "c"), ({"a": 1},), ({1: 2},)):
+                    made = kind()
+                    try:
+                        getattr(made, name)(*arguments)
+                    except Exception:
+                        pass
+                    zgc.List(made) if hasattr(made, "__iter__") else repr(made)
+        zgc.collect("full")
+
     def test_an_order_of_its_own(self):
         class Meta(zgc.ObjectType):
             def mro(cls):
