@@ -15,6 +15,11 @@
 #define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
 #define TRIM_LOOKS 512                /* pages between two looks at the clock, ... */
 #define TRIM_SPARSE 64                /* ... of which a sparse one counts as so many */
+#define TRIM_FROM (8 * ZM)            /* in smaller heaps, sparse pages are left alone */
+#define GROWTH_LOOKS 16               /* pages looked at per granule of growth; a sparse one counts as so many */
+#define GROWTH_BLOCK_MIN 512          /* bytes; smaller ones keep no more than they do with pymalloc */
+#define DEBT_AT_ONCE 16               /* granules of growth that one allocation makes up for; of the others ... */
+#define DEBT_MAX 256                  /* ... so many are remembered */
 #define SLACK_MAX (256 * ZK)          /* larger blocks grow in steps of a granule anyway */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
@@ -48,6 +53,7 @@ typedef struct {
   batch_t batches[ZCLASS_ALL]; /* with a watcher */
   zblock_t *returned;          /* freed by others; any thread pushes, who works in the heap takes all */
   uint32_t page_flags;         /* its number, above ZPAGE_HEAP_SHIFT */
+  size_t debt, next_look;      /* granules of growth to make up for; where to look for sparse pages */
   bool has_kept;               /* a class may keep an empty page at hand */
 } heap_t;
 
@@ -212,6 +218,34 @@ static void free_kept_pages(heap_t *heap) {
   }
 }
 
+/* A batch counts on the free list being all that is free. */
+static bool may_have_holes(heap_t *heap, const zpage_t *page) {
+  return watcher == NULL && is_own(heap, page) && page != current_of(heap, page->size_class, page->flags);
+}
+
+static size_t give_back(heap_t *heap, zpage_t *page) {
+  return zsparse_bytes(page) != 0 && may_have_holes(heap, page) ? zsparse_give_back(page) : 0;
+}
+
+/* The heap has grown by memory that it did not have, which costs the system a fault for each OS page. In
+ * proportion to that, and so in proportion to what is allocated, the next pages of the table are looked at,
+ * and what lies free within sparse ones goes back: a program whose blocks change in size does not grow by
+ * what its last phase has left, with or without a collector's thread. */
+static void trim_for_growth(heap_t *heap, size_t granules) {
+  heap->debt = zmin(heap->debt + granules, DEBT_MAX);
+  if (watcher != NULL || zgranules_used_bytes() < TRIM_FROM) return;
+  size_t end = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
+  size_t now = zmin(heap->debt, DEBT_AT_ONCE), bytes = 0;
+  for (size_t work = now * GROWTH_LOOKS; work > 0 && bytes < now * ZGRANULE_SIZE; work--) {
+    heap->next_look = heap->next_look + 1 < end ? heap->next_look + 1 : 0;
+    zpage_t *page = &zpage_table[heap->next_look];
+    if (zload_relaxed(&page->block_size) <= GROWTH_BLOCK_MIN || zsparse_bytes(page) == 0) continue;
+    bytes += give_back(heap, page);
+    work -= zmin(work, GROWTH_LOOKS) - 1;
+  }
+  heap->debt -= now;
+}
+
 static bool gc_is_apart; /* so the other small pages hold no GC objects */
 
 static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
@@ -223,6 +257,7 @@ static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
   if (zgranules_idle_bytes() == 0) free_kept_pages(heap);
   size_t first = zgranules_alloc(granules, &zeroed);
   if (first == SIZE_MAX) return NULL;
+  if (zeroed) trim_for_growth(heap, granules);
   zpage_t *page = &zpage_table[first];
   page->free = NULL;
   page->used = page->carved = 0;
@@ -294,6 +329,7 @@ static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
   bool zeroed;
   size_t first = zgranules_alloc(granules, &zeroed);
   if (first == SIZE_MAX) return NULL;
+  if (zeroed) trim_for_growth(heap, granules);
   zpage_t *page = &zpage_table[first];
   page->used = page->carved = 1;
   page->size_class = ZCLASS_ALL;
@@ -772,11 +808,6 @@ bool zallocator_is_sampled(const void *block) {
 
 /* -- sparse pages ---------------------------------------------------------------------------- */
 
-/* A batch counts on the free list being all that is free. */
-static bool may_have_holes(heap_t *heap, const zpage_t *page) {
-  return watcher == NULL && is_own(heap, page) && page != current_of(heap, page->size_class, page->flags);
-}
-
 size_t zallocator_sparse_bytes(void) {
   size_t bytes = 0, granules = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
   if (watcher != NULL) return 0;
@@ -788,7 +819,7 @@ size_t zallocator_sparse_bytes(void) {
 
 static size_t trim_page(zpage_t *page) {
   heap_t *heap = enter();
-  size_t bytes = zsparse_bytes(page) != 0 && may_have_holes(heap, page) ? zsparse_give_back(page) : 0;
+  size_t bytes = give_back(heap, page);
   leave(heap);
   return bytes;
 }

@@ -3,18 +3,19 @@
 #include "heap/base/zos.h"
 
 #define OS_PAGE_SHIFT 12
-#define OS_PAGES (ZGRANULE_SIZE >> OS_PAGE_SHIFT) /* bits of zpage_t.holes */
+#define OS_PAGES 16u /* bits of zpage_t.holes */
+#define GRANULES_MAX (OS_PAGES >> (ZGRANULE_SHIFT - OS_PAGE_SHIFT))
 #define HOPE 3 /* the share of OS pages without a live block that is worth a look: e^-3, 5 % */
 #define CAPACITY_MAX (ZGRANULE_SIZE / ZBLOCK_ALIGNMENT)
 
-_Static_assert(OS_PAGES <= 16, "holes has 16 bits");
+_Static_assert(OS_PAGES == 8 * sizeof((zpage_t){0}.holes), "a bit for each");
 
 static size_t hole_bytes; /* of all pages; relaxed */
 
 /* OS pages that block i lies on, as bits. */
 static uint32_t pages_of_block(const zpage_t *page, size_t i) {
   size_t start = page->lead + i * page->block_size, end = start + page->block_size - 1;
-  uint32_t up_to_last = (uint32_t)(((uint64_t)2 << (end >> OS_PAGE_SHIFT)) - 1);
+  uint32_t up_to_last = (2u << (end >> OS_PAGE_SHIFT)) - 1;
   return up_to_last & ~(uint32_t)((1u << (start >> OS_PAGE_SHIFT)) - 1);
 }
 
@@ -23,11 +24,12 @@ static uint32_t pages_of_block(const zpage_t *page, size_t i) {
 size_t zsparse_bytes(const zpage_t *page) {
   uint32_t block_size = zload_relaxed(&page->block_size), capacity = zload_relaxed(&page->capacity);
   uint32_t used = zload_relaxed(&page->used), looked_at = zload_relaxed(&page->looked_at);
-  if (block_size == 0 || capacity == 0 || used == 0 || zpage_granules_of(block_size) != 1) return 0;
-  if (zload_relaxed(&page->flags) & (ZPAGE_FLAG_FULL | ZPAGE_FLAG_SPECIAL | ZPAGE_FLAG_SAMPLED)) return 0;
+  if (block_size == 0 || capacity == 0 || used == 0 || zload_relaxed(&page->inner) != 0) return 0;
+  if (zload_relaxed(&page->flags) & (ZPAGE_FLAG_FULL | ZPAGE_FLAG_SAMPLED)) return 0;
   if (used > looked_at - (looked_at + 3) / 4 && looked_at != 0) return 0;
   size_t touching = ((size_t)1 << OS_PAGE_SHIFT) / block_size + 2;
   if (used >= capacity || used * touching >= (size_t)HOPE * capacity) return 0;
+  if (zpage_granules_of(block_size) > GRANULES_MAX) return 0;
   return (size_t)(zload_relaxed(&page->carved) - zmin(used, zload_relaxed(&page->carved))) * block_size / HOPE;
 }
 

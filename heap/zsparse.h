@@ -4,7 +4,7 @@
  * lies. Those go back to the system: they are the page's holes, and the blocks that touch one are in no
  * free list until the page has nothing else to give.
  *
- * Pages of one granule only. The caller works in the page's heap, where nothing else is said. */
+ * Pages of few granules only. The caller works in the page's heap, where nothing else is said. */
 #ifndef HEAP_ZSPARSE_H
 #define HEAP_ZSPARSE_H
 

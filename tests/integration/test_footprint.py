@@ -49,6 +49,12 @@ def work():
         self.assert_like_stock(self.phases(200, 16), faults=1.15)
         self.assert_like_stock(self.phases(100, 48), faults=1.15)
 
+    def test_one_block_of_each_phase_keeps_an_os_page_and_no_more(self):
+        # Stock's malloc gives all but the block itself to the next phase.
+        self.assert_like_stock(self.phases(480, 16), peak=1.4)
+        self.assert_like_stock(self.phases(600, 64), peak=1.4)
+        self.assert_like_stock(self.phases(1000, 300), peak=1.4)
+
     def test_blocks_a_little_over_64_kib_are_used_again(self):
         self.assert_like_stock("""
 def work():

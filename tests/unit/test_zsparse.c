@@ -88,6 +88,25 @@ static void come_and_go(size_t size, uint32_t kept_of_1000) {
   free(heap.blocks);
 }
 
+/* Without a safepoint or a thread: memory that one size left goes back while another grows, and no more of it
+ * than that. */
+static void test_growth_gives_back_what_lies_free(void **state) {
+  (void)state;
+  enum { SIZE = 528, COUNT = (int)(16 * ZM) / SIZE, KEPT = 100 };
+  static void *blocks[COUNT];
+  for (int i = 0; i < COUNT; i++) memset(blocks[i] = zallocator_alloc(SIZE), 1, SIZE);
+  for (int i = 0; i < COUNT; i++) {
+    if (i % KEPT != 0) zallocator_free(blocks[i]);
+  }
+  assert_int_equal(zsparse_hole_bytes(), 0);
+  size_t used = zgranules_used_bytes();
+  while (zgranules_idle_bytes() > 0) zallocator_alloc(2 * SIZE);
+  assert_in_range(zsparse_hole_bytes(), 0, 2 * ZGRANULE_SIZE); /* nothing has grown so far */
+  for (size_t grown = 0; grown < 4 * ZM; grown += 2 * SIZE) zallocator_alloc(2 * SIZE);
+  assert_in_range(zsparse_hole_bytes(), used / 2, 4 * ZM);
+  zheaptest_check();
+}
+
 static void test_memory_between_live_blocks_goes_back_and_comes_again(void **state) {
   (void)state;
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) come_and_go(sizes[i], sizes[i] < 256 ? 5 : 100);
@@ -196,6 +215,7 @@ static void test_failing_uncommit_changes_nothing_else(void **state) {
 static const struct CMUnitTest tests[] = {
     STARTED(test_memory_between_live_blocks_goes_back_and_comes_again),
     STARTED(test_the_same_with_a_second_gil),
+    STARTED(test_growth_gives_back_what_lies_free),
     STARTED(test_holes_go_with_their_page),
     STARTED(test_looked_at_again_when_more_has_died),
     STARTED(test_looked_at_again_when_it_was_full_in_between),
