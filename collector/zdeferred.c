@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "collector/zalive.h"
-#include "collector/ztype_registry.h"
+#include "collector/ztype_learning.h"
 #include "heap/base/zos.h"
 
 #define WORDS_FIRST 512
@@ -90,20 +90,36 @@ static int log_reference(PyObject *reference, void *raw) {
   return visit->failed;
 }
 
-void zdeferred_traverse(PyObject *object, zpy_visit_t visit, void *context) {
-  if (!zalive_is_member(object)) return;
+static void traverse_member(PyObject *object, zpy_visit_t visit, void *context) {
   zpy_traverse_t traverse = zpyabi_traverse(zpyabi_type(object));
   if (traverse != NULL) traverse(object, visit, context);
 }
 
-static bool serve_one(zdeferred_t *deferred, PyObject *object) {
+void zdeferred_traverse(PyObject *object, zpy_visit_t visit, void *context) {
+  if (zalive_is_member(object)) traverse_member(object, visit, context);
+}
+
+/* Its class may be new since its promotion. */
+static void audit(PyObject *object) {
+  ztype_t *type = ztype_of(object);
+  if (type != NULL && type->is_learned) ztype_learn_from(type, object);
+}
+
+static bool serve_one(zdeferred_t *deferred, void *word) {
+  PyObject *object = (PyObject *)((uintptr_t)word & ~(uintptr_t)1);
+  bool is_audit = object != word;
+  deferred->audited += is_audit;
   if (!zalive_is_member(object)) return true;
-  ztype_of(object); /* its class may be new since its promotion */
+  if (is_audit) {
+    audit(object);
+    return true;
+  }
+  ztype_of(object);
   zwords_t *log = &deferred->log;
   size_t entry = log->count;
   if (entry >= UINT32_MAX || !zwords_push(log, object) || !zwords_push(log, NULL)) return false;
   visit_t visit = {log, false};
-  zdeferred_traverse(object, log_reference, &visit);
+  traverse_member(object, log_reference, &visit);
   if (visit.failed) return false;
   log->words[entry + NUMBER] = (void *)(log->count - entry - REFERENCES);
   *find_slot(deferred, object) = (uint32_t)entry + 1;
@@ -143,7 +159,7 @@ void **zdeferred_next(const zdeferred_t *deferred, size_t *at, size_t *count) {
 }
 
 void zdeferred_reset(zdeferred_t *deferred) {
-  deferred->queue.count = deferred->log.count = deferred->served = 0;
+  deferred->queue.count = deferred->log.count = deferred->served = deferred->audited = 0;
   free_where(deferred);
 }
 

@@ -26,11 +26,14 @@ void zwords_free(zwords_t *words);
  * of the program's own memory: so no word is kept that is not needed any more. */
 typedef struct {
   zwords_t queue; /* what is to be served; given back once all are */
-  size_t served;
+  size_t served, audited; /* audited: of the served */
   zwords_t log;   /* per object: itself, its number of references, the references */
   uint32_t *where; /* hash table, object -> 1 + its place in the log; 0: none */
   size_t where_size;
 } zdeferred_t;
+
+/* A word of the queue: this object is not deferred, but compared (ztype_learning.h). */
+static inline void *zdeferred_audit(PyObject *object) { return (void *)((uintptr_t)object | 1); }
 
 static inline size_t zdeferred_left(const zdeferred_t *deferred) {
   return deferred->queue.count > 0 ? deferred->queue.count - deferred->served : 0;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "collector/ztype_learning.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
@@ -135,12 +136,12 @@ static bool one_pass(unsigned k) {
   size_t in = pass.members;
   uint64_t before_deferred = zos_now_ns();
   if (!serve_deferred()) return false;
-  size_t served = pass.deferred.served;
+  size_t served = pass.deferred.served, audited = pass.deferred.audited;
   if (served > 0) {
     uint64_t took = zos_now_ns() - before_deferred;
     zprobe_phase_done("Concurrent Defer", took);
     zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(), zlog_ms(took), served);
-    if (k == 1) zstat_set(deferred_objects, served);
+    if (k == 1) zstat_set(deferred_objects, served - audited);
   }
   if (!zpass_mark(&pass) || !zpass_sweep(&pass)) return false;
   uint64_t took = zos_now_ns() - start;
@@ -153,10 +154,14 @@ static bool one_pass(unsigned k) {
 /* Repeats the pass over what it left until that hardly shrinks. The rest of the live objects that a
  * race put there is CPython's to drop: a further pass would cost more than feeding them does. */
 static bool concurrent_passes(void) {
+  static uint64_t audits; /* the collector thread's */
   if (!zpass_begin(&pass, &stop, false)) return false;
+  pass.audit = ++audits;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
     size_t before = k == 1 ? SIZE_MAX : pass.candidate_count;
     if (!one_pass(k)) return false;
+    if (k == 1) ztype_adapt_audits();
+    pass.audit = 0; /* once a collection */
     if (k > 1 && pass.candidate_count >= before - before / STABLE_SHARE) return true;
     if (pass.candidate_count == 0) return true;
   }

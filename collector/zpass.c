@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "collector/ztype_learning.h"
 #include "collector/zuntrack.h"
 #include "collector/zwalker.h"
 #include "heap/base/zos.h"
@@ -247,11 +248,20 @@ static znoinline void traverse_or_leave(zpass_t *pass, zlane_t *lane, PyObject *
   }
 }
 
+/* An audit is queued with what is deferred. */
+static znoinline void audit(zpass_t *pass, zlane_t *lane, ztype_t *type, PyObject *object) {
+  if (!ztype_audit(type, object, pass->audit)) return;
+  if (!zwords_push(&lane->deferred, zdeferred_audit(object))) fail(pass);
+}
+
 static zalways_inline void subtract_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
   visitor_t visitor = {pass, lane};
-  const ztype_t *type = ztype_find(zpyabi_type(object));
+  ztype_t *type = ztype_find(zpyabi_type(object));
   if (is_left_to_driver(pass, lane, type, object)) return;
-  if (zlikely(is_walked(pass, type)) && zlikely(zwalker_walk(object, type, subtract_reference, &visitor))) return;
+  if (zlikely(is_walked(pass, type)) && zlikely(zwalker_walk(object, type, subtract_reference, &visitor))) {
+    if (zunlikely(type->is_learned) && pass->audit != 0) audit(pass, lane, type, object);
+    return;
+  }
   if (pass->exact) {
     traverse_or_leave(pass, lane, object, subtract_visit);
   } else if (!zwords_push(&lane->deferred, object)) {

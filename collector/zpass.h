@@ -43,6 +43,9 @@
  * there; for all else the driver calls tp_traverse, once a step, as CPython does. Survivors that need not
  * be tracked any more are noted, too.
  *
+ * Audits. A concurrent pass does use learned walkers, and sends a share of their instances, another one in
+ * each collection, to the safepoints, which compare (ztype_learning.h).
+ *
  * The gate (a mutex) is held by the helper while it works: the driver opens and closes a step under
  * it, so what one wrote in a step the other sees in the next, and tables go only when no one is in.
  * A lane that runs dry asks for work (`hungry`); the other gives some of its stack to a pool. */
@@ -87,6 +90,7 @@ typedef struct {
   zmap_t big;            /* cell -> refcount, where it does not fit; only read once all is counted */
   PyObject **candidates; /* NULL: members are all old objects (the first pass) */
   size_t candidate_count, candidates_size, members;
+  uint64_t audit;        /* its number; the driver's to set; 0: learned types are not audited */
   zlane_t lanes[ZPASS_LANES];
   zpass_step_t step;     /* written under the gate */
   size_t next_member __attribute__((aligned(2 * ZCACHE_LINE))); /* atomic */

@@ -160,6 +160,10 @@ enum { /* the same in every layout served */
   ZPYABI_DEQUE_BLOCK_LENGTH = 64,
   ZPYABI_DEQUE_BLOCK_DATA = 8,
   ZPYABI_DEQUE_BLOCK_RIGHT = 8 + 64 * 8,
+  ZPYABI_LRU_NEXT = 24, /* in an entry of functools.lru_cache, and in the cache, which begins like one */
+  ZPYABI_LRU_KEY = 40,
+  ZPYABI_LRU_DICT = 72, /* in the cache */
+  ZPYABI_LRU_NODE_SIZE = 56, /* with the result, behind the key */
   ZPYABI_VALUES_EMBEDDED = 2, /* 3.13: byte of PyDictValues: lives inside the instance */
   ZPYABI_VALUES_CAPACITY = 0,
   ZPYABI_VALUES_VALID = 3

@@ -208,6 +208,9 @@ typedef struct {
   NEED(PyDict_Type)            \
   NEED(PySet_Type)             \
   NEED(PyFrozenSet_Type)       \
+  NEED(PyGen_Type)             \
+  NEED(PyCoro_Type)            \
+  NEED(PyAsyncGen_Type)        \
   NEED(_PyWeakref_RefType)     \
   NEED(_PyWeakref_ProxyType)   \
   NEED(_PyWeakref_CallableProxyType)

@@ -318,6 +318,7 @@ static bool log_step(const char *name, bool done, uint64_t *since) {
 static bool exact_candidates(zpass_t *pass) {
   uint64_t since = zos_now_ns();
   zpromotion_slice(UINT64_MAX, 0);
+  ztype_recheck();
   if (!log_step("enumerate", zpromotion_foreign() == 0, &since)) return false;
   return zpass_begin(pass, &never_stop, true) &&
          log_step("subtract", zpass_subtract(pass), &since) &&

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/zedges.h"
+#include "collector/ztype_learning.h"
 #include "collector/ztype_samples.h"
 #include "collector/zwalker.h"
 #include "heap/base/zlog.h"
@@ -11,7 +13,6 @@
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
-#define EDGES_MAX 512 /* an instance with more is not used as a proof */
 #define FIRST_TABLE 1024
 #define POOL_BYTES (256 * ZK)
 
@@ -115,87 +116,41 @@ void ztype_each(void (*visit)(const ztype_t *, void *), void *arg) {
   }
 }
 
-/* -- edges of one instance -------------------------------------------------------------------------- */
+/* -- comparing with tp_traverse ------------------------------------------------------------------------- */
 
-typedef struct {
-  size_t count;
-  bool overflow;
-  void *edge[EDGES_MAX];
-} edges_t;
-
-static void edges_add(void *context, void *reference) {
-  edges_t *edges = context;
-  if (reference == ztype_set_dummy) return;
-  if (edges->count == EDGES_MAX) {
-    edges->overflow = true;
-    return;
-  }
-  edges->edge[edges->count++] = reference;
-}
-
-static int traverse_visit(PyObject *reference, void *context) {
-  edges_t *edges = context;
-  edges_add(context, reference);
-  return edges->overflow; /* stops the traversal */
-}
-
-static int compare_words(const void *a, const void *b) {
-  uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
-  return x < y ? -1 : x > y;
-}
-
-static void edges_sort(edges_t *edges) {
-  qsort(edges->edge, edges->count, sizeof edges->edge[0], compare_words);
-}
-
-static void edges_from_traverse(PyObject *instance, zpy_traverse_t traverse, edges_t *edges) {
-  edges->count = 0;
-  edges->overflow = false;
-  if (traverse != NULL) traverse(instance, traverse_visit, edges);
-}
-
-static bool edges_equal(edges_t *a, edges_t *b) {
-  if (a->count != b->count) return false;
-  edges_sort(a);
-  edges_sort(b);
-  return memcmp(a->edge, b->edge, a->count * sizeof a->edge[0]) == 0;
-}
-
-/* Takes one occurrence of `reference` out; false when there is none. */
-static bool edges_take(edges_t *edges, const void *reference) {
-  for (size_t i = 0; i < edges->count; i++) {
-    if (edges->edge[i] != reference) continue;
-    edges->edge[i] = edges->edge[--edges->count];
-    return true;
-  }
-  return false;
-}
-
-static edges_t expected, walked; /* GIL */
+static zedges_t expected, walked; /* GIL */
 
 static void make_deferred(ztype_t *entry, const char *why) {
-  entry->lessons_left = 0;
+  entry->lesson_in = entry->sample_tries = 0;
+  entry->is_refuted = true;
   if (entry->kind == ZTYPE_DEFERRED) return;
   zlog_debug("gc,types", "type %.80s is deferred: %s", zpyabi_read_type(entry->type).name, why);
   entry->kind = ZTYPE_DEFERRED;
-  entry->is_refuted = true;
   zstat_add(types_deferred, 1);
+}
+
+static PyTypeObject *family_of(const ztype_t *entry) { return entry->c_base != NULL ? entry->c_base : entry->type; }
+
+/* What is wrong with a learned type is wrong with its subclasses in Python. */
+void ztype_refute(ztype_t *entry, const char *why) {
+  PyTypeObject *family = family_of(entry);
+  make_deferred(entry, why);
+  for (size_t i = 0; entry->is_learned && i <= ztype_table->mask; i++) {
+    ztype_t *other = ztype_table->slots[i];
+    if (other == NULL || other->type == NULL || other == entry || !other->is_learned) continue;
+    if (family_of(other) == family) make_deferred(other, why);
+  }
 }
 
 /* Compares the walker with tp_traverse on this instance. An instance whose storage lies outside the
  * heap, or with very many edges, proves nothing either way: false. */
 static bool compare_on(ztype_t *entry, PyObject *instance) {
-  edges_from_traverse(instance, entry->traverse, &expected);
-  if (expected.overflow) return false; /* and a walk to its end would be a pause */
-  walked.count = 0;
-  walked.overflow = false;
-  bool complete = zwalker_walk(instance, entry, edges_add, &walked);
-  if (!complete || walked.overflow) return false;
-  if (edges_equal(&expected, &walked)) return true;
+  if (!zedges_from_traverse(instance, &expected) || !zedges_from_walker(instance, entry, &walked)) return false;
+  if (zedges_equal(&expected, &walked)) return true;
   char why[96];
   snprintf(why, sizeof why, "its walker finds %zu references, tp_traverse %zu, or other ones",
            walked.count, expected.count);
-  make_deferred(entry, why);
+  ztype_refute(entry, why);
   return true;
 }
 
@@ -205,31 +160,34 @@ static void prove_on(ztype_t *entry, PyObject *instance) {
 }
 
 bool ztype_visits(PyObject *object, const void *reference) {
-  edges_from_traverse(object, zpyabi_read_type(zpyabi_type(object)).traverse, &expected);
-  return edges_take(&expected, reference);
+  return zedges_from_traverse(object, &expected) && zedges_take(&expected, reference);
 }
 
 bool ztype_verify(PyObject *instance, char *why, size_t size) {
   ztype_t *entry = ztype_find(zpyabi_type(instance));
   if (entry == NULL || entry->kind == ZTYPE_DEFERRED) return true;
-  zpyabi_type_t type = zpyabi_read_type(entry->type);
-  edges_from_traverse(instance, type.traverse, &expected);
-  walked.count = 0;
-  walked.overflow = false;
-  bool complete = zwalker_walk(instance, entry, edges_add, &walked);
-  if (!complete || walked.overflow || expected.overflow || edges_equal(&expected, &walked)) return true;
-  if (entry->is_learned) { /* no fault of ours, and a stopped collection does not rest on it */
-    make_deferred(entry, "its words are not all of its references, or not always");
+  if (entry->is_learned) { /* what is wrong there is no fault of ours, and a stopped collection does not rest on it */
+    ztype_learn_from(entry, instance);
     return true;
   }
+  if (!zedges_from_traverse(instance, &expected) || !zedges_from_walker(instance, entry, &walked)) return true;
+  if (zedges_equal(&expected, &walked)) return true;
   snprintf(why, size, "the walker of %.60s finds %zu references in %p, tp_traverse %zu, or other ones",
-           type.name, walked.count, (void *)instance, expected.count);
+           zpyabi_read_type(entry->type).name, walked.count, (void *)instance, expected.count);
   return false;
+}
+
+void ztype_recheck(void) {
+  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
+    ztype_t *entry = ztype_table->slots[i];
+    if (entry == NULL || entry->type == NULL || entry->kind == ZTYPE_DEFERRED) continue;
+    if (zpyabi_traverse(entry->type) != entry->traverse) make_deferred(entry, "its tp_traverse is another one now");
+  }
 }
 
 /* -- describing a type -------------------------------------------------------------------------------- */
 
-static bool add_field(ztype_t *entry, size_t offset) {
+bool ztype_add_field(ztype_t *entry, size_t offset) {
   if (entry->field_count == ZTYPE_FIELDS_MAX || offset + sizeof(void *) > ZTYPE_BASIC_SIZE_MAX) return false;
   entry->fields[entry->field_count++] = (uint16_t)offset;
   return true;
@@ -241,6 +199,11 @@ static ztype_kind_t exact_kind(PyTypeObject *type) {
   if (type == zpy.PyDict_Type) return ZTYPE_DICT;
   if (type == zpy.PySet_Type || type == zpy.PyFrozenSet_Type) return ZTYPE_SET;
   return ZTYPE_DEFERRED;
+}
+
+static bool is_learnable(const zpyabi_type_t *t, uint64_t *words) {
+  return ztype_class_traverse != NULL && t->traverse != NULL && !(t->flags & ZPYABI_FLAG_MANAGED_DICT) &&
+         ztype_words(t, words);
 }
 
 static ztype_t *register_type(PyTypeObject *type);
@@ -256,6 +219,27 @@ static const ztype_t *known_base(ztype_t *class, PyTypeObject *base) {
   return known;
 }
 
+/* The part of an instance that belongs to a C type is as in that type's own instances, or, where there are none of
+ * these, learned from those of the class. */
+static bool inherit(ztype_t *class, const ztype_t *known, const zpyabi_type_t *base) {
+  uint64_t words;
+  if (known == NULL || known->is_refuted || class->sample_tries > 0) return false;
+  class->c_base = known->type;
+  if (known->kind == ZTYPE_DEFERRED) {
+    if (!is_learnable(base, &words)) return false;
+    class->kind = ZTYPE_DEFERRED;
+    ztype_learning_begin(class, words);
+    return true;
+  }
+  class->kind = known->kind;
+  class->visits_type = class->visits_type || known->visits_type;
+  ztype_learning_begin(class, known->unknown);
+  for (unsigned i = 0; i < known->field_count; i++) {
+    if (!ztype_add_field(class, known->fields[i])) return false;
+  }
+  return true;
+}
+
 /* A class made by a class statement: what subtype_traverse (Objects/typeobject.c) does, as data. */
 static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
   if (t->basic_size > ZTYPE_BASIC_SIZE_MAX) return false;
@@ -264,7 +248,7 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
   while (b.traverse == ztype_class_traverse) {
     Py_ssize_t offset;
     for (unsigned i = 0; (offset = zpyabi_type_slot(base, i)) != 0; i++) {
-      if (offset > 0 && !add_field(entry, (size_t)offset)) return false;
+      if (offset > 0 && !ztype_add_field(entry, (size_t)offset)) return false;
     }
     base = b.base;
     if (base == NULL) return false;
@@ -273,7 +257,6 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
   entry->managed_dict = (t->flags & ZPYABI_FLAG_MANAGED_DICT) != 0;
   entry->inline_values = (t->flags & ZPYABI_FLAG_INLINE_VALUES) != 0;
   if (!entry->managed_dict && t->dict_offset != b.dict_offset) {
-    if (t->dict_offset < 0 && t->item_size != sizeof(void *)) return false; /* int and its like */
     entry->dict_offset = (int32_t)t->dict_offset;
   }
   entry->cached_keys = t->cached_keys;
@@ -285,15 +268,7 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
     entry->kind = (uint8_t)exact;
     return true;
   }
-  const ztype_t *known = known_base(entry, base);
-  if (known == NULL || known->kind == ZTYPE_DEFERRED) return false;
-  entry->kind = known->kind;
-  entry->visits_type = entry->visits_type || known->visits_type;
-  entry->unknown = known->unknown;
-  for (unsigned i = 0; i < known->field_count; i++) {
-    if (!add_field(entry, known->fields[i])) return false;
-  }
-  return true;
+  return inherit(entry, known_base(entry, base), &b);
 }
 
 /* The free hook tells of old objects only, and an instance can be promoted before its class is. A class
@@ -303,64 +278,6 @@ static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
   if (!zold_map_admit(type) && !zold_map_is_old(type)) return false;
   zold_map_add(type);
   return true;
-}
-
-/* -- learning C types from the program's instances -- */
-
-static bool is_learnable(const zpyabi_type_t *t) {
-  size_t most = 64 * sizeof(void *);
-  return ztype_class_traverse != NULL && t->traverse != NULL && t->item_size == 0 &&
-         (size_t)t->basic_size <= most && !(t->flags & ZPYABI_FLAG_MANAGED_DICT);
-}
-
-/* All words behind the header but that of the weak references, which are nobody's. */
-static uint64_t words_of(const zpyabi_type_t *t) {
-  size_t count = (size_t)t->basic_size / sizeof(void *);
-  uint64_t words = (count < 64 ? (uint64_t)1 << count : 0) - 1;
-  if (t->weaklist_offset > 0) words &= ~((uint64_t)1 << (size_t)t->weaklist_offset / sizeof(void *));
-  return words & ~(uint64_t)3;
-}
-
-/* The only one of the words that holds this reference; 0: there is none, or there are several. */
-static unsigned word_with(PyObject *instance, uint64_t words, const void *reference) {
-  unsigned found = 0;
-  for (; words != 0; words &= words - 1) {
-    unsigned at = (unsigned)__builtin_ctzll(words);
-    if (zpyabi_word(instance, (ptrdiff_t)(at * sizeof(void *))) != reference) continue;
-    if (found != 0) return 0;
-    found = at;
-  }
-  return found;
-}
-
-/* What is known must be right. What tp_traverse reports beside it must stand in one of the other words: these
- * become known. Nothing is learned from an instance where that is not clear. */
-static void learn_from(ztype_t *entry, PyObject *instance) {
-  edges_from_traverse(instance, entry->traverse, &expected);
-  if (expected.overflow) return;
-  bool is_first = entry->kind == ZTYPE_DEFERRED;
-  bool visits_type = edges_take(&expected, entry->type), is_right = is_first || visits_type == entry->visits_type;
-  for (unsigned i = 0; i < entry->field_count; i++) {
-    const void *reference = zpyabi_word(instance, entry->fields[i]);
-    is_right = is_right && (reference == NULL || edges_take(&expected, reference));
-  }
-  if (!is_right) {
-    make_deferred(entry, "a word is a reference in some instances, and not in others");
-    return;
-  }
-  ztype_t learned = *entry;
-  for (size_t i = 0; i < expected.count; i++) {
-    unsigned word = word_with(instance, learned.unknown, expected.edge[i]);
-    if (word == 0 || !add_field(&learned, word * sizeof(void *))) return;
-    learned.unknown &= ~((uint64_t)1 << word);
-  }
-  if (!is_first && expected.count == 0) return;
-  memcpy(entry->fields, learned.fields, sizeof entry->fields);
-  entry->visits_type = visits_type;
-  entry->field_count = learned.field_count;
-  zstore_release(&entry->unknown, learned.unknown);
-  zstore_release(&entry->kind, (uint8_t)ZTYPE_PLAIN);
-  if (is_first) zstat_add(types_deferred, -1);
 }
 
 /* The layout of a subclass begins with that of tp_base, so the chain of bases is enough. */
@@ -383,12 +300,14 @@ static void describe(ztype_t *entry, const zpyabi_type_t *t) {
   if (describe_class(entry, t)) return;
   entry->kind = ZTYPE_DEFERRED;
   entry->field_count = 0;
+  entry->lesson_in = 0;
 }
 
 static ztype_t *register_type(PyTypeObject *type) {
   ztype_t *entry = new_entry();
   if (entry == NULL) return NULL;
   zpyabi_type_t t = zpyabi_read_type(type);
+  uint64_t words;
   entry->type = type;
   entry->traverse = t.traverse;
   entry->basic_size = (uint32_t)t.basic_size;
@@ -403,10 +322,9 @@ static ztype_t *register_type(PyTypeObject *type) {
     describe(entry, &t);
   } else if (ztype_samples_know(&t)) {
     entry->sample_tries = 1;
-  } else if (entry->kind == ZTYPE_DEFERRED && is_learnable(&t)) {
-    entry->is_learned = true;
-    entry->unknown = words_of(&t);
-    entry->lessons_left = ZTYPE_LESSONS;
+  } else if (entry->kind == ZTYPE_DEFERRED && !ztype_describe_generator(entry) && is_learnable(&t, &words)) {
+    ztype_learning_begin(entry, words);
+    ztype_learning_note_container(entry, &t);
   }
   return publish(entry) ? entry : NULL;
 }
@@ -414,22 +332,17 @@ static ztype_t *register_type(PyTypeObject *type) {
 /* Each edge that the container part does not explain must stand in exactly as many words of the
  * instance's fixed part as tp_traverse reports it. */
 static void learn_from_sample(ztype_t *entry, PyObject *sample, ztype_kind_t kind) {
-  edges_from_traverse(sample, entry->traverse, &expected);
   ztype_t learned = *entry;
   learned.kind = (uint8_t)kind;
-  learned.is_learned = true;
-  learned.lessons_left = 0;
-  learned.unknown = 0; /* every field of a sample is set */
-  walked.count = 0;
-  walked.overflow = false;
-  if (!zwalker_walk(sample, &learned, edges_add, &walked)) return;
-  for (size_t i = 0; i < walked.count; i++) {
-    if (!edges_take(&expected, walked.edge[i])) return;
-  }
-  if (edges_take(&expected, zpyabi_type(sample))) learned.visits_type = true;
+  ztype_learning_begin(&learned, 0); /* every field of a sample is set */
+  learned.is_sampled = true;
+  learned.audit_every = ZTYPE_AUDIT_MOST;
+  if (!zedges_from_traverse(sample, &expected) || !zedges_from_walker(sample, &learned, &walked)) return;
+  if (!zedges_take_all(&expected, &walked)) return;
+  if (zedges_take(&expected, zpyabi_type(sample))) learned.visits_type = true;
   for (size_t offset = 16; offset + sizeof(void *) <= entry->basic_size; offset += sizeof(void *)) {
     const void *word = zpyabi_word(sample, (ptrdiff_t)offset);
-    if (word != NULL && edges_take(&expected, word) && !add_field(&learned, offset)) return;
+    if (word != NULL && zedges_take(&expected, word) && !ztype_add_field(&learned, offset)) return;
   }
   if (expected.count != 0) return;
   *entry = learned;
@@ -450,13 +363,13 @@ static bool describe_again(ztype_t *entry, const zpyabi_type_t *t) {
   described.sample_tries = 0;
   describe(&described, t);
   bool waits = described.sample_tries > 0;
-  if (described.kind == ZTYPE_DEFERRED) return !waits;
   uint8_t kind = described.kind;
+  if (kind == ZTYPE_DEFERRED && described.lesson_in == 0) return !waits;
   described.kind = ZTYPE_DEFERRED;
   described.sample_tries = entry->sample_tries;
   *entry = described;
   zstore_release(&entry->kind, kind);
-  zstat_add(types_deferred, -1);
+  if (kind != ZTYPE_DEFERRED) zstat_add(types_deferred, -1);
   return true;
 }
 
@@ -486,10 +399,7 @@ ztype_t *ztype_of(PyObject *instance) {
     if (entry == NULL) return NULL;
   }
   if (zunlikely(entry->sample_tries > 0)) prove_on_samples(entry);
-  if (zunlikely(entry->lessons_left > 0)) {
-    entry->lessons_left--;
-    learn_from(entry, instance);
-  }
+  ztype_learning_meet(entry, instance);
   if (zunlikely(entry->proofs_left > 0)) prove_on(entry, instance);
   return entry;
 }

@@ -5,10 +5,7 @@
  * acquire in ztype_find), and every field read through it is bounded by the walker, so an entry
  * that is out of date costs time, never memory safety.
  *
- * C types of which no sample is to be had are learned from the program's own instances: which words of
- * the fixed part are references, by what tp_traverse reports. A field that was NULL in all of them is not known
- * then, nor is what a word that is no reference leads to. So an instance is read only while each word that is
- * not known to be a reference cannot be a pointer; else it is deferred, as one of an unknown type is.
+ * C types of which no sample can be made are learned from the program's own instances (ztype_learning.h).
  *
  * A heap type can die and another be born at its address: zold_map's free hook calls
  * ztype_forget before the block can be reused. So a class enters the old set with its entry; one
@@ -26,26 +23,31 @@ typedef enum {
   ZTYPE_DICT,
   ZTYPE_SET,
   ZTYPE_DEQUE,
-  ZTYPE_ODICT
+  ZTYPE_ODICT,
+  ZTYPE_GENERATOR, /* and coroutines */
+  ZTYPE_LRU        /* functools.lru_cache */
 } ztype_kind_t;
 
 #define ZTYPE_FIELDS_MAX 120
 #define ZTYPE_BASIC_SIZE_MAX 4096 /* so that fields stay below ZGRANULES_GUARD */
 #define ZTYPE_PROOFS 4 /* instances on which a type's walker is compared with its tp_traverse */
-#define ZTYPE_LESSONS 64 /* instances that a C type is learned from */
 #define ZTYPE_SAMPLE_TRIES 31 /* the last one is made after 2^30 meetings */
 
 typedef struct ztype {
   PyTypeObject *type; /* NULL once the type is dead */
   uint8_t kind;       /* ztype_kind_t */
+  uint8_t container;  /* the kind that a deferred one gets when it has been learned; 0: ZTYPE_PLAIN */
   bool visits_type;   /* instances count as references to their type */
   bool managed_dict;
   bool inline_values;
   uint8_t proofs_left;
-  uint8_t lessons_left;
+  uint8_t lessons;    /* until ZTYPE_LESSONS; see ztype_learning.h */
+  uint8_t lesson_in;  /* so many more instances are promoted before the next; 0: none */
   bool is_learned;    /* from instances, not by what CPython's code says: may overlook something */
   bool is_weakref;    /* a weak reference or a proxy: see zcomponents.h */
   bool is_refuted;    /* its walker was compared with tp_traverse, and was wrong */
+  bool is_sampled;    /* of a learned one: from samples that have every field set */
+  uint8_t audit_every; /* of learned ones: see ztype_learning.h; written by the thread that drives a pass */
   uint8_t sample_tries; /* to prove it on samples, with the next one: 0: none */
   uint8_t field_count;
   int32_t dict_offset; /* of a __dict__ pointer that is not managed; < 0 from the end; 0 none */
@@ -54,10 +56,12 @@ typedef struct ztype {
   uint32_t meetings; /* while sample_tries is not 0 */
   uint64_t unknown; /* words, by number, that must not be pointers for an instance to be read; a release makes
                      * one known, after its field, and the walker's acquire sees both */
+  PyTypeObject *c_base; /* of a class: the C type that a part of its instances was learned of; a key */
   const void *cached_keys;
   zpy_traverse_t traverse;
   struct ztype *free_next;
   uint16_t fields[ZTYPE_FIELDS_MAX]; /* offsets of object pointers in the instance */
+  uint32_t audited; /* in the pass under way; by all its lanes */
 } ztype_t;
 
 /* Open addressing; a reader that holds the old table while a larger one is published finds less,
@@ -92,6 +96,14 @@ ztype_t *ztype_of(PyObject *instance);
 /* Compares the walker with tp_traverse on this instance, once more. False: they differ; *why tells. GIL
  * held, for ZGC_VERIFY. */
 bool ztype_verify(PyObject *instance, char *why, size_t size);
+
+/* The walker of a learned type was wrong: the type is deferred from now on, with its family. GIL held. */
+void ztype_refute(ztype_t *entry, const char *why);
+/* One more field; false: there are too many. */
+bool ztype_add_field(ztype_t *entry, size_t offset);
+
+/* Types that have another tp_traverse than when they were registered are deferred. GIL held, no pass under way. */
+void ztype_recheck(void);
 
 /* Proves the walkers of containers and classes (ztype_samples.h). GIL held. False when that could not be
  * done now: nothing is lost, try again later. */

@@ -11,6 +11,7 @@
 #ifndef COLLECTOR_ZWALKER_H
 #define COLLECTOR_ZWALKER_H
 
+#include "collector/zpyabi_generator.h"
 #include "collector/ztype_registry.h"
 #include "heap/zpage.h"
 
@@ -162,6 +163,66 @@ static zalways_inline bool zwalker_deque(const void *deque, zwalker_visit_t visi
   return true;
 }
 
+/* In a frame, where words may have tag bits. */
+static inline void zwalker_frame_word(const char *at, zwalker_visit_t visit, void *context) {
+  void *reference = zpyabi_frame_reference(zpyabi_generator, zpyabi_word(at, 0));
+  if (reference != NULL) visit(context, reference);
+}
+
+/* Words between `locals` and the end of the stack; SIZE_MAX: it is not where it should be. */
+static inline size_t zwalker_frame_words(const char *frame, const char *end) {
+  const zpyabi_generator_t *layout = zpyabi_generator;
+  const char *locals = frame + layout->locals, *top = zpyabi_word(frame, layout->top);
+  if (locals > end) return SIZE_MAX;
+  size_t fits = (size_t)(end - locals) / sizeof(void *);
+  size_t count = layout->is_tagged ? (size_t)(top - locals) / sizeof(void *) : (uint32_t)(uintptr_t)top;
+  return count <= fits ? count : SIZE_MAX;
+}
+
+/* One whose frame holds still, or has ended. */
+static zalways_inline bool zwalker_generator(const char *generator, zwalker_visit_t visit, void *context) {
+  const zpyabi_generator_t *layout = zpyabi_generator;
+  int8_t state = (int8_t)zload_relaxed((const uint8_t *)generator + layout->state);
+  const char *frame = generator + layout->frame;
+  if (state == layout->ended) {
+    if (layout->ended_has_code) zwalker_frame_word(frame + layout->code, visit, context);
+    return true;
+  }
+  zwalker_bounds_t bounds;
+  if (state < layout->still_first || state > layout->still_last || !zwalker_bounds(generator, &bounds)) return false;
+  size_t count = zwalker_frame_words(frame, bounds.end);
+  if (count == SIZE_MAX) return false;
+  const uint8_t fixed[] = {layout->code, layout->function, layout->names, layout->object};
+  for (size_t i = 0; i < ZARRAY_LENGTH(fixed); i++) zwalker_frame_word(frame + fixed[i], visit, context);
+  for (size_t i = 0; i < count; i++) {
+    zwalker_frame_word(frame + layout->locals + i * sizeof(void *), visit, context);
+  }
+  return true;
+}
+
+/* Entries of a functools.lru_cache, by its dict; 0: it is not where it should be. */
+static inline size_t zwalker_lru_length(const void *cache) {
+  const void *dict = zpyabi_word(cache, ZPYABI_LRU_DICT);
+  zwalker_bounds_t bounds;
+  if (dict == NULL || !zwalker_bounds(dict, &bounds)) return 0;
+  return zmin((size_t)zpyabi_word(dict, ZPYABI_DICT_USED), zgranules_range.committed_end / ZPYABI_LRU_NODE_SIZE);
+}
+
+/* Those of a bounded cache are a ring of nodes that begins and ends in the object itself. They change places while
+ * the program uses the cache, and a node that has left may lead into another ring: hence the bound. */
+static zalways_inline bool zwalker_lru(const char *cache, zwalker_visit_t visit, void *context) {
+  const char *node = zpyabi_word(cache, ZPYABI_LRU_NEXT);
+  for (size_t left = zwalker_lru_length(cache) + 1; node != cache; left--) {
+    zwalker_bounds_t bounds;
+    if (left == 0 || node == NULL || !zwalker_bounds(node, &bounds)) return false;
+    if ((size_t)(bounds.end - node) < ZPYABI_LRU_NODE_SIZE) return false;
+    visit(context, zpyabi_type((const PyObject *)node));
+    zwalker_words(node + ZPYABI_LRU_KEY, bounds.end, 2, sizeof(void *), visit, context); /* and the result */
+    node = zpyabi_word(node, ZPYABI_LRU_NEXT);
+  }
+  return true;
+}
+
 static zalways_inline bool zwalker_attributes(const char *object, const ztype_t *type,
                                               zwalker_visit_t visit, void *context) {
   const char *values = NULL;
@@ -236,8 +297,9 @@ static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
   if (type->managed_dict) complete = zwalker_attributes(object, type, visit, context);
   if (type->dict_offset != 0) {
     ptrdiff_t offset = type->dict_offset;
-    if (offset < 0) { /* behind the items of a tuple subclass */
-      size_t items = (size_t)zpyabi_word(object, ZPYABI_VAR_SIZE);
+    if (offset < 0) { /* behind the items of a tuple's subclass, or an int's, whose sign is in the size */
+      intptr_t size = (intptr_t)zpyabi_word(object, ZPYABI_VAR_SIZE);
+      size_t items = (size_t)(size < 0 ? -size : size);
       if (items > 1u << 24) return false;
       offset += (ptrdiff_t)zalign_up(type->basic_size + items * type->item_size, sizeof(void *));
       zwalker_bounds_t bounds;
@@ -265,6 +327,10 @@ static zalways_inline bool zwalker_walk(const void *object, const ztype_t *type,
       return zwalker_deque(object, visit, context) && complete;
     case ZTYPE_ODICT:
       return zwalker_odict(object, visit, context) && complete;
+    case ZTYPE_GENERATOR:
+      return zwalker_generator(object, visit, context) && complete;
+    case ZTYPE_LRU:
+      return zwalker_lru(object, visit, context) && complete;
   }
   return false;
 }
@@ -281,8 +347,11 @@ static zalways_inline size_t zwalker_length(const void *object, const ztype_t *t
       return (size_t)zpyabi_word(object, ZPYABI_DICT_USED);
     case ZTYPE_SET:
       return (size_t)zpyabi_word(object, ZPYABI_SET_MASK);
+    case ZTYPE_LRU:
+      return zwalker_lru_length(object);
     case ZTYPE_DEFERRED:
     case ZTYPE_PLAIN:
+    case ZTYPE_GENERATOR:
       break;
   }
   return type->field_count;

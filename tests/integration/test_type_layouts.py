@@ -67,43 +67,44 @@ def slotted(base):
     return Slotted
 
 
-def ring(make):
-    """object -> list -> object, with a probe in it."""
-    one, probe = make(), Probe()
+def close(one):
+    """Makes a ring of an object that held nothing."""
+    probe = Probe()
     one.set([one, probe])
-    return one, weakref.ref(probe)
-
-
-def rings(make, count=RINGS):
-    return [ring(make) for _ in range(count)]
+    return weakref.ref(probe)
 
 
 class Rings:
     """Dead ones and living ones of a type, grown old."""
 
-    def __init__(self, make, shown=SHOWN):
+    def __init__(self, make, shown=SHOWN, count=RINGS, closed_late=False):
         self.harmless = [make() for _ in range(shown)]
         age()
         collect()
-        self.alive, dying = rings(make), rings(make)
+        objects = [make() for _ in range(2 * count)]
+        if closed_late:             # when nobody looks at them for any other reason
+            age()
+            collect()
+        probes = [close(one) for one in objects]
         age()                       # they are old before they die
-        self.dead = [probe for _, probe in dying]
+        self.alive, self.kept = objects[count:], probes[count:]
+        self.dead = probes[:count]
 
     def left(self):
         return sum(probe() is not None for probe in self.dead)
 
     def lost(self):
-        return sum(probe() is None for _, probe in self.alive)
+        return sum(probe() is None for probe in self.kept)
 
 
 @unittest.skipIf(odd is None, "needs a C compiler")
 class OddTypes(unittest.TestCase):
     maxDiff = None
 
-    def check_all(self, find, make_makes):
+    def check_all(self, find, make_makes, **options):
         wrong = {}
         for way in WAYS:
-            made = Rings(make_makes(way))
+            made = Rings(make_makes(way), **options)
             find(made)
             if made.left() or made.lost():
                 wrong[way] = f"{made.left()} of {RINGS} dead rings left, {made.lost()} live ones lost"
@@ -121,6 +122,35 @@ class OddTypes(unittest.TestCase):
     def test_stopped_collection_finds_rings_of_large_types(self):
         self.check_all(lambda made: gc.collect(), lambda way: odd_type(way, 600))
 
+    @requires_active
+    def test_concurrent_collections_find_every_ring(self):
+        self.check_all(self.find_in_three, odd_type)
+
+    @requires_active
+    def test_concurrent_collections_find_rings_of_subclasses(self):
+        self.check_all(self.find_in_three, lambda way: subclass(odd_type(way)))
+
+    @requires_active
+    def test_concurrent_collections_find_rings_that_were_closed_late(self):
+        self.check_all(self.find_in_three, odd_type, closed_late=True)
+
+    @requires_active
+    def test_few_rings_among_many_instances_are_found(self):
+        """Each old instance is looked at in its turn."""
+        made = Rings(odd_type("index"), 3000, 2, closed_late=True)
+        for _ in range(COLLECTIONS):
+            collect()
+            if made.left() == 0:
+                break
+        self.assertEqual((made.left(), made.lost()), (0, 0))
+
+    @staticmethod
+    def find_in_three(made):
+        """The first one looks at instances, and finds out."""
+        for _ in range(3):
+            if made.left():
+                collect()
+
     def test_stopped_collection_finds_what_live_objects_only_borrow(self):
         kind = odd_type("maybe")
         owners = [kind() for _ in range(SHOWN)]
@@ -129,12 +159,12 @@ class OddTypes(unittest.TestCase):
         age()
         collect()
         borrowers = [kind() for _ in range(RINGS)]
-        dying = rings(kind)
-        for borrower, (one, _) in zip(borrowers, dying):
+        dying = [kind() for _ in range(RINGS)]
+        probes = [close(one) for one in dying]
+        for borrower, one in zip(borrowers, dying):
             borrower.borrow(one)
         age()
-        probes = [probe for _, probe in dying]
-        del one, _, dying
+        del one, dying
         gc.collect()
         self.assertEqual([probe() for probe in probes], [None] * RINGS)
         for borrower in borrowers:

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "collector/zcomponents.h"
+#include "collector/ztype_learning.h"
 #include "collector/zuntrack.h"
 #include "collector/zwalker.h"
 #include "heap/base/zos.h"
@@ -46,6 +47,14 @@ static union {
   ztype_t *words[3];
 } types;
 ztype_table_t *ztype_table = &types.table;
+
+const zpyabi_generator_t *zpyabi_generator;
+static uint8_t audited[OBJECTS];
+
+void ztype_learn_from(ztype_t *entry, PyObject *instance) {
+  assert_ptr_equal(entry, &plain);
+  audited[((const node_t *)((const char *)instance - offsetof(node_t, object)))->number]++;
+}
 
 ztype_t *ztype_of(PyObject *instance) { return ztype_find(zpyabi_type(instance)); }
 bool zuntrack_is_due(PyObject *object) { return object == NULL; }
@@ -331,6 +340,39 @@ static void test_two_lanes_all_garbage(void **state) {
   with_helper(6, 0);
 }
 
+#define AUDITS ZTYPE_AUDIT_MOST
+
+static bool run_audit(zpass_t *pass, uint64_t number) {
+  bool all;
+  if (!zpass_begin(pass, &never, false)) return false;
+  pass->audit = number;
+  return zpass_subtract(pass) && zdeferred_serve(&pass->deferred, UINT64_MAX, &all) && zpass_mark(pass) &&
+         zpass_sweep(pass);
+}
+
+/* In so many collections running, also where a helper takes a part of them; and the garbage is the same. */
+static void test_each_learned_instance_is_audited_in_turn(void **state) {
+  (void)state;
+  pthread_t helper;
+  zstore_release(&helping, true);
+  assert_int_equal(pthread_create(&helper, NULL, help, NULL), 0);
+  make_graph(9, 2);
+  mark_alive();
+  plain.is_learned = true;
+  plain.audit_every = ZTYPE_AUDIT_MOST;
+  for (uint64_t n = 0; n < AUDITS; n++) {
+    zpass_t pass;
+    assert_true(run_audit(&pass, 100 + n));
+    expect_exactly_garbage(&pass);
+    assert_in_range(pass.deferred.audited, 1, 2 * OBJECTS / AUDITS);
+    zpass_end(&pass);
+  }
+  plain.is_learned = false;
+  zstore_release(&helping, false);
+  pthread_join(helper, NULL);
+  for (uint32_t i = 0; i < OBJECTS; i++) assert_int_equal(audited[i], !is_deferred(i));
+}
+
 static void test_told_to_stop(void **state) {
   (void)state;
   zpass_t pass;
@@ -363,6 +405,7 @@ int main(void) {
       cmocka_unit_test(test_one_lane),           cmocka_unit_test(test_all_garbage),
       cmocka_unit_test(test_nothing_is_garbage), cmocka_unit_test(test_two_lanes),
       cmocka_unit_test(test_two_lanes_few_held), cmocka_unit_test(test_two_lanes_all_garbage),
+      cmocka_unit_test(test_each_learned_instance_is_audited_in_turn),
       cmocka_unit_test(test_told_to_stop),       cmocka_unit_test(test_each_table_fails_once),
   };
   return ztest_run_each(tests, ZARRAY_LENGTH(tests), start);
