@@ -107,6 +107,8 @@ static PyMethodDef array_methods[] = {{"_new", array_of_length, METH_O | METH_CL
 static PyType_Slot array_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                     {Py_tp_traverse, zmanaged_handle_traverse},
                                     {Py_tp_clear, zmanaged_handle_clear},
+                                    {Py_tp_getattro, NULL},
+                                    {Py_tp_setattro, NULL},
                                     {Py_tp_new, array_new},
                                     {Py_tp_init, accept_init},
                                     {Py_tp_methods, array_methods},

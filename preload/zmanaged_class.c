@@ -511,6 +511,12 @@ static zclass_t *wrap(PyObject *names, zfamily_t family, PyObject *base, uint32_
 zclass_t *zmanaged_class_make(PyObject *names, zfamily_t family, PyType_Spec *spec, uint32_t size,
                               uint64_t slot_map) {
   PyObject *bases = zma.PyTuple_Pack(1, (PyObject *)zmanaged_handle_type);
+  /* What is called is a method, mostly: the interpreter makes no object for one of a type that finds its
+   * attributes in the general way. Fields of subclasses are found by their descriptors. */
+  for (PyType_Slot *slot = spec->slots; slot->slot != 0; slot++) {
+    if (slot->slot == Py_tp_getattro) slot->pfunc = (void *)zma.PyObject_GenericGetAttr;
+    if (slot->slot == Py_tp_setattro) slot->pfunc = (void *)zma.PyObject_GenericSetAttr;
+  }
   PyObject *base = bases == NULL ? NULL : zma.PyType_FromSpecWithBases(spec, bases);
   if (base == NULL) return NULL;
   zpy.Py_DecRef(bases);

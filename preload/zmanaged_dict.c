@@ -426,6 +426,8 @@ static PyMethodDef dict_methods[] = {
 static PyType_Slot dict_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                    {Py_tp_traverse, zmanaged_handle_traverse},
                                    {Py_tp_clear, zmanaged_handle_clear},
+                                   {Py_tp_getattro, NULL},
+                                   {Py_tp_setattro, NULL},
                                    {Py_tp_new, dict_new},
                                    {Py_tp_methods, dict_methods},
                                    {Py_tp_richcompare, dict_compare},

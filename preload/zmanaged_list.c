@@ -110,8 +110,10 @@ static void close_gap(zaddress_t list, Py_ssize_t at, Py_ssize_t count, zdropped
 
 /* ---- checks -------------------------------------------------------------------------------------- */
 
-static bool check_list(PyObject *self) {
-  return zlikely(zmanaged_is_list(self)) || zmanaged_type_error("this needs a managed list", self);
+/* A method gets no object but a handle, of whatever body. */
+static inline bool check_list(PyObject *self) {
+  bool ok = zbody_shape(zmanaged_body(self))->use == ZFAMILY_LIST;
+  return zlikely(ok) || zmanaged_type_error("this needs a managed list", self);
 }
 
 static bool count_error(const char *name, Py_ssize_t least, Py_ssize_t most, Py_ssize_t got) {
@@ -660,6 +662,8 @@ static PyMethodDef list_methods[] = {{"append", list_append, METH_O, "append(val
 static PyType_Slot list_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
                                    {Py_tp_traverse, zmanaged_handle_traverse},
                                    {Py_tp_clear, zmanaged_handle_clear},
+                                   {Py_tp_getattro, NULL},
+                                   {Py_tp_setattro, NULL},
                                    {Py_tp_new, list_new},
                                    {Py_tp_init, list_init},
                                    {Py_tp_methods, list_methods},

@@ -13,11 +13,48 @@ static PyObject *handle_getattro(PyObject *self, PyObject *name) {
   return zma.PyObject_GenericGetAttr(self, name);
 }
 
+static inline bool may_overwrite(zcolored_t word) {
+  return zcolored_is_store_good(word) && zcolored_kind(word) != ZKIND_PYTHON;
+}
+
+/* The usual values of the usual fields. False: the general way. */
+static inline bool write_common(zaddress_t body, const zclass_cache_t *field, PyObject *value) {
+  uint64_t *place = (uint64_t *)(body.value + field->offset);
+  PyObject *type = (PyObject *)value->type;
+  int64_t number;
+  if (field->kind == ZFIELD_I64) {
+    if (type != zma.PyLong_Type || !zmanaged_int_value(value, &number)) return false;
+    *(int64_t *)place = number;
+    return true;
+  }
+  if (field->kind == ZFIELD_F64) {
+    if (type != zma.PyFloat_Type) return false;
+    *(double *)place = zmanaged_float_value(value);
+    return true;
+  }
+  if (field->kind != ZFIELD_REFERENCE || zload_relaxed(&zmanaged_poll_wanted) != 0) return false;
+  zcolored_t word = zcolored_none(), overwritten = {zload_acquire(place)};
+  if (!may_overwrite(overwritten)) return false;
+  if (zmanaged_is_handle(value)) {
+    zcolored_t entry = {zload_acquire(&((zhandle_t *)value)->entry->word)};
+    if (!zcolored_is_load_good(entry)) return false;
+    word = zcolored_store_good(zcolored_strip(entry));
+  } else if (value != zpy_None()) {
+    return false;
+  }
+  zstore_release(place, word.bits);
+  return true;
+}
+
 static int handle_setattro(PyObject *self, PyObject *name, PyObject *value) {
   const zclass_t *class = zmanaged_class_of(self->type);
   const zclass_cache_t *field = zlikely(class != NULL) ? zmanaged_class_cached(class, name) : NULL;
-  if (zlikely(field != NULL && zbody_header(zmanaged_body(self))->shape == field->shape)) {
-    return zmanaged_field_write(self, field->offset, field->kind, name, value) ? 0 : -1;
+  if (zlikely(field != NULL)) {
+    zaddress_t body = zmanaged_body(self);
+    if (zlikely(zbody_header(body)->shape == field->shape)) {
+      if (zlikely(value != NULL && write_common(body, field, value))) return 0;
+      return zmanaged_field_write(self, field->offset, field->kind, name, value) ? 0 : -1;
+    }
   }
   return zma.PyObject_GenericSetAttr(self, name, value);
 }

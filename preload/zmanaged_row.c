@@ -12,8 +12,12 @@ const char *zmanaged_row_name(PyObject *self) { return zmanaged_is_list(self) ? 
 
 zcold bool zmanaged_copy_python(zcolored_t word, zaddress_t holder, zcolored_t *copy) {
   PyObject *object = (PyObject *)zpyref_table.entries[zcolored_payload(word)].object;
-  if (object != NULL) return zmanaged_prepare(object, holder, copy);
-  *copy = zcolored_none(); /* it was released early, and reads as None */
+  *copy = zcolored_none(); /* where it was released early, and reads as None */
+  if (object == NULL) return true;
+  uint32_t index = zpyref_alloc(object, zbody_page_is_old(zbody_page_of(holder)));
+  if (index == 0) return zma.PyErr_NoMemory() != NULL;
+  zpy.Py_IncRef(object);
+  *copy = zcolored_value(ZKIND_PYTHON, index);
   return true;
 }
 
@@ -230,12 +234,28 @@ int zmanaged_row_contains(PyObject *self, PyObject *value) {
   return found == -2 ? -1 : found >= 0;
 }
 
+/* Puts values into a list of ours up to the next safepoint. False when all are there. */
+static bool fill_list(PyObject *list, PyObject *self, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t *at) {
+  zrow_t row;
+  if (!zmanaged_row_peek(self, &row) || stop > row.length) return true;
+  Py_ssize_t i = *at;
+  for (; i < stop && zmanaged_spare_handles != NULL && zload_relaxed(&zmanaged_poll_wanted) == 0; i++) {
+    PyObject *value = zmanaged_value(zbarrier_load(zslot(&row.slots[i])));
+    if (value == NULL) break; /* it is tried again, and fails there */
+    zma.PyList_SetItem(list, i - start, value);
+  }
+  if (zunlikely(zpy.PyErr_Occurred() != NULL)) zpy.PyErr_Clear();
+  *at = i;
+  return i < stop;
+}
+
 PyObject *zmanaged_row_to_list(PyObject *self, Py_ssize_t start, Py_ssize_t stop) {
   Py_ssize_t length = zmanaged_row_length(self);
   if (length < 0) return NULL;
   stop = stop < length ? stop : length;
   PyObject *list = zpy.PyList_New(stop > start ? stop - start : 0);
   for (Py_ssize_t i = start; list != NULL && i < stop; i++) {
+    if (!fill_list(list, self, start, stop, &i)) return list;
     PyObject *item = zmanaged_row_item(self, i);
     if (item == NULL && zma.PyErr_ExceptionMatches(*zma.PyExc_IndexError)) { /* it has become shorter */
       zpy.PyErr_Clear();

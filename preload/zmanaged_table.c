@@ -358,6 +358,12 @@ bool ztable_clear(PyObject *self) {
   return true;
 }
 
+/* Entries that follow one another without a gap are found by the same index. */
+static bool is_dense(zaddress_t dict) {
+  int64_t filled = *raw_at(dict, ZDICT_FILLED);
+  return filled == *raw_at(dict, ZDICT_LIVE) && filled == *raw_at(dict, ZDICT_TAKEN);
+}
+
 static bool copy_entry(zaddress_t to, int64_t at, zaddress_t from, int64_t i) {
   zcolored_t key, value;
   if (!zmanaged_copy_word(zbarrier_load(entry_key(from, i)), to, &key)) return false;
@@ -372,18 +378,21 @@ bool ztable_copy(PyObject *self, PyObject *from) {
   for (;;) {
     int64_t live = *ztable_raw(from, ZDICT_LIVE);
     if (live == 0) return true;
-    size_t length = places_for(live);
-    int64_t room = entries_for(length);
+    bool dense = is_dense(zmanaged_body(from));
+    size_t length = dense ? place_count(part(zmanaged_body(from), ZDICT_INDEX)) : places_for(live);
+    int64_t room = entries_for(length), version = *ztable_raw(from, ZDICT_VERSION);
     table_parts_t parts;
     if (!new_parts(room, length, &parts)) return false;
     zaddress_t source = zmanaged_body(from), before = part(source, ZDICT_ENTRIES);
-    if (*raw_at(source, ZDICT_LIVE) > room) continue; /* waiting for memory ran code */
+    if (*raw_at(source, ZDICT_VERSION) != version) continue; /* waiting for memory ran code */
     int64_t filled = *raw_at(source, ZDICT_FILLED), count = 0;
     bool ok = true;
+    if (dense) memcpy(places(parts.index), places(part(source, ZDICT_INDEX)), length * 4);
     for (int64_t i = 0; ok && i < filled; i++) {
       if (*entry_hash(before, i) == HASH_DELETED) continue;
       ok = copy_entry(parts.entries, count, before, i);
-      if (ok) put_place(parts.index, *entry_hash(before, i), count++);
+      if (ok && !dense) put_place(parts.index, *entry_hash(before, i), count);
+      count += ok;
     }
     color_entries(parts.entries, count);
     zaddress_t dict = zmanaged_body(self);
