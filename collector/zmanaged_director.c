@@ -87,9 +87,9 @@ zaddress_t zmanaged_alloc(const zshape_t *shape, uint64_t length) {
   if (shape->kind != ZBODY_FIXED && length > zbody_space.size / 8) return zaddress(0);
   size_t size = zbody_size_of(shape, length);
   zaddress_t body;
-  if (size <= ZBODY_SMALL_MAX) {
+  if (size <= ZBODY_SMALL_MAX && !shape->is_pinned) {
     body = alloc_in(&zmanaged_eden_small, ZBODY_PAGE_SMALL, 1, size);
-  } else if (size <= ZBODY_MEDIUM_MAX &&
+  } else if (size <= ZBODY_MEDIUM_MAX && !shape->is_pinned &&
              zbody_space.capacity_units >= 8 * ZBODY_PAGE_MEDIUM_UNITS) {
     body = alloc_in(&zmanaged_eden_medium, ZBODY_PAGE_MEDIUM, ZBODY_PAGE_MEDIUM_UNITS, size);
   } else {

@@ -39,6 +39,7 @@ typedef struct zshape {
   /* fixed at birth */
   uint32_t id;
   uint8_t kind; /* zbody_kind_t */
+  bool is_pinned; /* a body gets a large page for itself, so that it never moves */
   uint8_t use;  /* which methods its bodies have, as preload numbers them; 0: none, they have no handle */
   uint32_t size; /* FIXED: bytes with the header */
   uint32_t slot_count; /* FIXED */

@@ -122,7 +122,8 @@ static void await_start(void) {
 static bool start_types(void) {
   PyObject *names = zpy.PyDict_New();
   bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
-            zmanaged_array_start(names) && zmanaged_list_start(names) && zmanaged_dict_start(names) && zmanaged_cycles_start();
+            zmanaged_array_start(names) && zmanaged_list_start(names) && zmanaged_dict_start(names) &&
+            zmanaged_raw_start(names) && zmanaged_cycles_start();
   if (!ok) return false;
   zmanaged_class_close();
   PyObject *finish = zpy.PyDict_GetItemString(zmanaged_helpers, "finish");
@@ -389,22 +390,42 @@ static PyObject *module_pause_histogram(PyObject *self, PyObject *unused) {
   return complete(dict);
 }
 
-static PyObject *module_allocate(PyObject *self, PyObject *length) {
+/* The number of a raw type (zgc.f64 ...), or -1 with an exception set. */
+static long kind_of(PyObject *type) {
+  PyObject *code = zpy.PyObject_GetAttrString(type, "code");
+  bool is_raw = code != NULL && type->type == (PyTypeObject *)zpy.PyDict_GetItemString(zmanaged_helpers, "RawType");
+  long kind = is_raw ? zpy.PyLong_AsLong(code) : -1;
+  if (code != NULL) zpy.Py_DecRef(code);
+  if (is_raw) return kind;
+  zpy.PyErr_Clear();
+  zmanaged_type_error("the type of an array's numbers must be one such as zgc.f64", type);
+  return -1;
+}
+
+static PyObject *module_allocate(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
   (void)self;
   if (!zmanaged_ensure_started()) return NULL;
+  if (count < 1 || count > 2) {
+    zpy.PyErr_Format(*zpy.PyExc_TypeError, "allocate() takes a length and a type, not %zd arguments", count);
+    return NULL;
+  }
+  PyObject *length = arguments[0];
   Py_ssize_t n = zma.PyNumber_AsSsize_t(length, *zma.PyExc_OverflowError);
   if (n == -1 && zpy.PyErr_Occurred()) return NULL;
   if (n < 0) {
     zpy.PyErr_SetString(*zpy.PyExc_ValueError, "length must not be negative");
     return NULL;
   }
+  long kind = count == 2 && arguments[1] != zpy_None() ? kind_of(arguments[1]) : 0;
+  if (kind < 0) return NULL;
+  if (kind > 0) return zmanaged_raw_new((unsigned)kind, n);
   if (!zmanaged_enter()) return NULL;
   return zmanaged_new_object(zmanaged_array_class, (uint64_t)n);
 }
 
 static const char *const lazy_names[] = {"Object", "ObjectType", "Array", "List", "Dict", "i8", "i16", "i32",
                                          "i64",    "u8",         "u16",   "u32",  "u64",  "f32", "f64", "b8",
-                                         "_new_array"};
+                                         "RawArray", "_new_array", "_new_raw"};
 
 /* The module's __getattr__: runs when a name is not there yet. */
 static PyObject *module_getattr(PyObject *self, PyObject *name) {
@@ -424,8 +445,9 @@ static PyObject *module_getattr(PyObject *self, PyObject *name) {
 
 static PyMethodDef functions[] = {
     {"__getattr__", module_getattr, METH_O, NULL},
-    {"allocate", module_allocate, METH_O,
-     "allocate(n)\n--\n\nA managed array of n times None."},
+    {"allocate", (PyCFunction)(void (*)(void))module_allocate, METH_FASTCALL,
+     "allocate(n, type=None, /)\n--\n\nA managed array of n times None; with a type such as zgc.f64, of n zeros that\n"
+     "numpy and memoryview see in place."},
     {"pages", module_pages, METH_NOARGS,
      "pages()\n--\n\nA list of the managed pages: dicts of kind, age, size, bytes used, and the share that is live."},
     {"pause_histogram", module_pause_histogram, METH_NOARGS,

@@ -157,6 +157,33 @@ def _array_setstate(self, state):
     self[:] = state
 
 
+def raw_array(values, kind):
+    """zgc.Array(values, zgc.f64)"""
+    values = list(values)
+    import zgc
+    made = zgc.allocate(len(values), kind)
+    made[:] = values
+    return made
+
+
+def _raw_repr(self):
+    return f"RawArray({self.tolist()}, zgc.{_KINDS[self._kind()]})"
+
+
+def _raw_reduce(self, protocol):
+    return _new_raw, (_KINDS[self._kind()], bytes(memoryview(self).cast("B")) if len(self) else b"")
+
+
+def _new_raw(name, data):
+    import zgc
+    kind = RAW[name]
+    size = memoryview(zgc.allocate(0, kind)).itemsize
+    made = zgc.allocate(len(data) // size, kind)
+    if data:
+        memoryview(made).cast("B")[:] = data
+    return made
+
+
 def _list_sort(self, *, key=None, reverse=False):
     values = self.tolist()
     self.clear()                            # as list does: who looks meanwhile sees none
@@ -322,6 +349,9 @@ _NAMESPACES = {
                "__doc__": "Base of managed classes: fields are declared by annotations or __fields__."},
     "Array": {**_row, "__reduce_ex__": _array_reduce, "__setstate__": _array_setstate,
               "__doc__": "A managed sequence of fixed length."},
+    "RawArray": {"__repr__": _raw_repr, "__reversed__": _row_reversed, "__reduce_ex__": _raw_reduce,
+                 "kind": property(lambda self: RAW[_KINDS[self._kind()]]),
+                 "__doc__": "A managed row of numbers, with the buffer protocol: see zgc.allocate(n, type)."},
     "List": {**_row, "__hash__": None, "sort": _list_sort, "__reduce_ex__": _list_reduce,
              "__doc__": "A managed list."},
     "Dict": {"__init__": _dict_init, "update": _dict_update,
@@ -348,8 +378,9 @@ def finish(names):
     globals().update(names)
     _abc.MutableSequence.register(names["List"])
     _abc.Sequence.register(names["Array"])
+    _abc.Sequence.register(names["RawArray"])
     _abc.MutableMapping.register(names["Dict"])
-    names.update(RAW, _new_array=_new_array)
+    names.update(RAW, _new_array=_new_array, _new_raw=_new_raw)
 
 
 def stack_text():

@@ -26,9 +26,12 @@ static PyObject *array_of(zclass_t *class, PyObject *values) {
 static PyObject *array_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)keywords;
   Py_ssize_t count = zma.PyTuple_Size(arguments);
-  if (count > 1) {
-    zpy.PyErr_SetString(*zpy.PyExc_TypeError, "Array() takes one iterable");
+  if (count > 2) {
+    zpy.PyErr_SetString(*zpy.PyExc_TypeError, "Array() takes an iterable, and the type of its numbers");
     return NULL;
+  }
+  if (count == 2) {
+    return zpy.PyObject_CallObject(zpy.PyDict_GetItemString(zmanaged_helpers, "raw_array"), arguments);
   }
   zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_ARRAY);
   if (class == NULL) return NULL;

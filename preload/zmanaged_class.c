@@ -23,7 +23,7 @@ static uint64_t draw_number(void) {
 }
 
 static uint8_t kind_of_family(zfamily_t family) {
-  return family == ZFAMILY_ARRAY ? ZBODY_ARRAY : family == ZFAMILY_RAW ? ZBODY_RAW : ZBODY_FIXED;
+  return family == ZFAMILY_ARRAY ? ZBODY_ARRAY : ZBODY_FIXED;
 }
 
 static zclass_t *new_class(PyTypeObject *type, zfamily_t family) {
@@ -51,7 +51,7 @@ static zclass_t *new_class(PyTypeObject *type, zfamily_t family) {
 }
 
 zshape_t *zmanaged_class_make_shape(zbody_kind_t kind) {
-  static zshape_t shapes[4];
+  static zshape_t shapes[8];
   static unsigned used;
   zshape_t *shape = &shapes[used++];
   shape->id = shape_count++;
@@ -524,6 +524,17 @@ zclass_t *zmanaged_class_make(PyObject *names, zfamily_t family, PyType_Spec *sp
   close_type(base);
   zpy.Py_DecRef(base);
   return class;
+}
+
+zclass_t *zmanaged_class_twin(const zclass_t *class) {
+  zclass_t *twin = new_class(class->type, (zfamily_t)class->family);
+  if (twin == NULL) return NULL;
+  twin->shape.size = class->shape.size;
+  twin->shape.slot_map[0] = class->shape.slot_map[0];
+  twin->shape.slot_count = class->shape.slot_count;
+  twin->end = class->end;
+  twin->line[0] = class->line[0];
+  return twin;
 }
 
 void zmanaged_class_close(void) { close_type((PyObject *)zmanaged_handle_type); }

@@ -52,6 +52,7 @@ typedef struct zclass {
   bool is_held;
   bool has_initial;
   uint8_t family;     /* zfamily_t */
+  uint8_t element;    /* zfield_kind_t, of an array of numbers */
   uint32_t end;       /* FIXED: of the last field; fields of a subclass come after it */
   uint64_t number;    /* no other class ever gets it */
   unsigned depth;     /* of the last one in line */
@@ -101,6 +102,9 @@ void zmanaged_class_release_unused(void);
  * family; with `size` bytes and the slots of `slot_map`, but for arrays. Put into `names`. */
 zclass_t *zmanaged_class_make(PyObject *names, zfamily_t family, PyType_Spec *spec, uint32_t size,
                               uint64_t slot_map);
+
+/* Another shape for bodies of the same type: it shares all but what the caller changes. */
+zclass_t *zmanaged_class_twin(const zclass_t *class);
 
 /* An internal shape without handles. */
 zshape_t *zmanaged_class_make_shape(zbody_kind_t kind);

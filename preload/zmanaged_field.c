@@ -47,7 +47,11 @@ zcold PyObject *zmanaged_field_read_cached_slow(PyObject *self, const zclass_cac
 }
 
 static bool range_error(PyObject *name) {
-  zpy.PyErr_Format(*zma.PyExc_OverflowError, "value out of range for field '%U'", name);
+  if (name == NULL) {
+    zpy.PyErr_SetString(*zma.PyExc_OverflowError, "value out of range for the numbers of this array");
+  } else {
+    zpy.PyErr_Format(*zma.PyExc_OverflowError, "value out of range for field '%U'", name);
+  }
   return false;
 }
 
@@ -100,6 +104,10 @@ static inline bool convert_raw(PyObject *value, uint8_t kind, PyObject *name, ui
     return true;
   }
   return convert_int(value, kind, name, bits);
+}
+
+bool zmanaged_field_convert(PyObject *value, uint8_t kind, PyObject *name, uint64_t *bits) {
+  return convert_raw(value, kind, name, bits);
 }
 
 bool zmanaged_field_write(PyObject *self, uint16_t offset, uint8_t kind, PyObject *name, PyObject *value) {

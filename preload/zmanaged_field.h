@@ -46,6 +46,10 @@ static inline PyObject *zmanaged_field_read_cached(PyObject *self, const zclass_
   return zmanaged_field_read_raw((const void *)place, kind);
 }
 
+/* The bits of a number of this kind; may run Python code. name: of the field, for messages; NULL: of an element.
+ * False with an exception set. */
+bool zmanaged_field_convert(PyObject *value, uint8_t kind, PyObject *name, uint64_t *bits);
+
 /* For handles whose body is known to have the field there. */
 PyObject *zmanaged_field_read(PyObject *self, uint16_t offset, zfield_kind_t kind);
 /* The same; false with an exception: not a value for this kind, or NULL, which would delete it. May run

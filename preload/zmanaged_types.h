@@ -10,6 +10,7 @@ extern PyObject *zmanaged_helpers; /* namespace of zmanaged.py */
 bool zmanaged_object_start(PyObject *names);
 bool zmanaged_array_start(PyObject *names);
 bool zmanaged_list_start(PyObject *names);
+bool zmanaged_raw_start(PyObject *names);
 bool zmanaged_dict_start(PyObject *names);
 
 /* A new body of a class that has fields or none, with their defaults, and its handle. */
@@ -26,6 +27,9 @@ PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments,
 
 /* n times None. NULL with an exception set. */
 PyObject *zmanaged_array_new(zclass_t *class, Py_ssize_t length);
+
+/* n times zero, of a zfield_kind_t. NULL with an exception set. */
+PyObject *zmanaged_raw_new(unsigned kind, Py_ssize_t length);
 
 /* Array bodies, for List and Dict. */
 extern zshape_t *zmanaged_array_shape, *zmanaged_raw_shape, *zmanaged_entries_shape;
