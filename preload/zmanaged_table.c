@@ -31,15 +31,14 @@ bool ztable_check(PyObject *self) {
 
 /* ---- where a hash leads to ----------------------------------------------------------------------- */
 
-/* A search begins at the low bits of the hash, moved by a mixture of all the others: keys that follow one another
- * lie in one stretch of the index, as they do in dict's, and keys that differ in high bits only are spread. It
- * goes on with all bits of the hash mixed, of which more come in with each step. */
+/* A search begins at the low bits of the hash, as in dict: keys that follow one another lie in one stretch of the
+ * index. Where another key is in the way it goes on with all bits of the hash mixed, of which more come in with
+ * each step: so keys that differ in some bits only part at the second place. */
 typedef struct {
   size_t at, mask;
-  uint64_t rest;
+  uint64_t hash, rest;
+  bool has_parted;
 } probe_t;
-
-#define STRETCH 12 /* low bits */
 
 static inline uint64_t mix(uint64_t hash) {
   hash = (hash ^ hash >> 32) * 0x9E3779B97F4A7C15u;
@@ -47,12 +46,12 @@ static inline uint64_t mix(uint64_t hash) {
   return hash ^ hash >> 32;
 }
 static inline probe_t probe_start(int64_t hash, size_t count) {
-  uint64_t bits = (uint64_t)hash, moved = mix(bits >> STRETCH);
-  return (probe_t){(bits ^ moved) & (count - 1), count - 1, moved + bits * 0x9E3779B97F4A7C15u};
+  return (probe_t){(uint64_t)hash & (count - 1), count - 1, (uint64_t)hash, 0, false};
 }
 static inline void probe_on(probe_t *probe) {
-  probe->rest >>= 5;
-  probe->at = (probe->at * 5 + probe->rest + 1) & probe->mask;
+  probe->rest = probe->has_parted ? probe->rest >> 5 : mix(probe->hash);
+  probe->has_parted = true;
+  probe->at = (probe->at * 5 + probe->rest + 1) & probe->mask; /* visits every place once rest is 0 */
 }
 
 /* The place of an entry that is there. */

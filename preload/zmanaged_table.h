@@ -5,8 +5,8 @@
  *   index     RAW body: int32 per place, 0 empty, -1 deleted, else entry + 1; open addressing
  *
  * live <= filled <= length of entries <= 2/3 of the places. taken counts the places that are not empty:
- * it ends at 2/3 too, so a search always comes to an empty one. Where a search begins, and how it goes on, is
- * taken from all bits of the hash, so that keys which differ in some bits only are as good as any.
+ * it ends at 2/3 too, so a search always comes to an empty one. How a search goes on is taken from all bits of the
+ * hash, so that keys which differ in some bits only are as good as any.
  *
  * Most keys are compared by their words: numbers, strings, and objects that are equal to themselves only. Other
  * comparisons run Python code, which may change this very dict or move its bodies. So a lookup keeps no address

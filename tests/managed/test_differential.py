@@ -3,17 +3,19 @@ exceptions with the same words, the same contents. The seed changes from run to 
 ZGCTEST_SEED=n repeats a run."""
 
 import copy
+import gc
 import os
 import pickle
 import random
 import sys
 import threading
 import unittest
+import weakref
 
 import zgc
 
 SEED = int(os.environ.get("ZGCTEST_SEED") or random.SystemRandom().randrange(10**9))
-ROUNDS = int(os.environ.get("ZGCTEST_ROUNDS") or 150)
+ROUNDS = int(os.environ.get("ZGCTEST_ROUNDS") or 100)
 print(f"test_differential.py: ZGCTEST_SEED={SEED}", file=sys.stderr)
 
 NAN = float("nan")
@@ -422,6 +424,51 @@ class Subclasses(unittest.TestCase):
         for made in (row[:], row + [1], row * 2, row.copy()):
             self.assertIs(type(made), zgc.List)
         self.assertIs(type(table.copy()), zgc.Dict)
+
+
+class Lifetimes(unittest.TestCase):
+
+    def test_references_are_counted_once(self):
+        held = [thing for thing in SHARED if not isinstance(thing, zgc.Object)]
+
+        def counts():
+            for _ in range(2):
+                gc.collect()
+                zgc.collect("full")
+            return [sys.getrefcount(thing) for thing in held], zgc.stats()["managed"]["python_references"]
+        before = counts()
+        r = random.Random(SEED)
+        for kind, operations, fresh in ((zgc.List, LIST, lambda: values(r, 0, 20)),
+                                        (zgc.Dict, DICT, lambda: {r.randrange(20): value(r) for _ in range(9)})):
+            for _ in range(30):
+                made = kind(fresh())
+                for _ in range(50):
+                    outcome(r.choice(operations), r.random(), made)
+                    if len(made) > 200:
+                        break
+        del made
+        self.assertEqual(counts(), before, f"seed {SEED}")
+
+    def test_what_leaves_ends_at_once(self):
+        class Thing:
+            pass
+        uses = {zgc.List: (lambda c: c.clear(), lambda c: c.__delitem__(slice(None)), lambda c: c.__imul__(0),
+                           lambda c: c.__setitem__(slice(None), []), lambda c: c.__init__(),
+                           lambda c: [c.pop() for _ in range(50)], lambda c: [c.pop(0) for _ in range(50)],
+                           lambda c: [c.remove(c[0]) for _ in range(50)],
+                           lambda c: c.__setitem__(slice(None, None, -1), range(50)),
+                           lambda c: (c.__delitem__(slice(None, None, 2)), c.__delitem__(slice(None, None, -1)))),
+                zgc.Dict: (lambda c: c.clear(), lambda c: [c.popitem() for _ in range(50)],
+                           lambda c: [c.pop(k) for k in list(c)], lambda c: [c.__delitem__(k) for k in list(c)],
+                           lambda c: [c.__setitem__(k, 0) for k in list(c)])}
+        for kind in uses:
+            for use in uses[kind]:
+                things = [Thing() for _ in range(50)]
+                made = kind(things) if kind is zgc.List else kind(enumerate(things))
+                ends = [weakref.ref(thing) for thing in things]
+                del things
+                use(made)
+                self.assertEqual(sum(end() is not None for end in ends), 0, use.__code__.co_firstlineno)
 
 
 class Row(zgc.List):
