@@ -59,7 +59,8 @@ typedef struct {
 
 static heap_t first_heap;
 static heap_t common_heap = {.page_flags = ZALLOCATOR_COMMON << ZPAGE_HEAP_SHIFT};
-static heap_t *const heaps[] = {&first_heap, &common_heap};
+static heap_t *heaps[ZALLOCATOR_HEAPS] = {&first_heap, &common_heap};
+static unsigned heap_count = 2; /* grows only; a heap stands there before it has a page that others can meet */
 
 static size_t moved_runs, fallback_blocks;
 static bool idle_is_known; /* zallocator_idle_hook has been called */
@@ -77,10 +78,12 @@ static bool is_closed; /* set before a second GIL exists; who works in the first
 static unsigned (*holder)(void);
 static pthread_mutex_t common_lock = PTHREAD_MUTEX_INITIALIZER;
 
+static heap_t *heap_of(unsigned number) { return zload_acquire(&heaps[number]); }
+
 static znoinline heap_t *enter_closed(void) {
-  if (holder() == ZALLOCATOR_FIRST) return &first_heap;
-  pthread_mutex_lock(&common_lock);
-  return &common_heap;
+  unsigned number = holder();
+  if (zunlikely(number == ZALLOCATOR_COMMON)) pthread_mutex_lock(&common_lock);
+  return heap_of(number);
 }
 
 /* The heap that the calling thread works in, until it leaves. */
@@ -120,7 +123,8 @@ static void start_heap(heap_t *heap) {
 }
 
 bool zallocator_start(size_t range_size) {
-  for (unsigned i = 0; i < ZARRAY_LENGTH(heaps); i++) start_heap(heaps[i]);
+  start_heap(&first_heap);
+  start_heap(&common_heap);
   for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = &empty_page;
   if (!zgranules_start(range_size)) return false;
   size_t granules = zgranules_range.size / ZGRANULE_SIZE;
@@ -613,7 +617,7 @@ static void free_entered(zpage_t *page, void *block) {
   if (zlikely(is_own(heap, page))) {
     free_in_page(heap, page, block);
   } else {
-    return_to(heaps[zpage_heap(page)], block);
+    return_to(heap_of(zpage_heap(page)), block);
   }
   leave(heap);
 }
@@ -798,7 +802,8 @@ static void start_batches(heap_t *heap) {
 
 void zallocator_start_watch(const zallocator_watcher_t *with) {
   watcher = with;
-  for (unsigned i = 0; i < ZARRAY_LENGTH(heaps); i++) start_batches(heaps[i]);
+  start_batches(&first_heap);
+  start_batches(&common_heap);
   for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = front_of(&first_heap, i);
 }
 
@@ -868,6 +873,24 @@ void zallocator_close(unsigned (*who)(void)) {
 
 bool zallocator_is_closed(void) { return zload_relaxed(&is_closed); }
 
+unsigned zallocator_new_heap(void) {
+  unsigned number = heap_count;
+  heap_t *heap = number < ZALLOCATOR_HEAPS ? zos_table_map(sizeof *heap) : NULL;
+  if (heap == NULL) return ZALLOCATOR_COMMON;
+  start_heap(heap);
+  heap->page_flags = number << ZPAGE_HEAP_SHIFT;
+  if (watcher != NULL) start_batches(heap);
+  zstore_release(&heaps[number], heap);
+  zstore_release(&heap_count, number + 1);
+  return number;
+}
+
+void zallocator_leave_heap(unsigned number) {
+  heap_t *heap = heap_of(number);
+  take_returned(heap);
+  free_kept_pages(heap);
+}
+
 void zallocator_lock_for_fork(void) {
   pthread_mutex_lock(&common_lock);
   zgranules_lock_for_fork();
@@ -887,7 +910,7 @@ static bool is_page(const zpage_t *page) {
 
 static size_t waiting_in_batches(unsigned size_class) {
   size_t count = 0;
-  for (unsigned i = 0; i < ZARRAY_LENGTH(heaps); i++) count += batch_waiting(heaps[i], size_class);
+  for (unsigned i = 0; i < zload_acquire(&heap_count); i++) count += batch_waiting(heap_of(i), size_class);
   return count;
 }
 

@@ -8,8 +8,10 @@
  * thread, while the one that holds the first GIL may be anywhere in here. From then on
  *   - the fast paths lead nowhere: what they pop from is an empty page, and every page has a flag that sends
  *     frees to the slow path; there the thread asks whose heap is its own;
- *   - the first heap and its pages go on being touched only by who holds the first GIL. All others work in the
- *     common heap, under its lock, in pages of their own.
+ *   - the first heap and its pages go on being touched only by who holds the first GIL. Each other interpreter
+ *     has a heap of its own, with pages of its own, which is touched by the threads of that interpreter: one
+ *     at a time, whichever GIL it has. Who is not known to be of one, and interpreters for which there is no
+ *     heap left, work in the common heap, under its lock.
  *   - a block that is freed outside of its heap is returned: pushed on an atomic list, which the heap takes.
  * So no handshake is needed, and it does not matter when the holder of the first GIL notices: what it was
  * doing, or still does as if nothing had happened, touches nothing but pages that nobody else ever touches. What
@@ -78,13 +80,22 @@ bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes);
 /* About how much that would be in the first heap. Any thread; walks the page table. */
 size_t zallocator_sparse_bytes(void);
 
-enum { ZALLOCATOR_FIRST, ZALLOCATOR_COMMON };
+enum { ZALLOCATOR_FIRST, ZALLOCATOR_COMMON, ZALLOCATOR_HEAPS = 256 };
 
 /* Any thread, before a second GIL exists; there is no way back. `holder` tells in which heap the calling
- * thread works. ZALLOCATOR_FIRST is the answer for no two threads at a time, and for none that does not hold
- * the first GIL. Called from all sides of the heap: must not allocate. */
+ * thread works. Of no heap but ZALLOCATOR_COMMON is it the answer for two threads at a time, and
+ * ZALLOCATOR_FIRST for none that does not hold the first GIL. Called from all sides of the heap: must not
+ * allocate. */
 void zallocator_close(unsigned (*holder)(void));
 bool zallocator_is_closed(void);
+
+/* A heap for one more interpreter; ZALLOCATOR_COMMON when there is none. The caller sees to it that only one
+ * thread is here at a time. */
+unsigned zallocator_new_heap(void);
+
+/* The interpreter has ended: nobody works in its heap until the caller gives it to another, with what lives in
+ * it still. */
+void zallocator_leave_heap(unsigned number);
 
 void zallocator_lock_for_fork(void);
 void zallocator_unlock_after_fork(void);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "collector/zpyapi.h"
+#include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/zallocator.h"
@@ -55,7 +56,7 @@ static void set_table(int domain, const PyMemAllocatorEx *table) {
 }
 
 /* The RAW domain stays what it was, malloc: programs (perf is one) and extensions hand its blocks to
- * free(). Only calloc is looked at on its way. */
+ * free(). Requests are only looked at on their way. */
 static PyMemAllocatorEx raw_before;
 static zinitial_allocators_t before; /* as the interpreter was found */
 
@@ -64,15 +65,59 @@ static const PyMemAllocatorEx *raw_of(const void *ctx) {
   return ctx == before.raw.ctx ? &before.raw : &raw_before;
 }
 
+static void *raw_calloc(void *ctx, size_t count, size_t size);
+
+/* Whether somebody stands above us, who passes on what is asked of him in his own way. */
+static bool raw_is_wrapped(void) {
+  PyMemAllocatorEx raw;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
+  return raw.calloc != raw_calloc;
+}
+
+static bool is_probing, is_reached; /* by zbinding_check_raw, in this thread: */
+static pthread_t prober;
+
+/* A request that may be for an interpreter. */
+static zcold void on_large(bool is_zeroed) {
+  if (zload_acquire(&is_probing) && pthread_equal(prober, pthread_self())) {
+    is_reached = true;
+  } else if (is_zeroed || raw_is_wrapped()) {
+    zsecond_gil_expect();
+  }
+}
+
+static void *raw_malloc(void *ctx, size_t size) {
+  if (zunlikely(size >= zsecond_gil_least())) on_large(false);
+  return raw_of(ctx)->malloc(ctx, size);
+}
+
 static void *raw_calloc(void *ctx, size_t count, size_t size) {
   size_t bytes;
-  if (!__builtin_mul_overflow(count, size, &bytes)) zsecond_gil_on_calloc(bytes);
+  if (!__builtin_mul_overflow(count, size, &bytes) && bytes >= zsecond_gil_least()) on_large(true);
   return raw_of(ctx)->calloc(ctx, count, size);
 }
 
-static void watch_raw(void) {
-  PyMemAllocatorEx raw = raw_before;
+static void *raw_realloc(void *ctx, void *block, size_t size) {
+  if (zunlikely(size >= zsecond_gil_least())) on_large(false);
+  return raw_of(ctx)->realloc(ctx, block, size);
+}
+
+static void raw_free(void *ctx, void *block) {
+  zsecond_gil_on_free(block);
+  raw_of(ctx)->free(ctx, block);
+}
+
+static PyMemAllocatorEx watched(const PyMemAllocatorEx *table) {
+  PyMemAllocatorEx raw = *table;
+  raw.malloc = raw_malloc;
   raw.calloc = raw_calloc;
+  raw.realloc = raw_realloc;
+  raw.free = raw_free;
+  return raw;
+}
+
+static void watch_raw(void) {
+  PyMemAllocatorEx raw = watched(&raw_before);
   set_table(PYMEM_DOMAIN_RAW, &raw);
 }
 
@@ -81,15 +126,14 @@ static void watch_raw(void) {
 static pthread_t refused_thread;
 
 static void *raw_malloc_once(void *ctx, size_t size) {
-  if (!pthread_equal(refused_thread, pthread_self())) return raw_before.malloc(ctx, size);
+  if (!pthread_equal(refused_thread, pthread_self())) return raw_malloc(ctx, size);
   watch_raw();
   return zallocator_alloc(size);
 }
 
 static void serve_next_raw(void) {
   refused_thread = pthread_self();
-  PyMemAllocatorEx raw = raw_before;
-  raw.calloc = raw_calloc;
+  PyMemAllocatorEx raw = watched(&raw_before);
   raw.malloc = raw_malloc_once;
   set_table(PYMEM_DOMAIN_RAW, &raw);
 }
@@ -98,7 +142,7 @@ static void (*raw_hook)(void);
 
 static void *raw_malloc_watched(void *ctx, size_t size) {
   raw_hook();
-  return raw_of(ctx)->malloc(ctx, size);
+  return raw_malloc(ctx, size);
 }
 
 /* Another thread may be on its way through the table without the GIL: the context stays the same, so
@@ -108,8 +152,25 @@ void zbinding_watch_raw(void (*hook)(void)) {
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
   if (raw.calloc != raw_calloc) return; /* somebody stands above us */
   if (hook != NULL) raw_hook = hook;
-  raw.malloc = hook != NULL ? raw_malloc_watched : raw_of(raw.ctx)->malloc;
+  raw.malloc = hook != NULL ? raw_malloc_watched : raw_malloc;
   set_table(PYMEM_DOMAIN_RAW, &raw);
+}
+
+void zbinding_check_raw(void) {
+  static void *(*checked)(void *, size_t, size_t) = raw_calloc;
+  PyMemAllocatorEx raw;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
+  if (zlikely(raw.calloc == checked) || zsecond_gil_least() == SIZE_MAX) return;
+  if (zpy.PyInterpreterState_Main() == NULL) return; /* there is time */
+  checked = raw.calloc;
+  is_reached = raw.calloc == raw_calloc;
+  prober = pthread_self();
+  zstore_release(&is_probing, true);
+  raw.free(raw.ctx, raw.calloc(raw.ctx, 1, zsecond_gil_least()));
+  zstore_release(&is_probing, false);
+  if (is_reached) return;
+  zlog_info("gc,init", "the RAW domain has another allocator: the heap expects several GILs");
+  zsecond_gil_expect();
 }
 
 static bool is_below_hooks;
@@ -156,8 +217,7 @@ static void bind_table(void) {
 
 /* In a debug build the next interpreter has its hooks, and asks for an arena. */
 void zbinding_stay_for_next(void) {
-  zinitial_allocators_t after = {before.raw, mem_table, object_table};
-  after.raw.calloc = raw_calloc;
+  zinitial_allocators_t after = {watched(&before.raw), mem_table, object_table};
   if (raw_hook != NULL) after.raw.malloc = raw_malloc_watched;
   PyObjectArenaAllocator arenas, watched;
   if (!zdebug_hooks_arenas(&arenas, &watched)) return;
@@ -268,6 +328,7 @@ void zbinding_settle(void) {
     zdebug_hooks_are_gone();
     reason = "an earlier interpreter of this process had CPython's debug hooks";
   }
+  zsecond_gil_settle();
   if (!zsymbols_are_open() || zbinding_is_replaced() || reason[0] != '\0') return;
   if (zsymbols_reach_interpreter()) return;
   reason = "the interpreter's library binds its calls to itself (-Bsymbolic or the like)";

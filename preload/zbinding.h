@@ -26,6 +26,10 @@ const char *zbinding_reason(void); /* why it is not symbols; "" when it is */
  * held. Does nothing while somebody has wrapped that domain. */
 void zbinding_watch_raw(void (*hook)(void));
 
+/* While the interpreter comes up: does the RAW domain still lead to us? Any allocator may be put there until
+ * then; later, CPython's documentation says, it must wrap the one it finds. GIL held. */
+void zbinding_check_raw(void);
+
 /* The interpreter ends: another one in this process finds these allocators, too. GIL held. */
 void zbinding_stay_for_next(void);
 

@@ -7,7 +7,7 @@
  *                 and starts the collector.
  *   end           an atexit function, registered first and therefore run last: hands everything back.
  *
- * Fork handlers hold every lock of ours over the fork, in the order driver, allocator, granules,
+ * Fork handlers hold every lock of ours over the fork, in the order driver, interpreters' heaps, allocator, granules,
  * profile, statistics page. */
 #define _GNU_SOURCE
 #include "preload/zboot.h"
@@ -161,7 +161,10 @@ static int late_start(void *unused) {
 /* On an allocation's slow path, GIL held: must not run anything of Python. */
 static void watch_for_interpreter(void) {
   bool up = zpy.Py_IsInitialized();
-  if (!up) seen_uninitialised = true;
+  if (!up) {
+    seen_uninitialised = true;
+    zbinding_check_raw();
+  }
   if (!up || is_queued) return;
   if (state == ZBOOT_ENDING) {
     if (!zload_relaxed(&seen_uninitialised)) return;
@@ -178,6 +181,7 @@ static void before_fork(void) {
   zos_thread_fork_prepare();
   zmanaged_fork_prepare();
   zcollector_fork_prepare();
+  zsecond_gil_lock_for_fork();
   zallocator_lock_for_fork();
   zprofile_lock_for_fork();
   zstatpage_lock_for_fork();
@@ -187,6 +191,7 @@ static void after_fork_in_parent(void) {
   zstatpage_unlock_after_fork_in_parent();
   zprofile_unlock_after_fork();
   zallocator_unlock_after_fork();
+  zsecond_gil_unlock_after_fork();
   zcollector_fork_parent();
   zmanaged_fork_parent();
 }
@@ -196,6 +201,7 @@ static void after_fork_in_child(void) {
   zstatpage_reset_after_fork_in_child();
   zprofile_unlock_after_fork();
   zallocator_unlock_after_fork();
+  zsecond_gil_unlock_after_fork();
   zallocator_reset_after_fork_in_child();
   zgranules_reset_after_fork_in_child();
   zpopulator_reset_after_fork_in_child();

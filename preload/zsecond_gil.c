@@ -1,7 +1,10 @@
 #include "preload/zsecond_gil.h"
 
-#include "collector/zpyapi.h"
+#include <pthread.h>
+
+#include "collector/zpyabi_interpreter.h"
 #include "heap/base/zatomic.h"
+#include "heap/base/zlog.h"
 #include "heap/zallocator.h"
 
 #define STATE_MIN (64 * ZK) /* a PyInterpreterState has 190 KiB and more */
@@ -10,14 +13,87 @@ static size_t state_min = SIZE_MAX;
 static PyThreadState *(*current_thread)(void);
 static PyInterpreterState *main_interpreter; /* a part of _PyRuntime: the same for each Py_Initialize */
 
+/* Which interpreter works in which heap. A heap goes with the address of an interpreter's state, until that
+ * memory is freed: then no thread has it as its own any more. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const PyInterpreterState *interpreter_of[ZALLOCATOR_HEAPS]; /* NULL: nobody works there */
+static unsigned heaps_end = ZALLOCATOR_COMMON + 1;
+static unsigned endings; /* of interpreters; what a thread remembers from before one may be wrong */
+
+static unsigned find(const PyInterpreterState *interpreter) {
+  unsigned i = ZALLOCATOR_COMMON + 1;
+  while (i < heaps_end && interpreter_of[i] != interpreter) i++;
+  return i;
+}
+
+static unsigned add_heap(void) {
+  unsigned number = zallocator_new_heap();
+  if (number != ZALLOCATOR_COMMON) zstore_relaxed(&heaps_end, number + 1);
+  return number;
+}
+
+static unsigned heap_for(const PyInterpreterState *interpreter) {
+  unsigned number = find(interpreter);
+  if (number < heaps_end) return number;
+  number = find(NULL);
+  if (number == heaps_end) number = add_heap();
+  if (number != ZALLOCATOR_COMMON) zstore_relaxed(&interpreter_of[number], interpreter);
+  return number;
+}
+
+/* What the thread found the last time. */
+static __thread __attribute__((tls_model("initial-exec"))) struct {
+  const PyInterpreterState *interpreter;
+  unsigned heap, endings;
+} last;
+
+/* An interpreter at the address of one that has ended came after that ending was counted. */
+static znoinline unsigned look_up(const PyInterpreterState *interpreter) {
+  pthread_mutex_lock(&lock);
+  last.interpreter = interpreter;
+  last.endings = endings;
+  last.heap = heap_for(interpreter);
+  pthread_mutex_unlock(&lock);
+  return last.heap;
+}
+
 /* A thread's current state is of the interpreter whose GIL it holds: CPython sets it after it took the GIL and
- * takes it away before it lets it go. All threads of the main interpreter have the first GIL; others, of
- * interpreters that share it, are not told from those that do not. */
+ * takes it away before it lets it go. So no two threads have the same interpreter here at a time. That some
+ * interpreters share a GIL makes no difference. */
 static unsigned holder(void) {
   PyThreadState *thread = current_thread();
-  bool is_main = thread != NULL && zpy.PyThreadState_GetInterpreter(thread) == main_interpreter;
-  return is_main ? ZALLOCATOR_FIRST : ZALLOCATOR_COMMON;
+  if (zunlikely(thread == NULL)) return ZALLOCATOR_COMMON;
+  const PyInterpreterState *interpreter = zpy.PyThreadState_GetInterpreter(thread);
+  if (interpreter == zload_relaxed(&main_interpreter)) return ZALLOCATOR_FIRST;
+  if (interpreter == last.interpreter && last.endings == zload_relaxed(&endings)) return last.heap;
+  return look_up(interpreter);
 }
+
+static void end(unsigned number) {
+  zallocator_leave_heap(number);
+  zstore_relaxed(&interpreter_of[number], NULL);
+  zstore_relaxed(&endings, endings + 1);
+}
+
+/* Without the lock: the block is the caller's, and an interpreter's state is one that was given a heap before
+ * it came to be freed. */
+static bool is_interpreter(const void *block) {
+  for (unsigned i = ZALLOCATOR_COMMON + 1; i < zload_relaxed(&heaps_end); i++) {
+    if (zload_relaxed(&interpreter_of[i]) == block) return true;
+  }
+  return false;
+}
+
+void zsecond_gil_on_free(const void *block) {
+  if (zlikely(!zallocator_is_closed()) || block == NULL || !is_interpreter(block)) return;
+  pthread_mutex_lock(&lock);
+  unsigned number = find(block);
+  if (number < heaps_end) end(number);
+  pthread_mutex_unlock(&lock);
+}
+
+void zsecond_gil_lock_for_fork(void) { pthread_mutex_lock(&lock); }
+void zsecond_gil_unlock_after_fork(void) { pthread_mutex_unlock(&lock); }
 
 bool zsecond_gil_start(int minor) {
   if (minor < 12) return true;
@@ -28,10 +104,17 @@ bool zsecond_gil_start(int minor) {
   return true;
 }
 
-void zsecond_gil_on_calloc(size_t bytes) {
-  if (zlikely(bytes < state_min)) return;
+size_t zsecond_gil_least(void) { return zload_relaxed(&state_min); }
+
+void zsecond_gil_settle(void) {
+  size_t size = zpyabi_interpreter_size();
+  if (state_min != SIZE_MAX && size > state_min) zstore_relaxed(&state_min, size);
+}
+
+void zsecond_gil_expect(void) {
   PyInterpreterState *interpreter = zpy.PyInterpreterState_Main();
   if (interpreter == NULL) return; /* the next state is the main interpreter's own */
+  if (!zallocator_is_closed()) zlog_info("gc,heap", "another interpreter may be made: each has a heap from now on");
   zstore_relaxed(&main_interpreter, interpreter);
   zallocator_close(holder);
 }

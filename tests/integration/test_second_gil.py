@@ -1,10 +1,16 @@
 """A second GIL while the first one's holder is anywhere in the heap; and what only looks like one."""
 
+import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import textwrap
 import unittest
 
-from zgctest import main, requires_active, run
+from zgctest import LIB, main, requires_active, requires_lib, run
+
+EXT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ext")
 
 # Threads that allocate under the main GIL while `work` goes on in the main thread; what they hold must be whole.
 BUSY = """
@@ -103,6 +109,42 @@ class SecondGil(unittest.TestCase):
                     raw.PyMem_RawFree(raw.PyMem_RawCalloc(1, size))
                 [[] for _ in range(100_000)]
         """, 8)
+
+    @requires_active
+    def test_only_what_may_be_an_interpreter_looks_like_one(self):
+        """The size that CPython tells debuggers is proven from 3.13 on: less than that is no alarm."""
+        log = run("""
+            import ctypes, sys
+            raw = ctypes.CDLL(None)
+            raw.PyMem_RawCalloc.restype = ctypes.c_void_p
+            raw.PyMem_RawCalloc.argtypes = [ctypes.c_size_t] * 2
+            raw.PyMem_RawMalloc.restype = ctypes.c_void_p
+            raw.PyMem_RawCalloc(1, 100_000 if sys.version_info >= (3, 13) else 60_000)
+            raw.PyMem_RawMalloc(10_000_000)
+        """, flags=()).log
+        self.assertNotIn("another interpreter", log)
+        log = run("""
+            import ctypes
+            raw = ctypes.CDLL(None)
+            raw.PyMem_RawCalloc.restype = ctypes.c_void_p
+            raw.PyMem_RawCalloc.argtypes = [ctypes.c_size_t] * 2
+            raw.PyMem_RawCalloc(1, 400_000)
+            raw.PyMem_RawCalloc(1, 400_000)
+        """, flags=()).log
+        self.assertEqual(log.count("another interpreter may be made"), sys.version_info >= (3, 12), log)
+
+    @requires_lib
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    @unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
+    def test_behind_other_allocators_of_the_raw_domain(self):
+        """The interpreter's state does not come from us, or comes as part of a larger block."""
+        with tempfile.TemporaryDirectory() as folder:
+            library = os.path.join(folder, "raw_domain.so")
+            subprocess.run(["cc", "-shared", "-fPIC", "-o", library, os.path.join(EXT, "raw_domain.c"), "-ldl"], check=True)
+            for how in ("replace", "wrap"):
+                with self.subTest(how):
+                    self.check("work = live", 3, INTERPRETERS, preload=True,
+                               env={"RAW_DOMAIN": how, "LD_PRELOAD": f"{library}:{LIB}"})
 
     @requires_active
     @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")

@@ -527,6 +527,41 @@ static void test_two_threads_once_closed(void **state) {
   assert_int_equal(zheaptest_stats().used_bytes, 0);
 }
 
+static void *work_in(void *heap) {
+  zheaptest_heap = (unsigned)(uintptr_t)heap;
+  return work((void *)((uintptr_t)heap * 1000));
+}
+
+/* One interpreter after the other in each, beside the main one: they need no lock, and leave nothing behind. */
+static void test_interpreters_have_their_own_heaps(void **state) {
+  (void)state;
+  zallocator_close(zheaptest_holder);
+  unsigned heaps[2] = {zallocator_new_heap(), zallocator_new_heap()};
+  assert_true(heaps[0] > ZALLOCATOR_COMMON && heaps[1] > heaps[0]);
+  for (int round = 0; round < 3; round++) {
+    pthread_t threads[2];
+    for (size_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, work_in, (void *)(uintptr_t)heaps[i]);
+    assert_null(work((void *)1));
+    for (size_t i = 0; i < 2; i++) {
+      void *wrong;
+      pthread_join(threads[i], &wrong);
+      assert_null(wrong);
+      zallocator_leave_heap(heaps[i]);
+    }
+    zheaptest_check();
+  }
+  assert_int_equal(zheaptest_stats().used_bytes, 0);
+}
+
+static void test_more_interpreters_than_heaps_share_one(void **state) {
+  (void)state;
+  zallocator_close(zheaptest_holder);
+  unsigned number = 0;
+  for (unsigned i = 2; i < ZALLOCATOR_HEAPS; i++) number = zallocator_new_heap();
+  assert_int_equal(number, ZALLOCATOR_HEAPS - 1);
+  assert_int_equal(zallocator_new_heap(), ZALLOCATOR_COMMON);
+}
+
 /* The thread with the first GIL is anywhere in the heap when another closes it, and goes on. */
 static void test_closed_while_the_first_heap_works(void **state) {
   (void)state;
@@ -945,6 +980,8 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_no_memory_at_all_but_shrinking_needs_none),
     cmocka_unit_test(test_no_heap_at_all),
     STARTED(test_two_threads_once_closed),
+    STARTED(test_interpreters_have_their_own_heaps),
+    STARTED(test_more_interpreters_than_heaps_share_one),
     STARTED(test_closed_while_the_first_heap_works),
     STARTED(test_blocks_freed_outside_of_their_heap),
     STARTED(test_closed_allocator_fills_and_empties_pages),
