@@ -74,7 +74,8 @@ static const zallocator_watcher_t *watcher;
 static zpage_t *open_page[ZCLASS_ALL];
 static zpage_t closed_page;
 
-static bool is_closed; /* set before a second GIL exists; who works in the first heap may see it later */
+/* Set before a second GIL exists; who works in the first heap may see it later. `holder` comes with it. */
+static bool is_closed;
 static unsigned (*holder)(void);
 static pthread_mutex_t common_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -87,14 +88,14 @@ static znoinline heap_t *enter_closed(void) {
 }
 
 /* The heap that the calling thread works in, until it leaves. */
-static inline heap_t *enter(void) { return zlikely(!zload_relaxed(&is_closed)) ? &first_heap : enter_closed(); }
+static inline heap_t *enter(void) { return zlikely(!zload_acquire(&is_closed)) ? &first_heap : enter_closed(); }
 
 static inline void leave(heap_t *heap) {
   if (zunlikely(heap == &common_heap)) pthread_mutex_unlock(&common_lock);
 }
 
 static bool is_own(const heap_t *heap, const zpage_t *page) {
-  return ((zload_relaxed(&page->flags) ^ heap->page_flags) & ZPAGE_HEAP_MASK) == 0;
+  return ((zpage_flags(page) ^ heap->page_flags) & ZPAGE_HEAP_MASK) == 0;
 }
 
 /* Flags of a page that is made. The granules' lock has been taken since the closer looked for pages, or will
@@ -136,7 +137,7 @@ bool zallocator_start(size_t range_size) {
 /* -- lists of pages with free blocks ------------------------------------------------------- */
 
 static zpage_t **listed_of(heap_t *heap, const zpage_t *page) {
-  return &pages_of(heap, page->flags)->listed[page->size_class];
+  return &pages_of(heap, zpage_flags(page))->listed[page->size_class];
 }
 
 static void list_push(heap_t *heap, zpage_t *page) {
@@ -202,7 +203,7 @@ static void page_free(heap_t *heap, zpage_t *page) {
   zprobe_page_free(kind_name(page), granules * ZGRANULE_SIZE);
   zsparse_forget(page);
   zstore_relaxed(&page->capacity, 0);
-  zpage_set_flags(page, page->flags & ZPAGE_HEAP_MASK);
+  zpage_set_flags(page, zpage_flags(page) & ZPAGE_HEAP_MASK);
   zstore_relaxed(&page->block_size, 0);
   zstore_relaxed(&page->next, NULL); /* a large size of 0: no page */
   for (size_t i = 1; i < granules; i++) zstore_relaxed(&page[i].inner, 0);
@@ -224,7 +225,7 @@ static void free_kept_pages(heap_t *heap) {
 
 /* A batch counts on the free list being all that is free. */
 static bool may_have_holes(heap_t *heap, const zpage_t *page) {
-  return watcher == NULL && is_own(heap, page) && page != current_of(heap, page->size_class, page->flags);
+  return watcher == NULL && is_own(heap, page) && page != current_of(heap, page->size_class, zpage_flags(page));
 }
 
 static size_t give_back(heap_t *heap, zpage_t *page) {
@@ -307,7 +308,7 @@ static bool refill(heap_t *heap, unsigned size_class, uint32_t flags) {
   zpage_t *page = current_of(heap, size_class, flags);
   if (page != &empty_page) {
     if (page->free != NULL || carve(page)) return true;
-    zpage_set_flags(page, page->flags | ZPAGE_FLAG_FULL);
+    zpage_set_flags(page, zpage_flags(page) | ZPAGE_FLAG_FULL);
     set_current(heap, size_class, flags, &empty_page);
   }
   page = pages_of(heap, flags)->listed[size_class];
@@ -374,7 +375,7 @@ static void *large_move(heap_t *heap, zpage_t *page, size_t size) {
   char *to = large_alloc(heap, size, false);
   if (to == NULL) return NULL;
   zpage_t *entry = zpage_entry(to);
-  zpage_set_flags(entry, entry->flags | (page->flags & ZPAGE_FLAG_SAMPLED));
+  zpage_set_flags(entry, zpage_flags(entry) | (zpage_flags(page) & ZPAGE_FLAG_SAMPLED));
   int error = zos_move_pages(zpage_start(page), to, bytes);
   if (error != 0) {
     zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead",
@@ -395,16 +396,16 @@ static void *large_move(heap_t *heap, zpage_t *page, size_t size) {
  * it). Where old objects are replaced at random, each would be written to a cold line otherwise. A
  * current page without used blocks stays: listed, it would never be given back. */
 static void reopen(heap_t *heap, zpage_t *page) {
-  zpage_set_flags(page, page->flags & ~(uint32_t)ZPAGE_FLAG_FULL);
-  zpage_t *before = current_of(heap, page->size_class, page->flags);
+  zpage_set_flags(page, zpage_flags(page) & ~(uint32_t)ZPAGE_FLAG_FULL);
+  zpage_t *before = current_of(heap, page->size_class, zpage_flags(page));
   if (before != &empty_page && before->used == 0) {
     list_push(heap, page);
     return;
   }
-  set_current(heap, page->size_class, page->flags, page);
+  set_current(heap, page->size_class, zpage_flags(page), page);
   if (before == &empty_page) return;
   if (before->free == NULL && before->carved == before->capacity && before->holes == 0) {
-    zpage_set_flags(before, before->flags | ZPAGE_FLAG_FULL);
+    zpage_set_flags(before, zpage_flags(before) | ZPAGE_FLAG_FULL);
   } else {
     list_push(heap, before);
   }
@@ -414,22 +415,22 @@ static void reopen(heap_t *heap, zpage_t *page) {
  * keeps its current page when that is empty, unless it is one of large blocks: those pages' memory is
  * sooner wanted by other classes than again by this one. */
 static void after_free(heap_t *heap, zpage_t *page) {
-  zpage_t *current = current_of(heap, page->size_class, page->flags);
+  zpage_t *current = current_of(heap, page->size_class, zpage_flags(page));
   if (page->used == 0 && (page != current || page->capacity < KEPT_CAPACITY)) {
     if (page == current) {
-      set_current(heap, page->size_class, page->flags, &empty_page);
-    } else if (!(page->flags & ZPAGE_FLAG_FULL)) {
+      set_current(heap, page->size_class, zpage_flags(page), &empty_page);
+    } else if (!(zpage_flags(page) & ZPAGE_FLAG_FULL)) {
       list_remove(heap, page);
     }
     page_free(heap, page);
     return;
   }
   if (page->used == 0) heap->has_kept = true;
-  if (page->flags & ZPAGE_FLAG_FULL) reopen(heap, page);
+  if (zpage_flags(page) & ZPAGE_FLAG_FULL) reopen(heap, page);
 }
 
 static void free_in_page(heap_t *heap, zpage_t *page, void *block) {
-  if (page->flags & ZPAGE_FLAG_OLD) zold_map_forget_block(page, block);
+  if (zpage_flags(page) & ZPAGE_FLAG_OLD) zold_map_forget_block(page, block);
   if (page->block_size == 0) {
     page_free(heap, page);
     return;
@@ -438,7 +439,7 @@ static void free_in_page(heap_t *heap, zpage_t *page, void *block) {
   b->next = page->free;
   page->free = b;
   page->used--;
-  if (page->used == 0 || page->flags & ZPAGE_FLAG_FULL) after_free(heap, page);
+  if (page->used == 0 || zpage_flags(page) & ZPAGE_FLAG_FULL) after_free(heap, page);
 }
 
 /* A block of another heap, which stays used there until that heap takes it. */
@@ -557,7 +558,7 @@ static void *alloc_in_heap(heap_t *heap, size_t size, unsigned first_class, uint
   if (block == NULL) return NULL;
   *zeroed = false;
   zpage_t *page = zpage_entry(block);
-  zpage_set_flags(page, page->flags | flags);
+  zpage_set_flags(page, zpage_flags(page) | flags);
   return block;
 }
 
@@ -624,7 +625,7 @@ static void free_entered(zpage_t *page, void *block) {
 
 static znoinline void free_slow(void *block) {
   zpage_t *page = zpage_find(block);
-  if (zunlikely(zload_relaxed(&page->flags) & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
+  if (zunlikely(zpage_flags(page) & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
   free_entered(page, block);
 }
 
@@ -659,7 +660,7 @@ void zallocator_free(void *block) {
     return;
   }
   zpage_t *page = zpage_entry(block);
-  uint32_t flags = zload_relaxed(&page->flags);
+  uint32_t flags = zpage_flags(page);
   /* Flags first: CLOSED says that the rest may be another's. */
   if (zunlikely((flags & ~(uint32_t)ZPAGE_FLAG_OLD) != 0 || page->used == 1 ||
                 (flags != 0 && zold_map_may_start_in(block)))) {
@@ -693,7 +694,7 @@ static bool fits_in_place(size_t have, size_t size) { return size <= have && siz
 /* An old object never moves (GC objects of this size are resized by copy): see zold_map.h. */
 static void *resize_large(heap_t *heap, zpage_t *page, size_t size) {
   void *result = large_resize_in_place(heap, page, size);
-  if (result == NULL && !(page->flags & ZPAGE_FLAG_OLD)) result = large_move(heap, page, size);
+  if (result == NULL && !(zpage_flags(page) & ZPAGE_FLAG_OLD)) result = large_move(heap, page, size);
   return result;
 }
 
@@ -730,7 +731,7 @@ static void *alloc_watched(size_t size, unsigned first_class) {
 static void *realloc_by_copy(void *block, size_t have, size_t size, unsigned first_class) {
   size_t wanted = with_slack(have, size);
   void *result = NULL;
-  if (zunlikely(zload_relaxed(&zpage_find(block)->flags) & ZPAGE_FLAG_SAMPLED)) result = alloc_watched(wanted, first_class);
+  if (zunlikely(zpage_flags(zpage_find(block)) & ZPAGE_FLAG_SAMPLED)) result = alloc_watched(wanted, first_class);
   if (result == NULL) result = alloc(wanted, first_class, MOVED);
   if (result == NULL) return size <= have ? block : NULL; /* a block can always become smaller */
   memcpy(result, block, zmin(have, size));
@@ -747,9 +748,9 @@ static void *move(void *block, size_t have, size_t size, unsigned first_class) {
  * where the heap has no other. */
 static void *watch(void *block) {
   zpage_t *page = zpage_find(block);
-  if (page->flags & ZPAGE_FLAG_SAMPLED) return block;
+  if (zpage_flags(page) & ZPAGE_FLAG_SAMPLED) return block;
   if (page->block_size == 0) {
-    zpage_set_flags(page, page->flags | ZPAGE_FLAG_SAMPLED); /* of its only block, which is ours */
+    zpage_set_flags(page, zpage_flags(page) | ZPAGE_FLAG_SAMPLED); /* of its only block, which is ours */
     return block;
   }
   size_t bytes = page->block_size;
@@ -808,7 +809,7 @@ void zallocator_start_watch(const zallocator_watcher_t *with) {
 }
 
 bool zallocator_is_sampled(const void *block) {
-  return zgranules_contains(block) && zload_relaxed(&zpage_find(block)->flags) & ZPAGE_FLAG_SAMPLED;
+  return zgranules_contains(block) && zpage_flags(zpage_find(block)) & ZPAGE_FLAG_SAMPLED;
 }
 
 /* -- sparse pages ---------------------------------------------------------------------------- */

@@ -43,10 +43,12 @@ static struct {
   uint32_t at[HOLES];
   unsigned next, count;
 } holes[SHORT + 1];
-static size_t used_count, free_dirty_count;
+static size_t used_count, free_dirty_count; /* changed by `add`: others read them without the lock */
 static size_t fresh_count;
 static size_t claimed = NONE; /* first granule of the chunk that is being populated */
 static size_t refused; /* commits that failed or were not tried since one worked */
+
+static void add(size_t *count, size_t by) { zstore_relaxed(count, *count + by); }
 
 static bool test(const uint64_t *bits, size_t i) { return bits[i / 64] >> (i % 64) & 1; }
 
@@ -153,15 +155,15 @@ static bool commit_up_to(size_t end) {
 static void take(size_t first, size_t count) {
   if (free_dirty_count > 0) {
     size_t were_dirty = count_set(dirty, first, count);
-    free_dirty_count -= were_dirty;
+    add(&free_dirty_count, -were_dirty);
     if (were_dirty > 0) fill(recent, first, count, false);
   }
   if (fresh_count > 0) {
-    fresh_count -= count_set(fresh, first, count);
+    add(&fresh_count, -(count_set(fresh, first, count)));
     fill(fresh, first, count, false);
   }
   fill(used, first, count, true);
-  used_count += count;
+  add(&used_count, count);
   if (first + count > top) top = first + count;
 }
 
@@ -181,7 +183,7 @@ static size_t give_back_below(size_t *end, size_t most) {
   }
   fill(dirty, i, count, false);
   fill(recent, i, count, false);
-  free_dirty_count -= count;
+  add(&free_dirty_count, -count);
   return count;
 }
 
@@ -232,7 +234,7 @@ static void offer_claimed_locked(bool is_populated) {
   fill(used, claimed, CHUNK, false);
   if (is_populated) {
     fill(fresh, claimed, CHUNK, true);
-    fresh_count += CHUNK;
+    add(&fresh_count, CHUNK);
   }
   note_free(claimed, CHUNK);
   claimed = NONE;
@@ -346,9 +348,9 @@ void zgranules_free(size_t first, size_t count) {
   pthread_mutex_lock(&lock);
   zassert(count_set(used, first, count) == count);
   fill(used, first, count, false);
-  used_count -= count;
+  add(&used_count, -count);
   size_t were_dirty = count_set(dirty, first, count);
-  free_dirty_count += were_dirty;
+  add(&free_dirty_count, were_dirty);
   if (were_dirty > 0) fill(recent, first, count, true);
   note_free(first, count);
   pthread_mutex_unlock(&lock);
@@ -383,7 +385,7 @@ static size_t uncommit_next_locked(size_t *at) {
     return 0;
   }
   fill(dirty, i, end - i, false);
-  free_dirty_count -= end - i;
+  add(&free_dirty_count, -(end - i));
   return (end - i) * ZGRANULE_SIZE;
 }
 

@@ -51,7 +51,7 @@ static bool has_other(const char *start, const char *end, const void *object) {
 static zcold bool admit_shifted(zpage_t *page, const void *object) {
   const char *start, *end;
   bool is_alone = zpage_block_of(object, &start, &end) && !has_other(start, end, object);
-  if (is_alone) zpage_set_flags(page, page->flags | ZPAGE_FLAG_SHIFTED);
+  if (is_alone) zpage_set_flags(page, zpage_flags(page) | ZPAGE_FLAG_SHIFTED);
   return is_alone;
 }
 
@@ -60,7 +60,7 @@ bool zold_map_admit(const void *object) {
   zpage_t *page = zpage_find(object);
   if (zpage_heap(page) != ZALLOCATOR_FIRST) return false;
   /* Objects are larger than the distance of the two places: no other stands at the second one. */
-  bool is_shifted = (zload_relaxed(&page->flags) & ZPAGE_FLAG_SHIFTED) != 0;
+  bool is_shifted = (zpage_flags(page) & ZPAGE_FLAG_SHIFTED) != 0;
   return zlikely(!is_shifted && is_expected(page, object)) || admit_shifted(page, object);
 }
 
@@ -68,7 +68,7 @@ bool zold_map_add(void *object) {
   zpage_t *page = zpage_find(object);
   if (zunlikely(zpage_heap(page) != ZALLOCATOR_FIRST) || !change(object, true)) return false;
   zold_map_count++;
-  if (!(page->flags & ZPAGE_FLAG_OLD)) zpage_set_flags(page, page->flags | ZPAGE_FLAG_OLD);
+  if (!(zpage_flags(page) & ZPAGE_FLAG_OLD)) zpage_set_flags(page, zpage_flags(page) | ZPAGE_FLAG_OLD);
   return true;
 }
 
@@ -97,7 +97,7 @@ static zcold void forget_all(const char *start, size_t size) {
 void zold_map_forget_block(zpage_t *page, void *block) {
   /* To the end of its last granule, where a large block has become smaller. */
   size_t size = page->block_size != 0 ? page->block_size : zalign_up(zpage_large_size(page), ZGRANULE_SIZE);
-  if (zunlikely(page->flags & ZPAGE_FLAG_SHIFTED)) {
+  if (zunlikely(zpage_flags(page) & ZPAGE_FLAG_SHIFTED)) {
     forget_all(block, size);
     return;
   }
@@ -109,7 +109,7 @@ void zold_map_forget_block(zpage_t *page, void *block) {
 }
 
 void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule) {
-  if (zlikely(!(page->flags & ZPAGE_FLAG_SHIFTED))) return;
+  if (zlikely(!(zpage_flags(page) & ZPAGE_FLAG_SHIFTED))) return;
   forget_all(zpage_start(page) + (from_granule << ZGRANULE_SHIFT), (to_granule - from_granule) << ZGRANULE_SHIFT);
 }
 
@@ -121,6 +121,6 @@ void zold_map_clear(void) {
   size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
   for (size_t i = 0; i < granules; i++) {
     zpage_t *page = &zpage_table[i];
-    if (page->flags & FLAGS) zpage_set_flags(page, page->flags & ~(uint32_t)FLAGS);
+    if (zpage_flags(page) & FLAGS) zpage_set_flags(page, zpage_flags(page) & ~(uint32_t)FLAGS);
   }
 }

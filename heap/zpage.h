@@ -63,6 +63,8 @@ typedef struct zpage {
 
 _Static_assert(sizeof(zpage_t) == ZCACHE_LINE, "a free should touch one line of metadata");
 
+static inline uint32_t zpage_flags(const zpage_t *page) { return zload_relaxed(&page->flags); }
+
 /* By the page's owner. CLOSED stays once it is set, which any thread may do meanwhile. */
 static inline void zpage_set_flags(zpage_t *page, uint32_t flags) {
   uint32_t before = zload_relaxed(&page->flags);
@@ -72,7 +74,7 @@ static inline void zpage_set_flags(zpage_t *page, uint32_t flags) {
 /* Any thread. */
 static inline void zpage_close(zpage_t *page) { zfetch_or_relaxed(&page->flags, ZPAGE_FLAG_CLOSED); }
 
-static inline unsigned zpage_heap(const zpage_t *page) { return zload_relaxed(&page->flags) >> ZPAGE_HEAP_SHIFT; }
+static inline unsigned zpage_heap(const zpage_t *page) { return zpage_flags(page) >> ZPAGE_HEAP_SHIFT; }
 
 extern zpage_t *zpage_table; /* one entry per granule; fixed at start-up */
 

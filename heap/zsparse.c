@@ -25,7 +25,7 @@ size_t zsparse_bytes(const zpage_t *page) {
   uint32_t block_size = zload_relaxed(&page->block_size), capacity = zload_relaxed(&page->capacity);
   uint32_t used = zload_relaxed(&page->used), looked_at = zload_relaxed(&page->looked_at);
   if (block_size == 0 || capacity == 0 || used == 0 || zload_relaxed(&page->inner) != 0) return 0;
-  if (zload_relaxed(&page->flags) & (ZPAGE_FLAG_FULL | ZPAGE_FLAG_SAMPLED)) return 0;
+  if (zpage_flags(page) & (ZPAGE_FLAG_FULL | ZPAGE_FLAG_SAMPLED)) return 0;
   if (used > looked_at - (looked_at + 3) / 4 && looked_at != 0) return 0;
   size_t touching = ((size_t)1 << OS_PAGE_SHIFT) / block_size + 2;
   if (used >= capacity || used * touching >= (size_t)HOPE * capacity) return 0;
