@@ -140,6 +140,19 @@ bool zpyabi_has_finalizer(PyTypeObject *type) {
 
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type) { return zpy.PyType_GetSlot(type, ZPYABI_SLOT_DEL) != NULL; }
 
+bool zpyabi_call_at_once(PyObject *function, zpy_vectorcall_t call) {
+  zpy_vectorcall_t *place = (zpy_vectorcall_t *)((char *)function + ZPYABI_CFUNCTION_VECTORCALL);
+  if (zpy.PyVectorcall_Function == NULL || *place == NULL ||
+      zpy.PyVectorcall_Function(function) != *place) {
+    return false;
+  }
+  zpy_vectorcall_t before = *place;
+  *place = call;
+  if (zpy.PyVectorcall_Function(function) == call) return true;
+  *place = before;
+  return false;
+}
+
 Py_ssize_t zpyabi_type_slot(PyTypeObject *type, unsigned i) {
   if ((Py_ssize_t)i >= type_ssize(type, ZPYABI_VAR_SIZE)) return 0;
   const char *members = (const char *)type + type_ssize(zpyabi_type(type), TYPE_BASIC_SIZE);

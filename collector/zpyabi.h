@@ -139,6 +139,7 @@ enum { /* the same in every layout served */
   ZPYABI_WEAKREF_OBJECT = 16, /* the referent, or None; not counted in its refcount */
   ZPYABI_WEAKREF_CALLBACK = 24,
   ZPYABI_WEAKREF_NEXT = 48, /* in the list of its referent */
+  ZPYABI_CFUNCTION_VECTORCALL = 48,
   ZPYABI_LIST_ITEMS = 24,
   ZPYABI_DICT_KEYS = 32,
   ZPYABI_DICT_VALUES = 40,
@@ -201,6 +202,10 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type);
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type); /* tp_del */
+
+/* Calls of this built-in function become calls of `call`, at once. CPython's own way there counts against the
+ * recursion limit: at it, nothing else can be called. False where that is not found: all stays as it was. */
+bool zpyabi_call_at_once(PyObject *function, zpy_vectorcall_t call);
 
 /* Offset of slot `i` of a heap type's own __slots__, -1 when it is not an object slot, 0 past the
  * last. */

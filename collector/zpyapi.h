@@ -22,6 +22,7 @@ typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
 typedef int (*zpy_visit_t)(PyObject *, void *);
 typedef int (*zpy_traverse_t)(PyObject *, zpy_visit_t, void *);
 typedef int (*zpy_clear_t)(PyObject *);
+typedef PyObject *(*zpy_vectorcall_t)(PyObject *, PyObject *const *, size_t, PyObject *);
 typedef PyObject *(*zpy_new_t)(PyTypeObject *, PyObject *, PyObject *);
 typedef int (*zpy_init_t)(PyObject *, PyObject *, PyObject *);
 
@@ -178,6 +179,7 @@ typedef struct {
   MAY(PyThreadState *, PyThreadState_Get, (void))                                             \
   NEED(PyObject *, PyWeakref_NewRef, (PyObject *, PyObject *))                                \
   NEED(void, _PyWeakref_ClearRef, (PyObject *))                                               \
+  MAY(zpy_vectorcall_t, PyVectorcall_Function, (PyObject *))                                  \
   MAY(int, PyObject_IsInstance, (PyObject *, PyObject *))                                     \
   MAY(int, PyObject_GC_IsFinalized, (PyObject *))                                             \
   /* allocation profile: proof and names of Python stacks */                                  \

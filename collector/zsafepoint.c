@@ -796,6 +796,14 @@ static PyObject *on_collection(PyObject *self, PyObject *const *arguments, Py_ss
   return zpy_new_none();
 }
 
+#define VECTORCALL_FLAG ((size_t)1 << 63) /* PY_VECTORCALL_ARGUMENTS_OFFSET: no part of the number */
+
+static PyObject *on_collection_at_once(PyObject *callable, PyObject *const *arguments, size_t count,
+                                       PyObject *names) {
+  (void)names;
+  return on_collection(callable, arguments, (Py_ssize_t)(count & ~VECTORCALL_FLAG));
+}
+
 static PyMethodDef callable_def = {
     "zgc_safepoint", (PyCFunction)(void (*)(void))on_collection, METH_FASTCALL, NULL};
 
@@ -804,6 +812,7 @@ static PyMethodDef callable_def = {
 bool zsafepoint_install(PyObject *gc_module) {
   stock_collect = zpy.PyObject_GetAttrString(gc_module, "collect");
   PyObject *callable = zpy.PyCFunction_NewEx(&callable_def, NULL, NULL);
+  if (callable != NULL) zpyabi_call_at_once(callable, on_collection_at_once);
   bool installed = stock_collect != NULL && callable != NULL &&
                    zcallbacks_install(gc_module, callable);
   if (callable != NULL) zpy.Py_DecRef(callable);
