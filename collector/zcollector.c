@@ -8,6 +8,7 @@
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
 #include "collector/zgrowth.h"
+#include "collector/zpending.h"
 #include "collector/zpromotion.h"
 #include "collector/zpyabi.h"
 #include "collector/zsafepoint.h"
@@ -337,6 +338,7 @@ void zcollector_publish_by_thread(void) {
 void zcollector_fork_prepare(void) { zdriver_lock_for_fork(); }
 void zcollector_fork_parent(void) { zdriver_unlock_after_fork_in_parent(); }
 void zcollector_fork_child(void) {
+  zpending_fork_child();
   zdriver_reset_after_fork_in_child();
   zsafepoint_fork_child();
 }

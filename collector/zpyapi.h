@@ -152,6 +152,8 @@ typedef struct {
   NEED(PyObject *, PyModule_NewObject, (PyObject *))                                          \
   NEED(PyObject *, PyModule_FromDefAndSpec2, (PyModuleDef *, PyObject *, int))                \
   NEED(int, PyModule_ExecDef, (PyObject *, PyModuleDef *))                                    \
+  NEED(PyObject *, PyInterpreterState_GetDict, (PyInterpreterState *))                        \
+  NEED(PyObject *, PyCapsule_New, (void *, const char *, void (*)(PyObject *)))               \
   NEED(PyObject *, PySys_GetObject, (const char *))                                           \
   NEED(PyObject *, PyEval_GetBuiltins, (void))                                                \
   NEED(PyObject *, Py_CompileString, (const char *, const char *, int))                       \

@@ -10,6 +10,7 @@
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
 #include "collector/zfeed.h"
+#include "collector/zpending.h"
 #include "collector/zpromotion.h"
 #include "collector/zsurvivors.h"
 #include "collector/ztenuring.h"
@@ -810,6 +811,7 @@ static PyMethodDef callable_def = {
 /* -- entries ------------------------------------------------------------------------------------------------ */
 
 bool zsafepoint_install(PyObject *gc_module) {
+  zstore_relaxed(&pending, false); /* one that the last interpreter did not come to */
   stock_collect = zpy.PyObject_GetAttrString(gc_module, "collect");
   PyObject *callable = zpy.PyCFunction_NewEx(&callable_def, NULL, NULL);
   if (callable != NULL) zpyabi_call_at_once(callable, on_collection_at_once);
@@ -827,7 +829,10 @@ void zsafepoint_remove(PyObject *gc_module) {
   memset(&now, 0, sizeof now);
 }
 
-void zsafepoint_switch(bool on) { is_on = on; }
+void zsafepoint_switch(bool on) {
+  zstore_seq_cst(&is_on, on);
+  if (!on) zpending_wait();
+}
 bool zsafepoint_is_on(void) { return is_on; }
 bool zsafepoint_is_warm(void) { return is_warm; }
 
@@ -918,8 +923,10 @@ static int on_pending(void *unused) {
 }
 
 void zsafepoint_request(void) {
-  if (!zload_relaxed(&is_on)) return;
-  if (zload_relaxed(&is_warm)) hurry();
-  if (zexchange_acq_rel(&pending, true)) return;
-  if (zpy.Py_AddPendingCall(on_pending, NULL) != 0) zstore_release(&pending, false);
+  if (!zload_relaxed(&is_on) || !zpending_enter()) return;
+  if (zload_seq_cst(&is_on)) { /* who switches off waits for us, and then sets the thresholds */
+    if (zload_relaxed(&is_warm)) hurry();
+    if (!zexchange_acq_rel(&pending, true) && !zpending_add(on_pending)) zstore_release(&pending, false);
+  }
+  zpending_leave();
 }

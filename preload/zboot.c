@@ -22,6 +22,7 @@
 #include "collector/zcollector.h"
 #include "collector/zdirector.h"
 #include "collector/zdriver.h"
+#include "collector/zpending.h"
 #include "collector/zprofile.h"
 #include "collector/zprofile_dump.h"
 #include "collector/zpyabi.h"
@@ -136,13 +137,13 @@ static int late_start(void *unused) {
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
   zallocator_slow_hook = NULL;
   zbinding_settle();
-  const char *why = "";
+  const char *why = "its end cannot be watched";
   if (!register_exit()) {
     zpy.PyErr_Clear();
     become_passive("there is no atexit module");
     return 0;
   }
-  if (!zcollector_start(&why)) {
+  if (!zpending_open() || !zcollector_start(&why)) {
     char text[160];
     snprintf(text, sizeof text, "this interpreter is not as expected: %.100s", why);
     become_passive(text);

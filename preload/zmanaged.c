@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/zpending.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -33,8 +34,9 @@ static int pending_safepoint(void *unused) {
 }
 
 static void request_safepoint(void) {
-  if (!zpy.Py_IsInitialized() || zexchange_acq_rel(&is_queued, 1) != 0) return;
-  if (zpy.Py_AddPendingCall(pending_safepoint, NULL) != 0) zstore_release(&is_queued, 0);
+  if (!zpending_enter()) return;
+  if (zexchange_acq_rel(&is_queued, 1) == 0 && !zpending_add(pending_safepoint)) zstore_release(&is_queued, 0);
+  zpending_leave();
 }
 
 /* The low half is the count on every version; handles are never immortal. */
@@ -141,6 +143,10 @@ static bool start_types(void) {
 
 static bool start_all(void) {
   if (!zmanaged_api_prepare()) return false;
+  if (!zpending_open()) {
+    zma.PyErr_NoMemory();
+    return false;
+  }
   size_t bytes = capacity();
   while (!zmanaged_start(bytes, (unsigned)zoption(managed_threads), &host)) {
     bytes /= 2; /* a limit on address space, perhaps */

@@ -5,28 +5,12 @@ exceptions, output and exit status are stock's."""
 import difflib
 import os
 import re
-import subprocess
 import tempfile
 import textwrap
 import unittest
 
 import zgctest
-from zgctest import main, requires_lib, run
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def event_log():
-    """The helper library: built beside the library, or here."""
-    beside = os.path.join(os.path.dirname(zgctest.LIB), "tests", "libevent_log.so")
-    if os.path.exists(beside):
-        return beside
-    compiler = os.environ.get("CC", "gcc")
-    path = os.path.join(tempfile.mkdtemp(), "event_log.so")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", path, os.path.join(HERE, "ext", "event_log.c"),
-                    "-ldl"], check=True)
-    return path
-
+from zgctest import helper, main, requires_lib, run
 
 # Long enough for the library to take part, wherever the program is.
 GROW = """
@@ -274,17 +258,14 @@ grow()
 
 
 @requires_lib
+@unittest.skipUnless(helper("event_log"), "its helper was not built")
 class SameEvents(unittest.TestCase):
     maxDiff = None
-
-    @classmethod
-    def setUpClass(cls):
-        cls.helper = event_log()
 
     def outcome(self, code, preload):
         with tempfile.TemporaryDirectory(prefix="zgctest-") as folder:
             log = os.path.join(folder, "events")
-            preloaded = f"{self.helper}:{zgctest.LIB}" if preload else self.helper
+            preloaded = f"{helper('event_log')}:{zgctest.LIB}" if preload else helper("event_log")
             result = run(GROW + textwrap.dedent(code), preload=False, status=None, flags=(),
                          env={"EVENT_LOG": log, "LD_PRELOAD": preloaded, "PYTHONHASHSEED": "0",
                               "PYTHONDONTWRITEBYTECODE": "1"})
