@@ -65,14 +65,16 @@ static void touch(zslot_t entry) {
 /* ---- start ------------------------------------------------------------------------------------------ */
 
 static bool start_tables(size_t capacity) {
-  zm.ended_capacity = 1 << 16;
+  if (!zbody_space_start(capacity) || !zforwarding_start() || !zhandle_table_start() || !zpyref_table_start()) {
+    return false;
+  }
+  zm.ended_capacity = zhandle_table.limit; /* room for every weak handle; resident only as far as it is used */
   zm.ended = zos_table_map(zm.ended_capacity * sizeof *zm.ended);
-  return zm.ended != NULL && zbody_space_start(capacity) && zforwarding_start() &&
-         zhandle_table_start() && zpyref_table_start();
+  return zm.ended != NULL;
 }
 
 static void stop_tables(void) {
-  zos_table_unmap(zm.ended, zm.ended_capacity * sizeof *zm.ended);
+  if (zm.ended != NULL) zos_table_unmap(zm.ended, zm.ended_capacity * sizeof *zm.ended);
   zm.ended = NULL;
   if (zhandle_table.entries != NULL) zhandle_table_stop();
   if (zpyref_table.entries != NULL) zpyref_table_stop();

@@ -79,8 +79,10 @@ typedef struct {
   void (*weak_finish)(void *object);     /* later: weak references are told, the handle ends */
   void (*release)(void *object);         /* drops a reference that a dead body held */
   void (*touch)(zhandle_entry_t *entry); /* a suspect entry is used */
-  void (*choose_suspects)(void);         /* a full collection is about to be asked for; no Python code */
-  void (*take_groups)(void);             /* what zsuspects.h found; a mark has ended since */
+  /* A full collection is about to be asked for; because of what bodies hold outside? No Python code. */
+  void (*choose_suspects)(bool has_grown_outside);
+  void (*ask_verdict)(void);             /* now and then: may groups be judged by Python's gc? No Python code */
+  bool (*take_groups)(uint64_t deadline); /* what zsuspects.h found; a mark has ended since. True: all of it */
 } zmanaged_host_t;
 
 extern zhidden uint32_t zmanaged_poll_wanted; /* not 0: a safepoint is wanted */
@@ -94,6 +96,10 @@ bool zmanaged_is_started(void);
 zaddress_t zmanaged_alloc(const zshape_t *shape, uint64_t length);
 /* Same for sizes that fit the current page; 0 otherwise. */
 static inline zaddress_t zmanaged_try_alloc_fixed(const zshape_t *shape);
+
+/* A body has been given a reference to a Python object: now and then a look at whether a collection would give
+ * memory back outside the managed heap. GIL; runs no Python code. */
+void zmanaged_note_reference(void);
 
 /* A safepoint: runs a wanted pause, and a slice of releases. GIL. May run Python code. */
 void zmanaged_safepoint(void);

@@ -1,6 +1,7 @@
 #include "collector/zmanaged_state.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
+#include "heap/zgranules.h"
 
 zbody_page_t *zmanaged_eden_small;
 zbody_page_t *zmanaged_eden_medium;
@@ -36,8 +37,45 @@ static const char *rule_proactive(void) {
   return zos_now_ns() - zload_relaxed(&zm.full_end_ns) > quiet ? "Proactive" : NULL;
 }
 
-static void direct_full(const char *cause) {
-  if (zm.host.choose_suspects != NULL) zm.host.choose_suspects();
+/* What dead bodies hold outside the managed heap: its memory is CPython's, and grows without a body's page being
+ * taken. The lowest use seen since a collection was asked for is what lives: what dead bodies held goes back in
+ * slices, some time after the collection. GIL. */
+#define REFERENCES_LOOK 256       /* new references between two looks */
+#define REFERENCES_YOUNG 200000   /* new references, whatever they refer to */
+#define REFERENCES_FULL 20000     /* more references than twice those that lived */
+
+static struct {
+  size_t heap, references; /* lowest since the last collection of this generation was asked for */
+} lowest[2] = {{SIZE_MAX, SIZE_MAX}, {SIZE_MAX, SIZE_MAX}};
+static size_t new_references;
+
+static void look_outside(zgeneration_t generation, size_t heap) {
+  lowest[generation].heap = zmin(lowest[generation].heap, heap);
+  lowest[generation].references = zmin(lowest[generation].references, zpyref_table.live);
+}
+
+static void note_asked_for(zgeneration_t generation) {
+  lowest[ZGENERATION_YOUNG].heap = zgranules_used_bytes();
+  if (generation == ZGENERATION_OLD) {
+    lowest[ZGENERATION_OLD].heap = lowest[ZGENERATION_YOUNG].heap;
+    lowest[ZGENERATION_OLD].references = zpyref_table.live;
+  }
+  new_references = 0;
+}
+
+static const char *rule_outside(zgeneration_t generation, size_t heap) {
+  size_t least = lowest[generation].heap;
+  if (generation == ZGENERATION_OLD) {
+    if (zpyref_table.live > 2 * lowest[generation].references + REFERENCES_FULL) return "References";
+    return heap > least + least / 2 + 64 * ZM ? "Python Heap" : NULL;
+  }
+  if (new_references >= REFERENCES_YOUNG) return "References";
+  return heap > least + least / 4 + 16 * ZM ? "Python Heap" : NULL;
+}
+
+static void direct_full(const char *cause, bool has_grown_outside) {
+  note_asked_for(ZGENERATION_OLD);
+  if (zm.host.choose_suspects != NULL) zm.host.choose_suspects(has_grown_outside);
   zm.units_since_full = 0;
   zmanaged_request(ZGENERATION_OLD, cause);
 }
@@ -53,7 +91,7 @@ static void direct(void) {
     const char *cause = rule_full();
     if (cause == NULL) cause = rule_proactive();
     if (cause != NULL) {
-      direct_full(cause);
+      direct_full(cause, false);
       return;
     }
   } else if (zmanaged_phase() != ZMANAGED_OLD_MARK || zload_relaxed(&zm.young_wanted)) {
@@ -61,6 +99,22 @@ static void direct(void) {
   }
   const char *cause = rule_young();
   if (cause != NULL) zmanaged_request(ZGENERATION_YOUNG, cause);
+}
+
+void zmanaged_note_reference(void) {
+  if (++new_references % REFERENCES_LOOK != 0) return;
+  size_t heap = zgranules_used_bytes();
+  if (zm.host.ask_verdict != NULL) zm.host.ask_verdict();
+  look_outside(ZGENERATION_YOUNG, heap);
+  look_outside(ZGENERATION_OLD, heap);
+  if (zmanaged_phase() != ZMANAGED_IDLE) return;
+  const char *full = rule_outside(ZGENERATION_OLD, heap), *young = rule_outside(ZGENERATION_YOUNG, heap);
+  if (full != NULL) {
+    direct_full(full, true);
+  } else if (young != NULL) {
+    note_asked_for(ZGENERATION_YOUNG);
+    zmanaged_request(ZGENERATION_YOUNG, young);
+  }
 }
 
 /* ---- allocation ----------------------------------------------------------------------------------- */

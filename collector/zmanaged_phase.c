@@ -70,15 +70,16 @@ static bool follow_all(const zmark_calls_t *calls) {
   return done;
 }
 
-/* Weak entries whose bodies nothing else reaches. No more than ZMANAGED_WEAK_MAX of them can end at one
- * mark's end, because they are looked at in its pause; the bodies of the others are kept. All get the
- * current address, so this runs in every mark. */
+/* Weak entries whose bodies nothing else reaches. A pause hides ZMANAGED_WEAK_MAX of them at most; while some
+ * are left the mark comes back here before it ends, so that all end in this collection. In between the program
+ * may use one that is left: then its body lives, and what it refers to, although a weak reference to that may
+ * have ended a moment before. All get the current address, so this runs in every mark. */
 static void collect_weak(void) {
   zm.weak_count = 0;
   zm.weak_left_over = false;
   if (zload_relaxed(&zhandle_table.weak) == 0) return;
   /* The program makes ended_count smaller only, while no pause runs. */
-  size_t limit = zmin(ZMANAGED_WEAK_MAX, zm.ended_capacity - zload_relaxed(&zm.ended_count));
+  size_t limit = zmin(ZMANAGED_WEAK_MAX, zm.ended_capacity - zload_relaxed(&zm.ended_count)), kept = 0;
   size_t top = zload_acquire(&zhandle_table.top);
   for (size_t i = 1; i < top; i++) {
     zhandle_entry_t *entry = &zhandle_table.entries[i];
@@ -87,11 +88,14 @@ static void collect_weak(void) {
     if (zaddress_is_null(body) || !zmark_is_dead(body)) continue;
     if (zm.weak_count < limit) {
       zm.weak[zm.weak_count++] = entry;
-    } else {
+    } else if (limit > 0) {
       zm.weak_left_over = true;
+    } else { /* the program does not take what has ended: another time */
       zmark_body(0, body);
+      kept++;
     }
   }
+  if (kept > 0) follow_all(&steady);
 }
 
 /* True when no weak entry's body came, or has to come, back to life. */
@@ -163,7 +167,6 @@ static void concurrent_mark(void) {
   zmark_roots(zmanaged_pause_yield);
   follow_all(&steady);
   collect_weak();
-  if (zm.weak_left_over) follow_all(&steady);
   zmanaged_phase_set(ZMANAGED_MARK_END);
 }
 
@@ -174,6 +177,10 @@ static void pause_mark_end(void) {
     return;
   }
   hide_weak();
+  if (zm.weak_left_over) {
+    zmanaged_phase_set(ZMANAGED_MARK);
+    return;
+  }
   zmark_end();
   zmanaged_phase_set(ZMANAGED_SELECT);
 }
@@ -294,6 +301,7 @@ static void concurrent_young_finish(void) {
 /* ---- the old generation ---------------------------------------------------------------------------- */
 
 static void concurrent_old_mark(void) {
+  if (zm.grouped) zsuspects_arrange();
   zmark_take_up_old();
   zm.turn_end_ns = zmanaged_give_way == ZGIVE_WAY_BY_TURNS ? zos_now_ns() + zmin(zm.young_ns, TURN_MAX_NS) : 0;
   bool done = follow_all(zm.inline_run ? &steady : &by_turns);
@@ -302,7 +310,6 @@ static void concurrent_old_mark(void) {
     return;
   }
   collect_weak();
-  if (zm.weak_left_over) follow_all(&steady);
   zmanaged_phase_set(ZMANAGED_OLD_MARK_END);
 }
 
@@ -334,6 +341,10 @@ static void pause_old_mark_end(void) {
     zmanaged_phase_set(ZMANAGED_GROUP);
   } else if (empty && end_weak()) {
     hide_weak();
+    if (zm.weak_left_over) {
+      zmanaged_phase_set(ZMANAGED_OLD_MARK);
+      return;
+    }
     zmark_end();
     zm.last_full_seq = zbody_space.seq[ZGENERATION_OLD];
     zm.results_final = true;

@@ -96,8 +96,11 @@ bool zmanaged_release_some(uint64_t ns) {
   if (zm.releasing) return false; /* a finalizer came back here */
   zm.releasing = true;
   uint64_t end = zos_now_ns() + ns;
-  bool empty = false;
-  if (zsuspects_has_results() && zm.results_final && zm.host.take_groups != NULL) zm.host.take_groups();
+  bool empty = false, is_grouping = zsuspects_has_results() && zm.results_final && zm.host.take_groups != NULL;
+  if (is_grouping && !zm.host.take_groups(end)) {
+    zm.releasing = false;
+    return false;
+  }
   for (unsigned i = 1; !empty; i++) {
     empty = !finish_ended() && !release_dead();
     if (i % 16 == 0 && zos_now_ns() > end) break;

@@ -17,9 +17,7 @@
 #include "collector/zmark.h"
 #include "heap/zhandle_table.h"
 
-#define ZSUSPECTS_MAX 1024
-
-/* GIL, no mark running. False when there are too many. */
+/* GIL, no mark running. False when memory is short. */
 bool zsuspects_add(zhandle_entry_t *entry);
 size_t zsuspects_count(void);
 
@@ -37,10 +35,23 @@ bool zsuspects_has_results(void);
 /* Forgets all, flags included. GIL. */
 void zsuspects_clear(void);
 
-/* Results, after the mark: group of the i-th suspect (0: none), of the i-th Python reference found, of the
- * i-th shape whose bodies are all in one group. */
-uint32_t zsuspects_group(size_t i, zhandle_entry_t **entry);
-bool zsuspects_reference(size_t i, uint32_t *index, uint32_t *group);
-bool zsuspects_shape(size_t i, zshape_t **shape, uint32_t *group);
+/* Collector thread, once the groups are final: sorts what was found by group. */
+void zsuspects_arrange(void);
+
+/* A group: its suspects (zsuspects_entry has their entries), the indexes of the Python references that its bodies
+ * hold, the ids of the shapes whose bodies are all in it. */
+typedef struct {
+  const uint32_t *suspects;
+  size_t suspect_count;
+  const uint32_t *references;
+  size_t reference_count;
+  const uint32_t *shapes;
+  size_t shape_count;
+} zsuspects_group_t;
+
+/* The next group none of whose suspects has been used; each is given out once. GIL, after the mark. */
+bool zsuspects_next(zsuspects_group_t *group);
+bool zsuspects_is_untouched(const zsuspects_group_t *group);
+zhandle_entry_t *zsuspects_entry(uint32_t suspect);
 
 #endif

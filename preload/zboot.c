@@ -95,6 +95,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
               (unsigned long long)zstat_get(pauses), zlog_ms(zstat_get(pause_max_ns)),
               (unsigned long long)zstat_get(faults));
     if (zoption(stats)) print_stats();
+    zmanaged_let_go();
     zgc_facade_remove();
     zcollector_stop();
     zstatpage_disable();

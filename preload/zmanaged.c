@@ -66,6 +66,7 @@ static const zmanaged_host_t host = {
     .release = release,
     .touch = zmanaged_cycles_touch,
     .choose_suspects = zmanaged_cycles_choose_some,
+    .ask_verdict = zmanaged_cycles_ask,
     .take_groups = zmanaged_cycles_take,
 };
 
@@ -183,6 +184,19 @@ bool zmanaged_ensure_started(void) {
   return false;
 }
 
+/* ---- the end of the interpreter ------------------------------------------------------------------ */
+
+void zmanaged_let_go(void) {
+  if (startup.state != START_DONE) return;
+  for (size_t i = 1; i < zpyref_table.top; i++) {
+    zpyref_t *entry = &zpyref_table.entries[i];
+    if (zpyref_is_free(entry) || entry->object == 0) continue;
+    PyObject *object = (PyObject *)entry->object;
+    zstore_release(&entry->object, 0); /* the slot reads as None from here on */
+    release(object);
+  }
+}
+
 /* ---- waiting ------------------------------------------------------------------------------------- */
 
 /* Until the collection has run. GIL; lets it go. False with an exception set (a signal handler's). */
@@ -255,7 +269,7 @@ static PyObject *collect_managed(PyObject *which, bool wait) {
   bool ok;
   bool full = text_is(which, "full");
   if (!wait && (full || text_is(which, "young"))) {
-    if (full) zmanaged_cycles_choose_some();
+    if (full) zmanaged_cycles_choose_some(true);
     zmanaged_request(full ? ZGENERATION_OLD : ZGENERATION_YOUNG, "Explicit");
     return zpy_new_none();
   }

@@ -8,6 +8,10 @@
  * asked for; collect and stats learn to serve managed objects. False with an exception set. */
 bool zmanaged_add_to_module(PyObject *module);
 
+/* The interpreter ends: drops all references that bodies hold, while modules are whole, so that finalizers run and
+ * files are flushed. GIL; runs Python code. */
+void zmanaged_let_go(void);
+
 /* Around fork; in collector/zmanaged.c. */
 void zmanaged_fork_prepare(void);
 void zmanaged_fork_parent(void);

@@ -1,26 +1,28 @@
 #include "preload/zmanaged_cycles.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "collector/zsafepoint.h"
 #include "collector/zsuspects.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
+#include "heap/base/zstat.h"
 
-#define WALK_DEPTH 8
-#define WALK_EXPLICIT 200000 /* objects looked at for zgc.collect("full") */
-#define WALK_AUTOMATIC 2000  /* ... on the way to a collection that the program did not ask for */
-#define TABLE_LENGTH (1u << 19)
+#define NODES_FIRST 4096
+#define NODES_CHEAP 10000  /* so many objects are looked at whenever a full collection comes */
+#define GROWN_TIMES 2      /* more of them once the references have grown by this factor */
+#define VAIN_MOST 5        /* a handle in vain is left out for up to 2^VAIN_MOST choices */
 
 /* Stands for the bodies of a group in the eyes of Python's gc. */
 typedef struct proxy {
   PyObject base;
   struct proxy *next, *previous; /* groups that exist */
-  uint32_t *references; /* indexes into the table of Python references */
-  size_t reference_count, reference_room;
-  zclass_t *classes[8];
-  size_t class_count;
+  /* In one block of malloc's memory, which begins with the handles. */
   zhandle_t **handles;
-  size_t handle_count, handle_room;
+  zclass_t **classes;
+  uint32_t *references; /* indexes into the table of Python references */
+  size_t handle_count, class_count, reference_count;
 } proxy_t;
 
 static proxy_t *groups;
@@ -47,42 +49,33 @@ static int proxy_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
 }
 
 /* Python's gc has found the group to be garbage: what its bodies hold is let go. Slots read as None
- * from now on, should a finalizer still look. */
+ * from now on, should a finalizer still look. An entry of the table cannot be given to another slot meanwhile:
+ * that takes a collection which finds the body dead, and then zpyref_free. */
 static int proxy_clear(PyObject *self) {
   proxy_t *proxy = (proxy_t *)self;
-  size_t count = proxy->reference_count, classes = proxy->class_count;
-  uint32_t *references = proxy->references;
-  proxy->reference_count = proxy->reference_room = proxy->class_count = 0;
-  proxy->references = NULL;
-  PyObject **objects = count == 0 ? NULL : zos_table_map(count * sizeof *objects);
-  for (size_t i = 0; i < count && objects != NULL; i++) {
-    zpyref_t *entry = &zpyref_table.entries[references[i]];
-    objects[i] = (PyObject *)entry->object;
+  size_t references = proxy->reference_count, classes = proxy->class_count;
+  proxy->reference_count = proxy->class_count = 0;
+  zpy.Py_IncRef(self); /* finalizers may end what holds it */
+  for (size_t i = 0; i < references; i++) {
+    zpyref_t *entry = &zpyref_table.entries[proxy->references[i]];
+    PyObject *object = (PyObject *)entry->object;
     zstore_release(&entry->object, 0);
-  }
-  PyObject *types[8];
-  for (size_t i = 0; i < classes; i++) {
-    types[i] = proxy->classes[i]->is_held ? (PyObject *)proxy->classes[i]->type : NULL;
-    proxy->classes[i]->is_held = false;
-  }
-  for (size_t i = 0; i < count && objects != NULL; i++) {
-    if (objects[i] != NULL) zpy.Py_DecRef(objects[i]);
+    if (object != NULL) zpy.Py_DecRef(object);
   }
   for (size_t i = 0; i < classes; i++) {
-    if (types[i] != NULL) zpy.Py_DecRef(types[i]);
+    zclass_t *class = proxy->classes[i];
+    if (!class->is_held) continue;
+    class->is_held = false;
+    zpy.Py_DecRef((PyObject *)class->type);
   }
-  if (objects != NULL) zos_table_unmap(objects, count * sizeof *objects);
-  if (references != NULL) zos_table_unmap(references, count * sizeof *references);
+  zpy.Py_DecRef(self);
   return 0;
 }
 
 static void proxy_dealloc(PyObject *self) {
   proxy_t *proxy = (proxy_t *)self;
   zma.PyObject_GC_UnTrack(self);
-  if (proxy->references != NULL) {
-    zos_table_unmap(proxy->references, proxy->reference_room * sizeof *proxy->references);
-  }
-  zos_table_unmap(proxy->handles, proxy->handle_room * sizeof *proxy->handles);
+  free(proxy->handles);
   PyObject *type = (PyObject *)self->type;
   zma.PyObject_GC_Del(self);
   zpy.Py_DecRef(type);
@@ -139,100 +132,165 @@ int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument
   return proxy == NULL ? 0 : visit(&proxy->base, argument);
 }
 
-static proxy_t *new_proxy(size_t references, size_t handles) {
-  proxy_t *proxy = (proxy_t *)zma._PyObject_GC_New(proxy_type);
-  if (proxy == NULL) return NULL;
+static proxy_t *new_proxy(const zsuspects_group_t *group) {
+  size_t bytes = (group->suspect_count + group->shape_count) * sizeof(void *);
+  void *block = malloc(bytes + group->reference_count * sizeof(uint32_t));
+  proxy_t *proxy = block == NULL ? NULL : (proxy_t *)zma._PyObject_GC_New(proxy_type);
+  if (proxy == NULL) {
+    free(block);
+    zpy.PyErr_Clear();
+    return NULL;
+  }
   memset((char *)proxy + sizeof proxy->base, 0, sizeof *proxy - sizeof proxy->base);
-  proxy->handle_room = handles;
-  proxy->handles = zos_table_map(handles * sizeof *proxy->handles);
-  proxy->reference_room = references;
-  if (references > 0) proxy->references = zos_table_map(references * sizeof *proxy->references);
+  proxy->handles = block;
+  proxy->classes = (zclass_t **)(proxy->handles + group->suspect_count);
+  proxy->references = (uint32_t *)(proxy->classes + group->shape_count);
   return proxy;
 }
 
-/* One group out of what the walk found; the entries are still untouched, so all of it holds. */
-static bool form(uint32_t group) {
-  size_t handles = 0, references = 0;
-  zhandle_entry_t *entry;
-  uint32_t index, of;
-  size_t suspects = zsuspects_count();
-  for (size_t i = 0; i < suspects; i++) handles += zsuspects_group(i, &entry) == group;
-  for (size_t i = 0; zsuspects_reference(i, &index, &of); i++) references += of == group;
-  proxy_t *proxy = new_proxy(references, handles);
-  if (proxy == NULL || proxy->handles == NULL || (references > 0 && proxy->references == NULL)) {
-    if (proxy != NULL) zpy.Py_DecRef(&proxy->base);
-    zpy.PyErr_Clear();
-    return false;
+/* Classes whose reference the group owns. Bodies of a class made since the mark's start are in no group. */
+static void add_classes(proxy_t *proxy, const zsuspects_group_t *group) {
+  for (size_t i = 0; i < group->shape_count; i++) {
+    zclass_t *class = zshape_table[group->shapes[i]]->owner;
+    if (!class->is_held || class->alloc_seq >= zmanaged_last_full_seq()) continue;
+    proxy->classes[proxy->class_count++] = class;
   }
-  for (size_t i = 0; zsuspects_reference(i, &index, &of); i++) {
-    if (of == group) proxy->references[proxy->reference_count++] = index;
-  }
-  zshape_t *shape;
-  for (size_t i = 0; zsuspects_shape(i, &shape, &of); i++) {
-    zclass_t *class = shape->owner;
-    /* Bodies of the class made since the mark's start are in no group. */
-    if (of != group || !class->is_held || class->alloc_seq >= zmanaged_last_full_seq()) continue;
-    if (proxy->class_count < ZARRAY_LENGTH(proxy->classes)) proxy->classes[proxy->class_count++] = class;
-  }
-  for (size_t i = 0; i < suspects; i++) {
-    if (zsuspects_group(i, &entry) != group) continue;
+}
+
+static void add_handles(proxy_t *proxy, const zsuspects_group_t *group) {
+  for (size_t i = 0; i < group->suspect_count; i++) {
+    zhandle_entry_t *entry = zsuspects_entry(group->suspects[i]);
     zhandle_t *handle = zhandle_object(entry);
     proxy->handles[proxy->handle_count++] = handle;
-    zpy.Py_IncRef(&proxy->base);
-  }
-  for (size_t i = 0; i < proxy->handle_count; i++) {
-    zhandle_entry_t *own = proxy->handles[i]->entry;
-    proxy_of[zhandle_id(own)] = proxy;
+    proxy_of[zhandle_id(entry)] = proxy;
     /* Out of the suspects' flags, so that zsuspects_clear leaves the S bit for us. */
-    zstore_relaxed(&own->object, own->object & ~(uintptr_t)ZHANDLE_SUSPECT);
-    zma.PyObject_GC_Track(proxy->handles[i]);
+    zstore_relaxed(&entry->object, entry->object & ~(uintptr_t)ZHANDLE_SUSPECT);
+    zpy.Py_IncRef(&proxy->base);
+    zma.PyObject_GC_Track(handle);
   }
-  zma.PyObject_GC_Track(proxy);
+}
+
+/* Runs no Python code: the entries are untouched from the look at them to the end. (A new object may start a young
+ * collection, on 3.11; so it is made before the look.) */
+static bool form(void) {
+  zsuspects_group_t group;
+  if (!zsuspects_next(&group)) return false;
+  proxy_t *proxy = new_proxy(&group);
+  if (proxy == NULL) return true;
+  if (zsuspects_is_untouched(&group)) {
+    memcpy(proxy->references, group.references, group.reference_count * sizeof *group.references);
+    proxy->reference_count = group.reference_count;
+    add_classes(proxy, &group);
+    add_handles(proxy, &group);
+    zma.PyObject_GC_Track(proxy);
+    proxy->next = groups;
+    if (groups != NULL) groups->previous = proxy;
+    groups = proxy;
+    group_count++;
+    zmanaged_stat_values.cycle_groups++;
+  }
   zpy.Py_DecRef(&proxy->base); /* now only the handles hold it */
-  proxy->next = groups;
-  if (groups != NULL) groups->previous = proxy;
-  groups = proxy;
-  group_count++;
-  zmanaged_stat_values.cycle_groups++;
-  zlog_debug("gc,managed", "group of %zu handles, %zu references, %zu classes given to Python's gc", handles,
-             references, proxy->class_count);
   return true;
 }
 
-void zmanaged_cycles_take(void) {
-  if (!zsuspects_has_results()) return;
+/* Groups that exist are left to Python's gc until a full collection of its has seen them: choosing would dissolve
+ * them. One is asked for when young collections have made them old. */
+static struct {
+  bool is_due, is_asked;
+  uint64_t young_at_form, collections_at_ask;
+} verdict;
+
+#define FORM_LOOK 16 /* groups between two looks at the clock */
+
+bool zmanaged_cycles_take(uint64_t deadline) {
+  if (!zsuspects_has_results()) return true;
   if (proxy_of == NULL) proxy_of = zos_table_map((size_t)zhandle_table.limit * sizeof *proxy_of);
-  zhandle_entry_t *entry;
-  size_t count = zsuspects_count();
-  for (size_t i = 0; i < count && proxy_of != NULL; i++) {
-    /* form may let others run (a young collection): the group is asked for again inside. */
-    uint32_t group = zsuspects_group(i, &entry);
-    if (group != 0 && !form(group)) break;
+  for (unsigned i = 1; proxy_of != NULL && form(); i++) {
+    if (i % FORM_LOOK == 0 && zos_now_ns() >= deadline) return false;
   }
   zsuspects_clear();
+  verdict.is_due = groups != NULL;
+  verdict.is_asked = false;
+  verdict.young_at_form = zstat_get(young_collections);
+  return true;
 }
 
 /* ---- choosing suspects --------------------------------------------------------------------------- */
 
+/* Trial deletion (Bacon, Rajan 2001; CPython's gc) over what bodies hold, and what can be reached from that: an
+ * object more of whose references are counted than were found is held from elsewhere, and with it all that it
+ * leads to. Handles that are left are held by bodies only, by way of Python objects. Modules are the border: they
+ * are held from elsewhere, and walking into them would be walking everything. */
 typedef struct {
   PyObject *object;
-  uint32_t seen;  /* references found */
-  uint32_t depth; /* 0: a handle */
+  uint32_t found; /* references */
+  bool is_border, is_held;
 } node_t;
 
 static struct {
-  node_t *table;
+  node_t *nodes; /* open addressing */
+  size_t room, count;
   PyObject **queue;
-  size_t queued, limit;
-  uint32_t depth;
-  size_t cursor; /* in the table of Python references */
+  size_t queued, queue_room;
+  bool failed;
 } walk;
 
-static node_t *node_of(PyObject *object) {
-  for (size_t i = ((uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u >> 40;; i++) {
-    node_t *node = &walk.table[i % TABLE_LENGTH];
-    if (node->object == object || node->object == NULL) return node;
+static uint8_t *vain, *left_out; /* by handle id: choices in vain, choices that it is left out of */
+static size_t references_looked_at, nodes_looked_at;
+
+static node_t *place_in(node_t *nodes, size_t room, PyObject *object) {
+  size_t i = (size_t)(((uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u >> 24) & (room - 1);
+  while (nodes[i].object != object && nodes[i].object != NULL) i = (i + 1) & (room - 1);
+  return &nodes[i];
+}
+
+static node_t *node_of(PyObject *object) { return place_in(walk.nodes, walk.room, object); }
+
+static bool grow_nodes(void) {
+  size_t room = walk.room == 0 ? NODES_FIRST : walk.room * 2;
+  node_t *nodes = zos_table_map(room * sizeof *nodes);
+  if (nodes == NULL) return false;
+  for (size_t i = 0; i < walk.room; i++) {
+    if (walk.nodes[i].object != NULL) *place_in(nodes, room, walk.nodes[i].object) = walk.nodes[i];
   }
+  if (walk.nodes != NULL) zos_table_unmap(walk.nodes, walk.room * sizeof *walk.nodes);
+  walk.nodes = nodes;
+  walk.room = room;
+  return true;
+}
+
+static bool grow_queue(void) {
+  size_t room = walk.queue_room == 0 ? NODES_FIRST : walk.queue_room * 2;
+  PyObject **queue = zos_table_map(room * sizeof *queue);
+  if (queue == NULL) return false;
+  if (walk.queue != NULL) {
+    memcpy(queue, walk.queue, walk.queued * sizeof *queue);
+    zos_table_unmap(walk.queue, walk.queue_room * sizeof *queue);
+  }
+  walk.queue = queue;
+  walk.queue_room = room;
+  return true;
+}
+
+static void enqueue(PyObject *object) {
+  if (walk.queued == walk.queue_room && !grow_queue()) {
+    walk.failed = true;
+  } else {
+    walk.queue[walk.queued++] = object;
+  }
+}
+
+static node_t *add_node(PyObject *object) {
+  if (walk.count * 2 >= walk.room && !grow_nodes()) {
+    walk.failed = true;
+    return NULL;
+  }
+  node_t *node = node_of(object);
+  if (node->object == NULL) {
+    node->object = object;
+    walk.count++;
+  }
+  return node;
 }
 
 static bool is_walkable(PyObject *object) {
@@ -247,99 +305,165 @@ static bool is_walkable(PyObject *object) {
 
 static int see(PyObject *object, void *unused) {
   (void)unused;
-  if (zmanaged_is_handle(object)) {
-    node_t *node = node_of(object);
-    if (node->object == NULL) {
-      if (walk.queued == walk.limit) return 0;
-      *node = (node_t){object, 1, 0};
-      walk.queue[walk.queued++] = object; /* counted against the limit; not walked */
-      return see((PyObject *)object->type, NULL);
-    }
-    node->seen++;
-    return 0;
-  }
-  node_t *node = node_of(object);
-  if (node->object != NULL) {
-    node->seen++;
-    return 0;
-  }
-  if (walk.depth == WALK_DEPTH || walk.queued == walk.limit || !is_walkable(object)) return 0;
-  *node = (node_t){object, 1, walk.depth + 1};
-  walk.queue[walk.queued++] = object;
-  return 0;
+  bool is_handle = zmanaged_is_handle(object);
+  if (walk.failed || (!is_handle && !is_walkable(object))) return 0;
+  node_t *node = add_node(object);
+  if (node == NULL || node->is_border) return 0;
+  if (++node->found > 1) return 0;
+  enqueue(object);
+  return is_handle ? see((PyObject *)object->type, NULL) : 0; /* an instance of a class holds it */
 }
 
-/* Module namespaces hold everything, and are held for good: walking into them would explain every
- * reference there is. */
-static void block_modules(void) {
+static void traverse(PyObject *object, zpy_visit_t visit) {
+  if (zmanaged_is_handle(object)) return;
+  ((zpy_traverse_t)*zmanaged_type_word(object->type, ZMANAGED_TYPE_TRAVERSE))(object, visit, NULL);
+}
+
+static void set_border(PyObject *object) {
+  node_t *node = object == NULL ? NULL : add_node(object);
+  if (node != NULL) node->is_border = true;
+}
+
+static void set_borders(void) {
   PyObject *modules = zma.PyImport_GetModuleDict(), *name, *module;
   Py_ssize_t position = 0;
+  set_border(modules);
   while (zma.PyDict_Next(modules, &position, &name, &module)) {
     if (!zma.PyType_IsSubtype(module->type, (PyTypeObject *)zma.PyModule_Type)) continue;
-    PyObject *blocked[2] = {module, zma.PyModule_GetDict(module)};
-    for (int i = 0; i < 2 && blocked[i] != NULL; i++) *node_of(blocked[i]) = (node_t){blocked[i], 0, 1};
+    set_border(module);
+    set_border(zma.PyModule_GetDict(module));
   }
 }
 
-static void choose(size_t limit) {
-  /* What Python's gc has not taken so far is judged anew: other bodies of its classes may have died. */
-  while (groups != NULL) dissolve(groups);
-  walk.limit = limit;
-  walk.queued = 0;
-  walk.depth = 0;
-  walk.table = zos_table_map(TABLE_LENGTH * sizeof *walk.table);
-  walk.queue = zos_table_map(WALK_EXPLICIT * sizeof *walk.queue);
-  if (walk.table != NULL && walk.queue != NULL) {
-    block_modules();
-    size_t top = zpyref_table.top, looked = 0;
-    for (; looked + 1 < top && looked < limit * 4 && walk.queued < limit / 2; looked++, walk.cursor++) {
-      if (walk.cursor == 0 || walk.cursor >= top) walk.cursor = 1;
-      zpyref_t *entry = &zpyref_table.entries[walk.cursor];
-      if (!zpyref_is_free(entry) && entry->object != 0 && entry->old != 2) see((PyObject *)entry->object, NULL);
-    }
-    for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
-      if (class->is_held && class->alloc_seq != UINT32_MAX) see((PyObject *)class->type, NULL);
-    }
-    for (size_t i = 0; i < walk.queued; i++) {
-      PyObject *object = walk.queue[i];
-      node_t *node = node_of(object);
-      if (node->depth == 0) continue;
-      walk.depth = node->depth;
-      zpy_traverse_t traverse = (zpy_traverse_t)*zmanaged_type_word(object->type, ZMANAGED_TYPE_TRAVERSE);
-      traverse(object, see, NULL);
-    }
-    for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
-      if (class->type == NULL) continue;
-      node_t *node = node_of((PyObject *)class->type);
-      class->shape.shared_fate =
-          node->object != NULL && node->seen == (uint32_t)((PyObject *)class->type)->refcount;
-    }
-    for (size_t i = 0; i < walk.queued; i++) {
-      node_t *node = node_of(walk.queue[i]);
-      if (node->depth != 0 || node->seen != (uint32_t)node->object->refcount) continue;
-      zhandle_t *handle = (zhandle_t *)node->object;
-      if (handle->entry == NULL || zpyabi_is_tracked(&handle->base)) continue;
-      if (zhandle_is_weak(handle->entry) || (handle->entry->object & ZHANDLE_SUSPECT)) continue;
-      if (!zsuspects_add(handle->entry)) break;
-    }
+/* What bodies hold, one reference each; a class is held while it may have bodies. */
+static void see_roots(void) {
+  for (size_t i = 1; i < zpyref_table.top; i++) {
+    zpyref_t *entry = &zpyref_table.entries[i];
+    if (!zpyref_is_free(entry) && entry->object != 0 && entry->old != 2) see((PyObject *)entry->object, NULL);
   }
-  zos_table_unmap(walk.table, TABLE_LENGTH * sizeof *walk.table);
-  zos_table_unmap(walk.queue, WALK_EXPLICIT * sizeof *walk.queue);
+  for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
+    if (class->is_held && class->alloc_seq != UINT32_MAX) see((PyObject *)class->type, NULL);
+  }
+}
+
+static int hold(PyObject *object, void *unused) {
+  (void)unused;
+  node_t *node = node_of(object);
+  if (node->object == NULL || node->is_border || node->is_held) return 0;
+  node->is_held = true;
+  enqueue(object);
+  return zmanaged_is_handle(object) ? hold((PyObject *)object->type, NULL) : 0;
+}
+
+/* From here on the queue begins anew behind what has been walked. */
+static void hold_from_outside(void) {
+  size_t all = walk.queued;
+  for (size_t i = 0; i < all; i++) {
+    PyObject *object = walk.queue[i];
+    if (zpyabi_refcount(object) > (int64_t)node_of(object)->found) hold(object, NULL);
+  }
+  for (size_t i = all; i < walk.queued && !walk.failed; i++) traverse(walk.queue[i], hold);
+  walk.queued = all;
+}
+
+/* Each time that a handle's group was judged to be alive, it is left out for twice as long; but a collection that
+ * the program asks for is exact. */
+static bool is_left_out(const zhandle_entry_t *entry, bool is_asked_for) {
+  uint32_t id = zhandle_id(entry);
+  if (is_asked_for || left_out == NULL || left_out[id] == 0) return false;
+  left_out[id]--;
+  return true;
+}
+
+static void note_vain(const proxy_t *proxy) {
+  if (vain == NULL) vain = zos_table_map(zhandle_table.limit);
+  if (left_out == NULL) left_out = zos_table_map(zhandle_table.limit);
+  if (vain == NULL || left_out == NULL) return;
+  for (size_t i = 0; i < proxy->handle_count; i++) {
+    uint32_t id = zhandle_id(proxy->handles[i]->entry);
+    if (vain[id] < VAIN_MOST) vain[id]++;
+    left_out[id] = (uint8_t)(1u << vain[id]) - 1;
+  }
+}
+
+static void add_suspects(bool is_asked_for) {
+  for (size_t i = 0; i < walk.queued; i++) {
+    PyObject *object = walk.queue[i];
+    if (!zmanaged_is_handle(object) || node_of(object)->is_held) continue;
+    zhandle_entry_t *entry = ((zhandle_t *)object)->entry;
+    if (entry == NULL || zpyabi_is_tracked(object) || zhandle_is_weak(entry)) continue;
+    if ((entry->object & ZHANDLE_SUSPECT) || is_left_out(entry, is_asked_for)) continue;
+    if (!zsuspects_add(entry)) return;
+  }
+}
+
+static void set_fates(void) {
+  for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
+    if (class->type == NULL) continue;
+    const node_t *node = node_of((PyObject *)class->type);
+    class->shape.shared_fate = node->object != NULL && !node->is_border && !node->is_held;
+  }
+}
+
+/* Runs no Python code. */
+static void choose(bool is_asked_for) {
+  uint64_t start = zos_now_ns();
+  /* What Python's gc has not taken so far is judged again: other bodies of its classes may have died. */
+  while (groups != NULL) {
+    note_vain(groups);
+    dissolve(groups);
+  }
+  walk.failed = !grow_nodes();
+  if (!walk.failed) {
+    set_borders();
+    see_roots();
+  }
+  for (size_t i = 0; i < walk.queued && !walk.failed; i++) traverse(walk.queue[i], see);
+  if (!walk.failed) hold_from_outside();
+  if (!walk.failed) {
+    set_fates();
+    add_suspects(is_asked_for);
+  }
+  references_looked_at = zpyref_table.live;
+  nodes_looked_at = walk.count;
+  zlog_debug("gc,managed", "Pause Suspects %.3fms objects %zu suspects %zu%s", zlog_ms(zos_now_ns() - start), walk.count,
+             zsuspects_count(), walk.failed ? " (memory is short)" : "");
+  if (walk.nodes != NULL) zos_table_unmap(walk.nodes, walk.room * sizeof *walk.nodes);
+  if (walk.queue != NULL) zos_table_unmap(walk.queue, walk.queue_room * sizeof *walk.queue);
+  memset(&walk, 0, sizeof walk);
 }
 
 static bool may_choose(void) {
-  if (zmanaged_phase() != ZMANAGED_IDLE) return false;
-  zmanaged_cycles_take();
-  return zsuspects_count() == 0 && (zpyref_table.live > 0 || zmanaged_class_all != NULL);
+  return zmanaged_phase() == ZMANAGED_IDLE && zsuspects_count() == 0 &&
+         (zpyref_table.live > 0 || zmanaged_class_all != NULL);
 }
 
 void zmanaged_cycles_choose(void) {
-  if (may_choose()) choose(WALK_EXPLICIT);
+  if (zmanaged_phase() == ZMANAGED_IDLE) zmanaged_cycles_take(UINT64_MAX);
+  if (may_choose()) choose(true);
 }
 
-void zmanaged_cycles_choose_some(void) {
-  /* Not from within an allocation: Python objects must not be made there. Groups found before wait. */
-  if (zmanaged_phase() == ZMANAGED_IDLE && zsuspects_count() == 0 && zpyref_table.live > 0) {
-    choose(WALK_AUTOMATIC);
-  }
+#define YOUNG_UNTIL_OLD 3
+
+void zmanaged_cycles_ask(void) {
+  if (!verdict.is_due || verdict.is_asked || !zsafepoint_is_on() || !zsafepoint_is_warm()) return;
+  if (zstat_get(young_collections) < verdict.young_at_form + YOUNG_UNTIL_OLD) return;
+  verdict.collections_at_ask = zstat_get(collections);
+  verdict.is_asked = zsafepoint_begin(ZCAUSE_EXPLICIT);
+}
+
+static bool awaits_verdict(void) {
+  if (groups == NULL || !verdict.is_due || !zsafepoint_is_on() || !zsafepoint_is_warm()) return false;
+  zmanaged_cycles_ask();
+  if (!verdict.is_asked || zstat_get(collections) == verdict.collections_at_ask) return true;
+  verdict.is_due = verdict.is_asked = false;
+  return false;
+}
+
+/* The walk holds the program up, as CPython's own collection of as many objects would. So a long one comes only when
+ * as much has been added as there was: its cost for each reference is bounded. */
+void zmanaged_cycles_choose_some(bool has_grown) {
+  bool is_cheap = nodes_looked_at < NODES_CHEAP && zpyref_table.live < NODES_CHEAP;
+  has_grown = has_grown || zpyref_table.live >= GROWN_TIMES * references_looked_at + NODES_CHEAP;
+  if (may_choose() && zpyref_table.live > 0 && (is_cheap || has_grown) && !awaits_verdict()) choose(false);
 }

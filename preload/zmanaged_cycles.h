@@ -5,10 +5,9 @@
  * from outside; so each would keep such a cycle for the other's sake. The way out is to let Python's
  * own gc judge, over exact counts:
  *
- * 1. Suspects. Before a full mark, in slices at safepoints: starting from the Python objects that
- *    bodies hold, and from classes that have bodies, tp_traverse is followed for a bounded way, and
- *    the references to untracked handles are counted. A handle all of whose references were found
- *    is a suspect. Where no body holds a gc object there is nothing to walk.
+ * 1. Suspects. Before a full mark: trial deletion over the Python objects that bodies hold, the classes that have
+ *    bodies, and all that tp_traverse reaches from those (modules are the border). A handle that is held by bodies
+ *    only, by way of such objects, is a suspect. How many there are, and how deep they lie, does not matter.
  * 2. The mark leaves suspects out of its roots. What it has not reached when it ends is reachable from
  *    suspects only. Those bodies are then walked from each suspect and united into groups: two
  *    suspects that reach a common body are in one group.
@@ -28,7 +27,13 @@
  * with it everything it reaches is marked, and in no group. So as long as a group exists, the edges
  * that the proxy stands for have not changed since the mark.
  *
- * Groups that Python's gc has found alive are dissolved before the next choice and judged anew.
+ * Groups that Python's gc has found alive are dissolved before the next choice and judged again. Their handles are
+ * left out of the next choice, of three more if that was in vain, too, and so on up to 31: a body that is alive by
+ * another way may hold the Python object.
+ *
+ * Cost. The walk holds the GIL: about 0.1 us for each object it meets. zgc.collect("full") does it always, a
+ * collection that the program did not ask for only when it is short, when the Python heap has grown by half, or when
+ * there are twice as many references as at the last one. Groups are formed in slices.
  *
  * A choice of suspects that is wrong costs time only: Python's gc finds the group alive. */
 #ifndef PRELOAD_ZMANAGED_CYCLES_H
@@ -43,12 +48,15 @@ void zmanaged_cycles_forget(PyObject *handle);
 int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
 void zmanaged_cycles_touch(zhandle_entry_t *entry);
 
-/* Chooses suspects for the full mark that comes next. GIL, before the request. The second looks at a
- * few objects only and runs no Python code. */
+/* Chooses suspects for the full mark that comes next. GIL, before the request. The second runs no Python
+ * code, and leaves out a walk that would not pay. */
 void zmanaged_cycles_choose(void);
-void zmanaged_cycles_choose_some(void);
-/* Forms the groups that the last full mark has found. GIL, no addresses held. */
-void zmanaged_cycles_take(void);
+void zmanaged_cycles_choose_some(bool has_grown);
+/* Forms the groups that the last full mark has found, until `deadline` (zos_now_ns). True when there are no more.
+ * GIL, no addresses held. */
+bool zmanaged_cycles_take(uint64_t deadline);
+/* Asks for the full collection of Python's that judges the groups, once it can. GIL; runs no Python code. */
+void zmanaged_cycles_ask(void);
 /* Groups that exist now. */
 size_t zmanaged_cycles_count(void);
 

@@ -239,6 +239,7 @@ static bool prepare_python(PyObject *value, zaddress_t holder, zcolored_t *word)
     return false;
   }
   *word = zcolored_value(ZKIND_PYTHON, index);
+  zmanaged_note_reference();
   return true;
 }
 
