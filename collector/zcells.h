@@ -27,15 +27,30 @@ typedef struct {
 bool zcells_map(zcells_t *cells);
 void zcells_unmap(zcells_t *cells);
 
+/* What a loop over many addresses keeps in registers. */
+typedef struct {
+  const char *base;
+  const zcells_page_t *pages;
+  size_t granules;
+} zcells_view_t;
+
+static inline zcells_view_t zcells_view(const zcells_t *cells) {
+  return (zcells_view_t){zgranules_range.base, cells->pages, cells->granules};
+}
+
 /* Number of an address's cell, or 0. */
-static inline size_t zcells_index(const zcells_t *cells, const void *address) {
-  size_t offset = (size_t)((const char *)address - zgranules_range.base);
+static zalways_inline size_t zcells_view_index(zcells_view_t view, const void *address) {
+  size_t offset = (size_t)((const char *)address - view.base);
   size_t granule = offset >> ZGRANULE_SHIFT;
-  if (granule >= cells->granules) return 0;
-  const zcells_page_t *page = &cells->pages[granule];
+  if (granule >= view.granules) return 0;
+  const zcells_page_t *page = &view.pages[granule];
   if (page->first == 0) return 0;
   size_t in_page = (offset & (ZGRANULE_SIZE - 1)) + page->shift;
   return page->first + (size_t)((in_page * page->reciprocal) >> ZPAGE_RECIPROCAL_SHIFT);
+}
+
+static inline size_t zcells_index(const zcells_t *cells, const void *address) {
+  return zcells_view_index(zcells_view(cells), address);
 }
 
 #endif

@@ -21,6 +21,8 @@
 #define REST_SHARE 250  /* of a collection's progress, in thousandths: what follows the first pass */
 #define DEFERRING_AT 360
 #define TICK_NS 500000000u
+#define HELP_SPINS 64
+#define HELP_SLEEP_NS 50000u
 
 zcollection_t zdriver_collection;
 void (*zdriver_wake_program)(void);
@@ -240,10 +242,16 @@ static void tick_when_due(uint64_t *last) {
 }
 
 /* Between two steps, and where the other lane has nothing to give, there is nothing to do for some
- * microseconds. */
+ * microseconds; while that one walks an object of millions, for milliseconds. */
 static void help_exact_pass(void) {
-  while (zload_relaxed(&is_lent)) {
-    if (!zpass_help(UINT64_MAX)) sched_yield();
+  for (unsigned idle = 0; zload_relaxed(&is_lent);) {
+    if (zpass_help(UINT64_MAX)) {
+      idle = 0;
+    } else if (++idle < HELP_SPINS) {
+      sched_yield();
+    } else {
+      zos_sleep_ns(HELP_SLEEP_NS);
+    }
   }
 }
 

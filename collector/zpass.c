@@ -186,10 +186,21 @@ static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t d
 
 /* -- subtract ------------------------------------------------------------------------------------------- */
 
+/* Its address must not leave the loop over the references of an object: then the fields stay in registers. */
 typedef struct {
   zpass_t *pass;
   zlane_t *lane;
+  zcells_view_t cells;
+  uint8_t *bytes; /* by cell: `minus`, or the values */
 } visitor_t;
+
+static zalways_inline visitor_t subtracter(zpass_t *pass, zlane_t *lane) {
+  return (visitor_t){pass, lane, zcells_view(&pass->cells), lane->minus};
+}
+
+static zalways_inline visitor_t marker(zpass_t *pass, zlane_t *lane) {
+  return (visitor_t){pass, lane, zcells_view(&pass->cells), pass->cells.values};
+}
 
 /* May the type's walker be used? With the world stopped only one that is described by what CPython's code
  * says; the others were found by trial, and what they overlook would be garbage for ever. */
@@ -228,9 +239,9 @@ static zcold void carry(zpass_t *pass, zlane_t *lane, size_t cell) {
 
 static zalways_inline void subtract_reference(void *context, void *reference) {
   visitor_t *visitor = context;
-  size_t cell = zpass_cell(visitor->pass, reference);
+  size_t cell = zcells_view_index(visitor->cells, reference);
   if (cell == 0) return;
-  if (zunlikely(++visitor->lane->minus[cell] == 0)) carry(visitor->pass, visitor->lane, cell);
+  if (zunlikely(++visitor->bytes[cell] == 0)) carry(visitor->pass, visitor->lane, cell);
 }
 
 static int subtract_visit(PyObject *reference, void *context) {
@@ -238,9 +249,9 @@ static int subtract_visit(PyObject *reference, void *context) {
   return 0;
 }
 
-/* Reports the references to `visit`. */
-static znoinline void traverse_or_leave(zpass_t *pass, zlane_t *lane, PyObject *object, zpy_visit_t visit) {
-  visitor_t visitor = {pass, lane};
+/* Reports the references to `visit`, with this visitor. */
+static znoinline void traverse_or_leave(zpass_t *pass, zlane_t *lane, PyObject *object, zpy_visit_t visit,
+                                        visitor_t visitor) {
   if (lane == &pass->lanes[0]) {
     zdeferred_traverse(object, visit, &visitor);
   } else if (!zwords_push(&lane->large, object)) {
@@ -255,7 +266,7 @@ static znoinline void audit(zpass_t *pass, zlane_t *lane, ztype_t *type, PyObjec
 }
 
 static zalways_inline void subtract_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
-  visitor_t visitor = {pass, lane};
+  visitor_t visitor = subtracter(pass, lane);
   ztype_t *type = ztype_find(zpyabi_type(object));
   if (is_left_to_driver(pass, lane, type, object)) return;
   if (zlikely(is_walked(pass, type)) && zlikely(zwalker_walk(object, type, subtract_reference, &visitor))) {
@@ -263,7 +274,7 @@ static zalways_inline void subtract_through(zpass_t *pass, zlane_t *lane, PyObje
     return;
   }
   if (pass->exact) {
-    traverse_or_leave(pass, lane, object, subtract_visit);
+    traverse_or_leave(pass, lane, object, subtract_visit, subtracter(pass, lane));
   } else if (!zwords_push(&lane->deferred, object)) {
     fail(pass);
   }
@@ -283,7 +294,7 @@ static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObjec
 }
 
 static void subtract_deferred(zpass_t *pass) {
-  visitor_t visitor = {pass, &pass->lanes[0]};
+  visitor_t visitor = subtracter(pass, &pass->lanes[0]);
   size_t at = 0, count;
   for (void **references; (references = zdeferred_next(&pass->deferred, &at, &count)) != NULL;) {
     for (size_t i = 0; i < count; i++) subtract_reference(&visitor, references[i]);
@@ -347,9 +358,9 @@ static zalways_inline void mark_reference(void *context, void *reference) {
   visitor_t *visitor = context;
   zpass_t *pass = visitor->pass;
   zlane_t *lane = visitor->lane;
-  size_t cell = zpass_cell(pass, reference);
+  size_t cell = zcells_view_index(visitor->cells, reference);
   if (cell == 0) return;
-  __builtin_prefetch(&pass->cells.values[cell]);
+  __builtin_prefetch(&visitor->bytes[cell]);
   unsigned slot = lane->next_reference++ % ZPASS_REFERENCES;
   size_t due = lane->references[slot].cell;
   void *object = lane->references[slot].object;
@@ -373,19 +384,19 @@ static int mark_visit(PyObject *reference, void *context) {
 }
 
 static znoinline void mark_logged(zpass_t *pass, zlane_t *lane, PyObject *object) {
-  visitor_t visitor = {pass, lane};
+  visitor_t visitor = marker(pass, lane);
   size_t count;
   void **references = zdeferred_references(&pass->deferred, object, &count);
   for (size_t i = 0; i < count; i++) mark_reference(&visitor, references[i]);
 }
 
 static zalways_inline void mark_through(zpass_t *pass, zlane_t *lane, PyObject *object) {
-  visitor_t visitor = {pass, lane};
+  visitor_t visitor = marker(pass, lane);
   const ztype_t *type = ztype_find(zpyabi_type(object));
   if (is_left_to_driver(pass, lane, type, object)) return;
   if (zunlikely(!is_walked(pass, type)) || zunlikely(!zwalker_walk(object, type, mark_reference, &visitor))) {
     if (pass->exact) {
-      traverse_or_leave(pass, lane, object, mark_visit);
+      traverse_or_leave(pass, lane, object, mark_visit, marker(pass, lane));
     } else {
       mark_logged(pass, lane, object);
     }

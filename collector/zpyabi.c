@@ -132,6 +132,8 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type) {
   return t;
 }
 
+unsigned long zpyabi_flags(PyTypeObject *type) { return (unsigned long)type_ssize(type, TYPE_FLAGS); }
+
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type) { return (zpy_traverse_t)zpyabi_word(type, TYPE_TRAVERSE); }
 
 bool zpyabi_has_finalizer(PyTypeObject *type) {

@@ -199,6 +199,7 @@ typedef struct {
 } zpyabi_type_t;
 
 zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
+unsigned long zpyabi_flags(PyTypeObject *type);
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type);
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type); /* tp_del */

@@ -3,15 +3,18 @@
 #include "collector/zwalker.h"
 #include "heap/zold_map.h"
 
-/* _PyObject_GC_MAY_BE_TRACKED; static types are the objects whose type asks them (tp_is_gc). */
-static bool may_be_tracked(PyObject *object) {
+/* _PyObject_GC_MAY_BE_TRACKED; static types are the objects whose type asks them (tp_is_gc). *atom is a type without
+ * GC that was met before: a million numbers are of one type. */
+static bool may_be_tracked(PyObject *object, const PyTypeObject **atom) {
+  if (*atom != NULL && zpyabi_type(object) == *atom) return false;
   if (zold_map_is_old(object)) return true; /* most: not even looked at */
   PyTypeObject *type = zpyabi_type(object);
-  unsigned long flags = zpyabi_read_type(type).flags;
-  if (!(flags & ZPYABI_FLAG_HAVE_GC)) return false;
-  if (flags & ZPYABI_FLAG_TYPE_SUBCLASS) {
-    return (zpyabi_read_type((PyTypeObject *)object).flags & ZPYABI_FLAG_HEAPTYPE) != 0;
+  unsigned long flags = zpyabi_flags(type);
+  if (!(flags & ZPYABI_FLAG_HAVE_GC)) {
+    *atom = type;
+    return false;
   }
+  if (flags & ZPYABI_FLAG_TYPE_SUBCLASS) return (zpyabi_flags((PyTypeObject *)object) & ZPYABI_FLAG_HEAPTYPE) != 0;
   return type != zpy.PyTuple_Type || zpyabi_is_tracked(object);
 }
 
@@ -19,22 +22,28 @@ static bool may_be_tracked(PyObject *object) {
 static bool is_tuple_due(PyObject *tuple) {
   size_t count = (size_t)zpyabi_word(tuple, ZPYABI_VAR_SIZE);
   PyObject *const *items = (PyObject *const *)((const char *)tuple + zpyabi_layout->tuple_items);
+  const PyTypeObject *atom = NULL;
   for (size_t i = 0; i < count; i++) {
-    if (items[i] == NULL || may_be_tracked(items[i])) return false;
+    if (items[i] == NULL || may_be_tracked(items[i], &atom)) return false;
   }
   return true;
 }
 
+typedef struct {
+  const PyTypeObject *atom;
+  bool may_be;
+} look_t;
+
 /* Stops looking, but not walking, at the first one. */
-static void look(void *context, void *reference) {
-  bool *may_be = context;
-  if (!*may_be) *may_be = may_be_tracked(reference);
+static zalways_inline void look(void *context, void *reference) {
+  look_t *found = context;
+  if (!found->may_be) found->may_be = may_be_tracked(reference, &found->atom);
 }
 
 static bool is_dict_due(PyObject *dict) {
-  bool may_be = false;
+  look_t found = {NULL, false};
   if (!zpyabi_dicts_untracked || zpyabi_word(dict, ZPYABI_DICT_VALUES) != NULL) return false;
-  return zwalker_dict(dict, look, &may_be) && !may_be;
+  return zwalker_dict(dict, look, &found) && !found.may_be;
 }
 
 bool zuntrack_is_due(PyObject *object) {

@@ -164,7 +164,7 @@ static zalways_inline bool zwalker_deque(const void *deque, zwalker_visit_t visi
 }
 
 /* In a frame, where words may have tag bits. */
-static inline void zwalker_frame_word(const char *at, zwalker_visit_t visit, void *context) {
+static zalways_inline void zwalker_frame_word(const char *at, zwalker_visit_t visit, void *context) {
   void *reference = zpyabi_frame_reference(zpyabi_generator, zpyabi_word(at, 0));
   if (reference != NULL) visit(context, reference);
 }
