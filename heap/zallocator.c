@@ -20,7 +20,7 @@
 #define GROWTH_BLOCK_MIN 512          /* bytes; smaller ones keep no more than they do with pymalloc */
 #define DEBT_AT_ONCE 16               /* granules of growth that one allocation makes up for; of the others ... */
 #define DEBT_MAX 256                  /* ... so many are remembered */
-#define SLACK_MAX (256 * ZK)          /* larger blocks grow in steps of a granule anyway */
+#define SLACK_MAX ZMEDIUM_MAX         /* larger blocks grow in place */
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
 
@@ -329,13 +329,9 @@ static void set_large_size(zpage_t *page, size_t size) {
   zstore_relaxed(&page->next, (zpage_t *)size);
 }
 
-static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
-  size_t granules = granules_for(size);
-  bool zeroed;
-  size_t first = zgranules_alloc(granules, &zeroed);
-  if (first == SIZE_MAX) return NULL;
-  if (zeroed) trim_for_growth(heap, granules);
+static zpage_t *large_page(heap_t *heap, size_t first, size_t size) {
   zpage_t *page = &zpage_table[first];
+  size_t granules = granules_for(size);
   page->used = page->carved = 1;
   page->size_class = ZCLASS_ALL;
   zpage_set_flags(page, ZPAGE_FLAG_SPECIAL | new_page_flags(heap));
@@ -346,7 +342,15 @@ static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
   zstore_release(&page->capacity, 1);
   point_inner_entries(heap, page, 1, granules);
   zprobe_page_alloc(kind_name(page), granules * ZGRANULE_SIZE);
-  char *block = zpage_start(page);
+  return page;
+}
+
+static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
+  bool zeroed;
+  size_t first = zgranules_alloc(granules_for(size), &zeroed);
+  if (first == SIZE_MAX) return NULL;
+  if (zeroed) trim_for_growth(heap, granules_for(size));
+  char *block = zpage_start(large_page(heap, first, size));
   if (want_zeroed && !zeroed) memset(block, 0, size);
   return block;
 }
@@ -356,6 +360,7 @@ static void *large_resize_in_place(heap_t *heap, zpage_t *page, size_t size) {
   size_t before = page_granules(page), after = granules_for(size), index = zpage_index(page);
   if (after > before) {
     if (!zgranules_extend(index + before, after - before)) return NULL;
+    trim_for_growth(heap, after - before);
     point_inner_entries(heap, page, before, after);
     zprobe_page_alloc(kind_name(page), (after - before) * ZGRANULE_SIZE);
   } else if (after < before) {
@@ -368,26 +373,34 @@ static void *large_resize_in_place(heap_t *heap, zpage_t *page, size_t size) {
   return zpage_start(page);
 }
 
-/* Moves OS pages to a larger run instead of copying bytes; NULL when that is not to be had. */
-static void *large_move(heap_t *heap, zpage_t *page, size_t size) {
-  size_t bytes = page_granules(page) * ZGRANULE_SIZE;
-  if (bytes < MOVE_PAGES_MIN || zload_relaxed(&moved_runs) >= MOVED_RUNS_MAX) return NULL;
-  char *to = large_alloc(heap, size, false);
-  if (to == NULL) return NULL;
-  zpage_t *entry = zpage_entry(to);
-  zpage_set_flags(entry, zpage_flags(entry) | (zpage_flags(page) & ZPAGE_FLAG_SAMPLED));
-  int error = zos_move_pages(zpage_start(page), to, bytes);
-  if (error != 0) {
-    zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead",
-              (unsigned long)bytes, error);
-    memcpy(to, zpage_start(page), bytes);
-    page_free(heap, page);
-    return to;
+/* Fills a run with what another holds: with its OS pages, or with a copy. No page stands there as yet, so that
+ * no collector thread reads it. False: the run is lost, and the other is as it was. */
+static bool move_contents(const zpage_t *from, char *to) {
+  size_t bytes = page_granules(from) * ZGRANULE_SIZE;
+  if (bytes >= MOVE_PAGES_MIN && zload_relaxed(&moved_runs) < MOVED_RUNS_MAX) {
+    int error = zos_move_pages(zpage_start(from), to, bytes);
+    if (error == 0) {
+      zfetch_add_relaxed(&moved_runs, 1);
+      zgranules_note_zeroed(zpage_index(from), bytes / ZGRANULE_SIZE);
+      return true;
+    }
+    zlog_warn("gc,fault", "moving %lu bytes of pages failed: %d; copied instead", (unsigned long)bytes, error);
+    if (error > 0) return false;
   }
-  zfetch_add_relaxed(&moved_runs, 1);
-  zgranules_note_zeroed(zpage_index(page), bytes / ZGRANULE_SIZE);
+  memcpy(to, zpage_start(from), zpage_large_size(from));
+  return true;
+}
+
+/* A block that grows and has no room: to where there is some. It will grow again, and then needs neither a
+ * copy nor a system call. NULL: it stays. */
+static void *large_move(heap_t *heap, zpage_t *page, size_t size) {
+  bool zeroed;
+  size_t first = zgranules_alloc_growing(granules_for(size), &zeroed);
+  if (first == SIZE_MAX || !move_contents(page, zpage_start(&zpage_table[first]))) return NULL;
+  zpage_t *to = large_page(heap, first, size);
+  zpage_set_flags(to, zpage_flags(to) | (zpage_flags(page) & ZPAGE_FLAG_SAMPLED));
   page_free(heap, page);
-  return to;
+  return zpage_start(to);
 }
 
 /* -- blocks that come back -------------------------------------------------------------------- */

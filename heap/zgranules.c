@@ -20,6 +20,8 @@
 #define AHEAD_MAX (8 * ZGRANULES_CHUNK)
 #define SHORT 16 /* granules: for runs up to this, what is known of free ones is kept by length */
 #define HOLES 64 /* of each length; a power of two */
+#define ROOM 8 /* times its size is free where a run lies that will grow ... */
+#define ROOM_SHARE 4 /* ... while that is within such a share of the range */
 #define CHUNK (ZGRANULES_CHUNK / ZGRANULE_SIZE)
 #define GUARD ZGRANULES_GUARD
 #define NONE SIZE_MAX
@@ -308,9 +310,20 @@ static size_t find_run(size_t count) {
   return first;
 }
 
-size_t zgranules_alloc(size_t count, bool *zeroed) {
+/* A run with room behind it, which nobody else is offered before lower places are full. What is free at the
+ * end of the heap is another's room: so at the top, or in a hole that is large enough. */
+static size_t find_growing_run(size_t count) {
+  size_t first = find_long_run(lowest[SHORT], ROOM * count);
+  if (first == NONE || first + ROOM * count > top) first = top;
+  size_t end = first + ROOM * count;
+  if (end > zgranules_range.size / ZGRANULE_SIZE / ROOM_SHARE) return find_run(count);
+  top = zmax(top, end);
+  return first;
+}
+
+static size_t alloc(size_t (*find_place)(size_t count), size_t count, bool *zeroed) {
   pthread_mutex_lock(&lock);
-  size_t first = find_run(count);
+  size_t first = find_place(count);
   if (first != NONE && !commit_up_to(first + count)) first = NONE;
   if (first != NONE) {
     take(first, count);
@@ -325,6 +338,10 @@ size_t zgranules_alloc(size_t count, bool *zeroed) {
   tell_if_low(is_low);
   return first;
 }
+
+size_t zgranules_alloc(size_t count, bool *zeroed) { return alloc(find_run, count, zeroed); }
+
+size_t zgranules_alloc_growing(size_t count, bool *zeroed) { return alloc(find_growing_run, count, zeroed); }
 
 bool zgranules_extend(size_t first_free, size_t count) {
   pthread_mutex_lock(&lock);

@@ -38,6 +38,8 @@ bool zgranules_start(size_t size);
 /* First granule of a run of `count`, or SIZE_MAX when there is none. *zeroed tells whether the
  * memory is known to read as zeros. */
 size_t zgranules_alloc(size_t count, bool *zeroed);
+/* The same for a run that will soon be extended: where there is room behind it, if there is such a place. */
+size_t zgranules_alloc_growing(size_t count, bool *zeroed);
 void zgranules_free(size_t first, size_t count);
 
 /* Takes the `count` granules that follow a run into it; false when they are not free. */

@@ -155,10 +155,14 @@ bool zos_has_huge_pages(void) {
          strstr(modes, "[never]") == NULL;
 }
 
+/* The kernel unmaps the new place before it looks at the old one: which it refuses, with EFAULT, where a block
+ * was moved and then extended, because those are two mappings. */
 int zos_move_pages(void *from, void *to, size_t size) {
   if (faulty(ZOS_FAULT_REMAP)) return -ENOMEM;
   void *moved = mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
-  return moved == MAP_FAILED ? -errno : 0;
+  if (moved != MAP_FAILED) return 0;
+  int error = errno, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  return mmap(to, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? error : -error;
 }
 
 int zos_write_constant(void *to, const void *from, size_t size) {

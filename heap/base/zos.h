@@ -46,8 +46,9 @@ int zos_uncommit(void *start, size_t size);
 int zos_populate_huge(void *start, size_t size);
 bool zos_has_huge_pages(void); /* for those who ask for them */
 
-/* Moves the memory of [from, from + size) to `to`, leaving `from` mapped and zero. Both lie in
- * committed ranges and do not overlap. 0 or -errno (then nothing has changed). */
+/* Moves the memory of [from, from + size) to `to`, leaving `from` mapped and zero. Both lie in committed
+ * ranges and do not overlap; `to` may not be readable for a moment. 0; -errno: both are mapped, and `to` may
+ * have become zeros; errno: `to` is not mapped any more. */
 int zos_move_pages(void *from, void *to, size_t size);
 
 /* Writes to memory that the loader made read-only, and leaves it so. Only whole pages of the kind lie

@@ -71,6 +71,18 @@ def work():
         del b[10:]
 """, faults=1.0)
 
+    def test_blocks_that_grow_side_by_side(self):
+        self.assert_like_stock("""
+from array import array
+def work():
+    growing = [array("q") for _ in range(20)]
+    more = array("q", range(1000))
+    for i in range(700):
+        for a in growing:
+            a.extend(more)
+    assert all(a[-1] == 999 and a[350_000] == 0 and len(a) == 700_000 for a in growing)
+""", faults=1.4)
+
     def test_random_blocks_of_many_sizes_are_replaced(self):
         self.assert_like_stock("""
 import random

@@ -90,6 +90,22 @@ static void test_faults_make_their_calls_fail(void **state) {
   assert_int_equal(zos_at_fork(NULL, NULL, NULL), -ENOMEM);
 }
 
+/* What was moved and then extended is two mappings. The new place is there afterwards, moved or not. */
+static void test_pages_of_two_mappings(void **state) {
+  (void)state;
+  char *range = zos_reserve(8 * ZM, 2 * ZM);
+  assert_int_equal(zos_commit(range, 8 * ZM), 0);
+  memset(range, 1, ZM);
+  memset(range + 3 * ZM, 2, ZM);
+  assert_int_equal(zos_move_pages(range, range + 2 * ZM, ZM), 0);
+  if (zos_move_pages(range + 2 * ZM, range + 5 * ZM, 2 * ZM) == 0) {
+    assert_int_equal(range[5 * ZM], 1);
+  } else {
+    assert_int_equal(range[2 * ZM], 1);
+  }
+  memset(range + 5 * ZM, 3, 2 * ZM);
+}
+
 static void test_calls_and_faults_are_counted(void **state) {
   (void)state;
   zos_fault_set(ZOS_FAULT_TABLE, 2, 3);
@@ -177,6 +193,7 @@ static void test_facts_about_the_machine(void **state) {
 }
 
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_pages_of_two_mappings),
     cmocka_unit_test(test_ranges),
     cmocka_unit_test(test_every_name_and_several_at_once),
     cmocka_unit_test(test_what_is_not_understood_sets_nothing),
