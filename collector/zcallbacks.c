@@ -23,6 +23,20 @@ void zcallbacks_remove(PyObject *gc_module) {
   user_list = NULL;
 }
 
+void zcallbacks_lend(void) {
+  if (user_list == NULL) return;
+  zpy.Py_IncRef(user_list);
+  *zgc_state.callbacks = user_list;
+}
+
+/* Not if the interpreter has given it up, or has got its list back, meanwhile. */
+void zcallbacks_take_back(void) {
+  PyObject *lent = *zgc_state.callbacks;
+  if (lent == NULL || lent == own_list) return;
+  *zgc_state.callbacks = own_list;
+  zpy.Py_DecRef(lent);
+}
+
 bool zcallbacks_are_none(void) { return user_list == NULL || zpy.PyList_Size(user_list) <= 0; }
 
 long zcallbacks_number(PyObject *info, const char *key) {

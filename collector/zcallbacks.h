@@ -25,6 +25,12 @@ zcallbacks_report_t zcallbacks_read(PyObject *info);
 /* Calls the users' callbacks with the numbers of `report` in place of those in `info`. */
 void zcallbacks_forward(PyObject *phase, PyObject *info, const zcallbacks_report_t *report);
 
+/* While lent, CPython calls the users' callbacks by itself, and ours not at all: for a collection that is CPython's
+ * own from start to stop. GIL held; the lists are exchanged, and each keeps a reference from where it stands, so an
+ * interpreter that ends in the midst of it finds one that it may give up. */
+void zcallbacks_lend(void);
+void zcallbacks_take_back(void);
+
 /* Whether the users' list is empty. */
 bool zcallbacks_are_none(void);
 

@@ -836,7 +836,16 @@ void zsafepoint_switch(bool on) {
 bool zsafepoint_is_on(void) { return is_on; }
 bool zsafepoint_is_warm(void) { return is_warm; }
 
-Py_ssize_t zsafepoint_stock_collect(int generation) { return call_collect(generation, CALLER_USER); }
+/* One of generation 0 is all CPython's, and mostly short: our callable would take as long again. */
+Py_ssize_t zsafepoint_stock_collect(int generation) {
+  if (*zgc_state.collecting) return 0;
+  if (generation > 0) return call_collect(generation, CALLER_USER);
+  settle_stats();
+  zcallbacks_lend();
+  Py_ssize_t count = call_collect(generation, CALLER_CPYTHON);
+  zcallbacks_take_back();
+  return count;
+}
 
 bool zsafepoint_begin(zcause_t cause) {
   zdirector_note_start();

@@ -5,7 +5,7 @@ import functools
 import gc
 import unittest
 
-from zgctest import age, main, requires_active, run, zgc
+from zgctest import age, automatic_gc_off, main, requires_active, run, zgc
 
 MANY = 50_000
 
@@ -137,6 +137,61 @@ class Heavy(unittest.TestCase):
         done = run(FILLED_BY_HAND.format(generation=0), preload=True, options={"STRESS": 0})
         largest, _ = map(int, done.out.split())
         self.assertLess(largest, 50000)
+
+
+class ByHand(unittest.TestCase):
+    """gc.collect(0) is CPython's own, with the users' callbacks."""
+
+    def setUp(self):
+        self.seen = []
+        gc.callbacks.append(self.note)
+        self.addCleanup(gc.callbacks.remove, self.note)
+
+    def note(self, phase, info):
+        self.seen.append((phase, info["generation"], info["collected"]))
+
+    def events(self, generation):
+        with automatic_gc_off():
+            self.seen.clear()
+            rings = [Node() for _ in range(7)]
+            del rings
+            return gc.collect(generation), list(self.seen)
+
+    def test_callbacks_are_told(self):
+        count, seen = self.events(0)
+        self.assertEqual(seen, [("start", 0, 0), ("stop", 0, count)])
+        self.assertGreaterEqual(count, 7)
+
+    def test_each_generation_is_told_once_after_another(self):
+        for generation in (0, 1, 0, 2, 0):
+            _, seen = self.events(generation)
+            self.assertEqual([(phase, told) for phase, told, _ in seen],
+                             [("start", generation), ("stop", generation)])
+
+    def test_a_finalizer_may_ask_for_another_and_change_the_callbacks(self):
+        other = []
+
+        class Asks:
+            def __del__(self):
+                other.append(gc.collect(0))
+                gc.callbacks.append(other.append)
+                gc.callbacks.remove(other.append)
+                if zgc:
+                    zgc.disable()
+                    zgc.enable()
+
+        asks = Asks()
+        asks.me = asks
+        del asks
+        gc.collect(0)
+        self.assertEqual(other, [0])
+        _, seen = self.events(0)
+        self.assertEqual(len(seen), 2)
+
+    @requires_active
+    def test_automatic_collections_go_on_afterwards(self):
+        gc.collect(0)
+        age()
 
 
 if __name__ == "__main__":
