@@ -45,7 +45,7 @@ static int inner_young_threshold(void) {
 }
 
 void zcollector_apply_thresholds(void) {
-  bool ours = zsafepoint_is_on() && zsafepoint_is_warm();
+  bool ours = zsafepoint_is_on() && zsafepoint_is_warm() && !zsafepoint_is_cramped();
   zgc_state.generations[0].threshold = ours ? inner_young_threshold() : user_thresholds[0];
   zgc_state.generations[1].threshold = ours ? INT_MAX : user_thresholds[1];
   zgc_state.generations[2].threshold = ours ? INT_MAX : user_thresholds[2];
@@ -156,7 +156,8 @@ void zcollector_note_success(void) { consecutive_faults = 0; }
  *
  * With debug flags set the user wants to see CPython's own full collection at work. */
 Py_ssize_t zcollector_collect(int generation) {
-  bool ours = zsafepoint_is_on() && generation == ZGC_GENERATIONS - 1 && *zgc_state.debug == 0;
+  bool ours = zsafepoint_is_on() && generation == ZGC_GENERATIONS - 1 && *zgc_state.debug == 0 &&
+              !zsafepoint_is_cramped();
   Py_ssize_t count = ours ? zsafepoint_collect(ZCAUSE_SYSTEM_GC) : -2;
   if (count == -2) {
     if (generation == ZGC_GENERATIONS - 1) zdriver_abandon("CPython's own full collection takes its place");

@@ -26,6 +26,8 @@ void zsafepoint_remove(PyObject *gc_module);
 /* While off, the callable only forwards. */
 void zsafepoint_switch(bool on);
 bool zsafepoint_is_on(void);
+/* The calling thread's stack has no room for our part: all collections are CPython's own while it is there. */
+bool zsafepoint_is_cramped(void);
 /* Proves the walkers, if that has not been done: before the first promotion. False where that cannot be
  * done now: memory or the stack is short. */
 bool zsafepoint_warm_up(void);

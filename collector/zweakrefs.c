@@ -156,7 +156,7 @@ bool zweakrefs_are_cleared(const zcomponents_t *garbage, uint64_t sequence) {
 
 bool zweakrefs_clear(const zcomponents_t *garbage, uint64_t sequence, uint64_t deadline) {
   if (at.sequence != sequence) begin(sequence);
-  if (members == NULL) members = calloc(1, sizeof *members);
+  if (members == NULL) members = zos_table_map(sizeof *members); /* not malloc: zos.c says why */
   if (members == NULL) at.component = garbage->component_count; /* CPython alone gives the order, batch by batch */
   for (size_t looks = 0; at.component < garbage->component_count; at.component++) {
     size_t size = zcomponents_size(garbage, at.component);

@@ -268,6 +268,25 @@ int zos_thread_start(void (*run)(void *), void *argument, const char *name) {
   return -error;
 }
 
+/* Eight bytes for each thread of the program: asking takes microseconds. 0: not asked yet. */
+static __thread uintptr_t stack_end __attribute__((tls_model("initial-exec")));
+
+static uintptr_t find_stack_end(void) {
+  pthread_attr_t attributes;
+  void *start;
+  size_t size, guard;
+  if (syscall(SYS_gettid) == getpid() || pthread_getattr_np(pthread_self(), &attributes) != 0) return 1;
+  bool known = pthread_attr_getstack(&attributes, &start, &size) == 0 &&
+               pthread_attr_getguardsize(&attributes, &guard) == 0;
+  pthread_attr_destroy(&attributes);
+  return known ? (uintptr_t)start + guard : 1;
+}
+
+size_t zos_stack_left(void) {
+  if (zunlikely(stack_end == 0)) stack_end = find_stack_end();
+  return (uintptr_t)__builtin_frame_address(0) - stack_end;
+}
+
 bool zos_peek(const void *from, void *to, size_t size) {
   if (faulty(ZOS_FAULT_PEEK)) return false;
   struct iovec local = {to, size}, remote = {(void *)from, size};
@@ -347,10 +366,10 @@ void zos_thread_fork_child(void) {
 
 size_t zos_rss_bytes(void) {
   char text[128];
-  unsigned long total, resident;
   if (!read_text("/proc/self/statm", text, sizeof text)) return 0;
-  if (sscanf(text, "%lu %lu", &total, &resident) != 2) return 0;
-  return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+  char *resident; /* behind the total. Not by sscanf, which takes 2 KB of stack */
+  strtoul(text, &resident, 10);
+  return (size_t)strtoul(resident, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 size_t zos_memory_bytes(void) {
@@ -370,13 +389,13 @@ size_t zos_memory_and_swap(void) {
 /* The path of this process in a hierarchy, from a /proc/self/cgroup line such as
  * "0::/system.slice/a" (v2) or "9:memory:/a" (v1). */
 static bool cgroup_limit(const char *line_key, const char *root, const char *file, size_t *limit) {
-  char text[4096];
+  static char text[4096], path[4400]; /* the stack may be short; callers hold the GIL */
   if (!read_text("/proc/self/cgroup", text, sizeof text)) return false;
   char *line = strstr(text, line_key);
   if (line == NULL) return false;
   line += strlen(line_key);
   line[strcspn(line, "\n")] = '\0';
-  char path[4400], value[64];
+  char value[64];
   /* A container may show its own cgroup as the root of the mount: try the path, then the root. */
   for (int attempt = 0; attempt < 2; attempt++) {
     snprintf(path, sizeof path, "%s%s/%s", root, attempt == 0 ? line : "", file);

@@ -79,6 +79,10 @@ int zos_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
  * program. `name` has at most 15 characters. 0 or -errno. */
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);
 
+/* Bytes of the calling thread's stack below the caller. A great number where that is not known: the first
+ * thread's grows, and code may have changed to a stack of its own. */
+size_t zos_stack_left(void);
+
 /* Around a fork. A child of a fork in a thread other than the first ends when that thread returns, as
  * it would without us: then its threads of ours do not count. GIL or not, any thread. */
 void zos_thread_fork_prepare(void);
@@ -100,7 +104,7 @@ uint64_t zos_process_start_ticks(void); /* field 22 of /proc/self/stat; 0 when u
 size_t zos_rss_bytes(void);       /* resident set now; 0 when unknown */
 size_t zos_memory_bytes(void);    /* physical memory of the machine */
 size_t zos_memory_and_swap(void);  /* the kernel refuses single requests for more; so do we */
-size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0 */
+size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0. GIL */
 size_t zos_data_limit(void);      /* RLIMIT_DATA, SIZE_MAX where there is none */
 unsigned zos_cpu_count(void);     /* processors this process may use */
 

@@ -112,6 +112,7 @@ class AnyPlace(unittest.TestCase):
     thread.start()
     thread.join()
     assert len(keep) == 100_000
+    grow(20_000)
     proven()
         """)
 
