@@ -219,12 +219,19 @@ static bool has_api(void) {
          zpy.PyFrame_GetLineNumber != NULL && zpy.PyCode_Addr2Line != NULL && current_thread() != NULL;
 }
 
+/* Frames that are not proven are read through the kernel, which a seccomp filter may refuse. */
+static bool may_look(void) {
+  char byte = 0;
+  return zos_peek(&mismatch, &byte, 1);
+}
+
 bool zpyabi_frames_prove(const char **why) {
   const frame_layout_t *found = NULL;
   for (size_t i = 0; i < ZARRAY_LENGTH(layouts); i++) {
     if (layouts[i].minor == zpyabi_layout->minor) found = &layouts[i];
   }
   mismatch = found == NULL ? "this version's frames are not known" : has_api() ? NULL : "no API to compare with";
+  if (mismatch == NULL && !may_look()) mismatch = "process_vm_readv is refused, by a seccomp filter or the kernel";
   if (mismatch == NULL) {
     /* Instructions are the variable part of a code object. */
     code_start = zpyabi_read_type(zpy.PyCode_Type).basic_size;

@@ -223,7 +223,7 @@ def main():
     parser.add_argument("--null", action="store_true", help="stock on both sides")
     parser.add_argument("--cpu", action="store_true", help="measure CPU time")
     parser.add_argument("--markdown", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()    # names may follow options
     if args.command == "run" and not args.null and not os.path.exists(args.library):
         sys.exit(f"suite: {args.library} is missing: build it, or name it with --library")
     return commands[args.command](Suite(args.python, args.state), args)

@@ -366,6 +366,7 @@ class Stacks(ProfileCase):
         result = self.run_it(self.CODE, options={"FAULT": "peek=1+"})
         self.assertEqual(result.err.count("zgc:"), 1, result.err)
         self.assertIn("native functions only", result.err)
+        self.assertIn("process_vm_readv is refused", result.err)
         profile = Profile(self.path)
         self.assertTrue(profile.total("alloc_space") > 2000 * 5000)
         self.assertTrue(all(f["native"] for s in profile.samples for f in s["stack"]))
