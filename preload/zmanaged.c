@@ -186,6 +186,16 @@ bool zmanaged_ensure_started(void) {
 
 /* ---- the end of the interpreter ------------------------------------------------------------------ */
 
+/* A handle holds its class. Python's gc collects modules at the end, and must see that. */
+static void track_handles(void) {
+  for (uint32_t i = 1; i < zhandle_table.top; i++) {
+    zhandle_entry_t *entry = &zhandle_table.entries[i];
+    if (entry->word == 0 || (entry->object & (ZHANDLE_FREE | ZHANDLE_WEAK))) continue;
+    PyObject *handle = zhandle_object(entry);
+    if (!zpyabi_is_tracked(handle)) zma.PyObject_GC_Track(handle);
+  }
+}
+
 void zmanaged_let_go(void) {
   if (startup.state != START_DONE) return;
   for (size_t i = 1; i < zpyref_table.top; i++) {
@@ -195,6 +205,8 @@ void zmanaged_let_go(void) {
     zstore_release(&entry->object, 0); /* the slot reads as None from here on */
     release(object);
   }
+  zmanaged_class_let_go(); /* a class may lead to its module's namespace, from 3.14 on by its annotations */
+  track_handles();
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------- */

@@ -462,6 +462,14 @@ void zmanaged_class_release_unused(void) {
   }
 }
 
+void zmanaged_class_let_go(void) {
+  for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
+    if (class->type == NULL || !class->is_held || class->alloc_seq == UINT32_MAX) continue;
+    class->is_held = false;
+    zpy.Py_DecRef((PyObject *)class->type);
+  }
+}
+
 const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name) {
   for (unsigned i = 0; i < class->field_count; i++) {
     if (class->fields[i].name == name) return &class->fields[i];

@@ -97,6 +97,9 @@ const zfield_t *zmanaged_class_find(const zclass_t *class, PyObject *name);
  * which may run Python code. */
 void zmanaged_class_note_use(zclass_t *class);
 void zmanaged_class_release_unused(void);
+/* The interpreter ends: drops all of them, whether bodies are left or not. A body whose class has ended reads as
+ * None. */
+void zmanaged_class_let_go(void);
 
 /* A type of our metaclass over the C type of `spec` (a handle type), whose bodies have this
  * family; with `size` bytes and the slots of `slot_map`, but for arrays. Put into `names`. */

@@ -90,7 +90,9 @@ PyObject *zmanaged_handle_for(zaddress_t body) {
       return handle;
     }
   }
-  return new_handle(body, zbody_shape(body)->owner);
+  zclass_t *class = zbody_shape(body)->owner;
+  if (zunlikely(class->type == NULL)) return zpy_new_none(); /* the interpreter ends: zmanaged_class_let_go */
+  return new_handle(body, class);
 }
 
 /* Drawn in order, so that 2^31 hashed bodies have different ones. */
