@@ -26,24 +26,78 @@ static uint8_t kind_of_family(zfamily_t family) {
   return family == ZFAMILY_ARRAY ? ZBODY_ARRAY : ZBODY_FIXED;
 }
 
+/* Not entered yet: what its bodies look like is not known. */
 static zclass_t *new_class(PyTypeObject *type, zfamily_t family) {
-  if (shape_count == ZSHAPE_MAX) {
-    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: too many managed classes");
-    return NULL;
-  }
   zclass_t *class = zos_table_map(sizeof *class);
   if (class == NULL) {
     zma.PyErr_NoMemory();
     return NULL;
   }
   class->type = type;
-  class->shape.id = shape_count++;
   class->number = draw_number();
   class->family = (uint8_t)family;
   class->shape.use = (uint8_t)family;
   class->shape.kind = kind_of_family(family);
   class->shape.size = ZBODY_SIZE_MIN;
   class->shape.owner = class;
+  return class;
+}
+
+/* Classes whose type has ended. Dead bodies of them may still lie about, and are measured by their shape; so a
+ * record serves again for a class whose bodies look the same, and for no other. */
+static zclass_t *dead_classes;
+
+static bool look_alike(const zshape_t *a, const zshape_t *b) {
+  return a->kind == b->kind && a->use == b->use && a->size == b->size && a->slot_count == b->slot_count &&
+         memcmp(a->slot_map, b->slot_map, sizeof a->slot_map) == 0;
+}
+
+static zclass_t *take_dead(const zshape_t *shape) {
+  for (zclass_t **at = &dead_classes; *at != NULL; at = &(*at)->next_dead) {
+    zclass_t *dead = *at;
+    if (!look_alike(&dead->shape, shape)) continue;
+    *at = dead->next_dead;
+    return dead;
+  }
+  return NULL;
+}
+
+static void free_class(zclass_t *class) {
+  if (class->fields != NULL) zos_table_unmap(class->fields, class->field_room * sizeof *class->fields);
+  zos_table_unmap(class, sizeof *class);
+}
+
+/* Its type has ended. */
+static void end_class(zclass_t *class) {
+  class->type = NULL;
+  for (unsigned i = 0; i < class->field_count; i++) {
+    zpy.Py_DecRef(class->fields[i].name);
+    if (class->fields[i].initial != NULL) zpy.Py_DecRef(class->fields[i].initial);
+  }
+  class->field_count = 0;
+  memset(class->cache, 0, sizeof class->cache);
+  if (class->fields != NULL) zos_table_unmap(class->fields, class->field_room * sizeof *class->fields);
+  class->fields = NULL;
+  class->next_dead = dead_classes;
+  dead_classes = class;
+}
+
+/* Enters a class that is laid out: its record from now on, or NULL with an exception set, and it is gone. */
+static zclass_t *enter(zclass_t *class) {
+  zclass_t *dead = take_dead(&class->shape);
+  if (dead != NULL) { /* the collector reads the shape meanwhile: it stays as it is */
+    memcpy((char *)dead + sizeof dead->shape, (char *)class + sizeof class->shape,
+           offsetof(zclass_t, next) - sizeof class->shape);
+    class->fields = NULL;
+    free_class(class);
+    return dead;
+  }
+  if (shape_count == ZSHAPE_MAX) {
+    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "zgc: there are 65,534 kinds of managed classes, and no more can be made");
+    free_class(class);
+    return NULL;
+  }
+  class->shape.id = shape_count++;
   zshape_table[class->shape.id] = &class->shape;
   class->next = zmanaged_class_all;
   zmanaged_class_all = class;
@@ -75,7 +129,8 @@ static bool add_to_line(zclass_t *class) {
 static bool lay_out(zclass_t *class, const zclass_t *base, PyObject *fields) {
   Py_ssize_t added = zpy.PyList_Size(fields);
   size_t count = base->field_count + (size_t)added;
-  class->fields = zos_table_map(zmax(count, 1) * sizeof *class->fields);
+  class->field_room = zmax(count, 1);
+  class->fields = zos_table_map(class->field_room * sizeof *class->fields);
   if (class->fields == NULL) return zma.PyErr_NoMemory() != NULL;
   uint32_t end = base->end;
   memcpy(class->line, base->line, (base->depth + 1) * sizeof *class->line);
@@ -311,10 +366,16 @@ static bool add_fields(zclass_t *class, const zclass_t *base, PyObject *names) {
 static bool make_class(PyTypeObject *type, const zclass_t *base, PyObject *names, PyObject *fields) {
   zclass_t *class = new_class(type, (zfamily_t)base->family);
   if (class == NULL) return false;
+  if (!lay_out(class, base, fields)) {
+    free_class(class);
+    return false;
+  }
+  class = enter(class);
+  if (class == NULL) return false;
   set_class(type, class); /* so that the end of the type is noted */
-  if (!lay_out(class, base, fields) || !add_fields(class, base, names)) {
+  if (!add_fields(class, base, names)) {
     set_class(type, NULL);
-    class->type = NULL;
+    end_class(class);
     return false;
   }
   install(type, class);
@@ -380,15 +441,7 @@ static int meta_setattro(PyObject *type, PyObject *name, PyObject *value) {
 static void meta_dealloc(PyObject *type) {
   zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
   PyObject *meta = (PyObject *)type->type;
-  if (class != NULL) {
-    class->type = NULL;
-    for (unsigned i = 0; i < class->field_count; i++) {
-      zpy.Py_DecRef(class->fields[i].name);
-      if (class->fields[i].initial != NULL) zpy.Py_DecRef(class->fields[i].initial);
-    }
-    class->field_count = 0;
-    memset(class->cache, 0, sizeof class->cache);
-  }
+  if (class != NULL) end_class(class);
   ((void (*)(PyObject *))*zmanaged_type_word((PyTypeObject *)zpy.PyType_Type, ZMANAGED_TYPE_DEALLOC))(type);
   zpy.Py_DecRef(meta);
 }
@@ -508,6 +561,8 @@ static zclass_t *wrap(PyObject *names, zfamily_t family, PyObject *base, uint32_
   class->line[0] = class->number;
   class->shape.slot_map[0] = slot_map;
   class->shape.slot_count = (uint32_t)__builtin_popcountll(slot_map);
+  class = enter(class);
+  if (class == NULL) return NULL;
   set_class((PyTypeObject *)type, class);
   install((PyTypeObject *)type, class);
   class->is_held = true; /* ours for good */
@@ -542,7 +597,7 @@ zclass_t *zmanaged_class_twin(const zclass_t *class) {
   twin->shape.slot_count = class->shape.slot_count;
   twin->end = class->end;
   twin->line[0] = class->line[0];
-  return twin;
+  return enter(twin);
 }
 
 void zmanaged_class_close(void) { close_type((PyObject *)zmanaged_handle_type); }

@@ -60,8 +60,10 @@ typedef struct zclass {
   uint32_t alloc_seq; /* collection number of the last allocation */
   unsigned field_count;
   zfield_t *fields;   /* inherited ones first */
+  size_t field_room;
   zclass_cache_t cache[ZCLASS_CACHE];
-  struct zclass *next; /* all classes */
+  struct zclass *next; /* all classes; what comes before, but for the shape, is of the present type */
+  struct zclass *next_dead;
 } zclass_t;
 
 extern zhidden PyTypeObject *zmanaged_meta_type;

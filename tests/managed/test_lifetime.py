@@ -108,6 +108,42 @@ class Cycles(unittest.TestCase):
         self.assertIs(held[0].value["deep"][0], held)
 
 
+class Classes(unittest.TestCase):
+
+    def test_their_number_is_bounded_by_those_that_live(self):
+        def count():
+            return sum(isinstance(each, type(zgc.Object)) for each in gc.get_objects())
+
+        one_collection()
+        before = count()
+        for i in range(200):
+            for _ in range(25):
+                class Kind(zgc.Object):
+                    value: object
+                    number: zgc.i64
+                kind = Kind(i, i)
+                self.assertEqual((kind.value, kind.number), (i, i))
+            del Kind, kind
+            if i % 20 == 19:
+                one_collection()
+        one_collection()
+        self.assertLessEqual(count(), before)
+
+    def test_a_new_class_does_not_take_the_bodies_of_an_old_one(self):
+        def make(i):
+            class Kind(zgc.Object):
+                value: object
+            return Kind, Kind(i)
+        kept = [make(i) for i in range(50)]
+        kinds = [make(i)[0] for i in range(50)]
+        del kinds
+        one_collection()
+        more = [make(100 + i) for i in range(50)]
+        for i, (kind, body) in enumerate(kept + more):
+            self.assertIs(type(body), kind)
+            self.assertEqual(body.value, i if i < 50 else i + 50)
+
+
 class Weak(unittest.TestCase):
 
     def test_all_end_in_the_collection_that_finds_the_bodies_dead(self):
