@@ -206,7 +206,7 @@ static zalways_inline visitor_t marker(zpass_t *pass, zlane_t *lane) {
  * says; the others were found by trial, and what they overlook would be garbage for ever. */
 static zalways_inline bool is_walked(const zpass_t *pass, const ztype_t *type) {
   if (zunlikely(type == NULL) || zunlikely(type->kind == ZTYPE_DEFERRED)) return false;
-  return zlikely(!pass->exact) || zlikely(!type->is_learned);
+  return !(type->is_learned & pass->exact); /* no hint: else exact passes run in the cold section */
 }
 
 /* True when the object is left to the driver: it is too much for a short slice, or its tp_traverse is to
