@@ -28,6 +28,7 @@
 #define STOCK_YOUNG_MAX 2000 /* largest default of a CPython served */
 #define FAULTS_MAX 3
 #define WAIT_SLICE_MS 5
+#define WAIT_ROUNDS 100 /* half a second */
 
 static int user_thresholds[ZGC_GENERATIONS];
 static unsigned consecutive_faults;
@@ -170,18 +171,31 @@ Py_ssize_t zcollector_collect(int generation) {
 void zcollector_before_freeze(void) { zdriver_abandon("gc.freeze"); }
 void zcollector_after_freeze(void) { zpromotion_forget_all(); }
 
-/* Lets the collector thread work and safepoints happen until the collection under way has ended. */
-static bool wait_for_end(void) {
+typedef enum { WAIT_ENDED, WAIT_EXCEPTION, WAIT_LOST } wait_t;
+
+/* Without the GIL this thread can help. */
+static void help_or_wait(void) {
+  PyThreadState *thread = zpy.PyEval_SaveThread();
+  if (!zdriver_help(zos_now_ns() + WAIT_SLICE_MS * 1000000u)) zdriver_wait(WAIT_SLICE_MS);
+  zpy.PyEval_RestoreThread(thread);
+}
+
+/* Lets the collector thread work and safepoints happen until the collection under way has ended. LOST: the
+ * thread has not got on for WAIT_ROUNDS waits in which nothing but it could. */
+static wait_t wait_for_end(void) {
+  uint64_t beats = zdriver_beats();
+  unsigned rounds = 0;
   while (zdriver_phase() != ZPHASE_IDLE) {
-    PyThreadState *thread = zpy.PyEval_SaveThread();
-    zdriver_wait(WAIT_SLICE_MS);
-    zpy.PyEval_RestoreThread(thread);
-    if (zpy.PyErr_CheckSignals() != 0) return false;
+    help_or_wait();
+    if (zpy.PyErr_CheckSignals() != 0) return WAIT_EXCEPTION;
     zphase_t phase = zdriver_phase();
     bool needs_us = phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING;
-    if (needs_us && !zsafepoint_now()) return false;
+    if (needs_us && !zsafepoint_now()) return WAIT_EXCEPTION;
+    if (needs_us || beats != zdriver_beats()) rounds = 0;
+    beats = zdriver_beats();
+    if (++rounds > WAIT_ROUNDS) return WAIT_LOST;
   }
-  return true;
+  return WAIT_ENDED;
 }
 
 /* Brings all that is tracked into the old set, in slices between which other threads may run. */
@@ -197,12 +211,20 @@ static bool promote_everything(void) {
   return true;
 }
 
+/* Where the collector thread does not get on, the caller does its work: with the world stopped. */
+static Py_ssize_t collect_for(wait_t ended) {
+  if (ended == WAIT_EXCEPTION) return -1;
+  zlog_info("gc", "the collector thread gets no processor: the world is stopped for zgc.collect");
+  return zcollector_collect(ZGC_GENERATIONS - 1);
+}
+
 Py_ssize_t zcollector_collect_concurrently(bool wait) {
   if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
   if (*zgc_state.collecting) return 0;
   if (!zsafepoint_warm_up()) return zcollector_collect(ZGC_GENERATIONS - 1);
   uint64_t before = zstat_get(reclaimed);
-  if (wait && !wait_for_end()) return -1; /* one under way does not see what is garbage by now */
+  wait_t ended = wait ? wait_for_end() : WAIT_ENDED; /* one under way does not see what is garbage by now */
+  if (ended != WAIT_ENDED) return collect_for(ended);
   if (wait && !promote_everything()) return -1;
   if (*zgc_state.collecting) return 0; /* another thread's has begun meanwhile: as gc.collect() */
   if (wait && zpromotion_foreign() > 0) return zcollector_collect(ZGC_GENERATIONS - 1);
@@ -212,12 +234,13 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
       return zcollector_collect(ZGC_GENERATIONS - 1);
     }
     if (!wait) return 0;
-    if (!wait_for_end()) return -1; /* another thread was faster */
+    ended = wait_for_end(); /* another thread was faster */
+    if (ended != WAIT_ENDED) return collect_for(ended);
     if (*zgc_state.collecting) return 0;
   }
   if (!wait) return 0;
-  if (!wait_for_end()) return -1;
-  return (Py_ssize_t)(zstat_get(reclaimed) - before);
+  ended = wait_for_end();
+  return ended == WAIT_ENDED ? (Py_ssize_t)(zstat_get(reclaimed) - before) : collect_for(ended);
 }
 
 /* -- verification ---------------------------------------------------------------------------------------- */
@@ -336,8 +359,6 @@ void zcollector_publish_by_thread(void) {
 
 /* -- fork ------------------------------------------------------------------------------------------------ */
 
-void zcollector_fork_prepare(void) { zdriver_lock_for_fork(); }
-void zcollector_fork_parent(void) { zdriver_unlock_after_fork_in_parent(); }
 void zcollector_fork_child(void) {
   zpending_fork_child();
   zdriver_reset_after_fork_in_child();

@@ -16,6 +16,7 @@ typedef struct {
 } union_t;
 
 #define CANDIDATE 1u /* in its cell */
+#define CLEAR_SLICE (64 * ZK)
 
 /* Cells with a candidate among the first `count` of a line. */
 static uint32_t candidates_in(const uint8_t *line, size_t count) {
@@ -35,6 +36,10 @@ static zalways_inline uint32_t rank_of(const union_t *u, size_t cell) {
   }
   return u->ranks[line] + sum + candidates_in(cells + before / 8 * 8, before % 8);
 }
+
+#define LOOK_EVERY 1024 /* objects, or lines of cells, between two looks at whether to stop */
+
+static bool must_stop(const union_t *u, size_t i) { return i % LOOK_EVERY == 0 && zpass_look(u->pass); }
 
 static uint32_t root_of(uint32_t *parent, uint32_t i) {
   while (parent[i] != i) {
@@ -74,20 +79,31 @@ static void join_references(union_t *u, PyObject *object) {
 
 static size_t lines_of(const zpass_t *pass) { return pass->cells.count / ZCACHE_LINE + 1; }
 
+static void mark_candidates(const union_t *u) {
+  zpass_t *pass = u->pass;
+  for (size_t at = 0; at < pass->cells.count; at += CLEAR_SLICE) {
+    memset(pass->cells.values + at, 0, zmin(CLEAR_SLICE, pass->cells.count - at));
+    zpass_look(pass);
+  }
+  for (size_t i = 0; i < pass->candidate_count; i++) {
+    pass->cells.values[zpass_cell(pass, pass->candidates[i])] = CANDIDATE;
+    if (must_stop(u, i)) return;
+  }
+}
+
 /* Leaves the candidates in `ranked`, by rank; returns how many: one that is there twice counts once. */
 static size_t rank_candidates(union_t *u, PyObject **ranked) {
   zpass_t *pass = u->pass;
-  memset(pass->cells.values, 0, pass->cells.count);
-  for (size_t i = 0; i < pass->candidate_count; i++) {
-    pass->cells.values[zpass_cell(pass, pass->candidates[i])] = CANDIDATE;
-  }
+  mark_candidates(u);
   uint32_t rank = 0;
   for (size_t line = 0; line < lines_of(pass); line++) {
     size_t first = line * ZCACHE_LINE;
     u->ranks[line] = rank;
     rank += candidates_in(pass->cells.values + first, zmin(ZCACHE_LINE, pass->cells.count - first));
+    if (must_stop(u, line)) return 0;
   }
   for (size_t i = 0; i < pass->candidate_count; i++) {
+    if (must_stop(u, i)) return 0;
     ranked[rank_of(u, zpass_cell(pass, pass->candidates[i]))] = pass->candidates[i];
   }
   for (uint32_t i = 0; i < rank; i++) u->parent[i] = i;
@@ -103,13 +119,13 @@ static bool is_observed(const PyObject *object) {
 }
 
 /* Gives each component its place, small ones first; start_of is indexed by root. */
-static void lay_out(zcomponents_t *c, const uint32_t *parent, const uint32_t *size_of,
-                    uint32_t *start_of) {
+static void lay_out(const union_t *u, zcomponents_t *c, const uint32_t *size_of, uint32_t *start_of) {
   uint32_t next = 0, number = 0;
   for (int large = 0; large < 2; large++) {
     for (size_t i = 0; i < c->object_count; i++) {
+      if (must_stop(u, i)) return;
       uint32_t size = size_of[i] & ~ZCOMPONENTS_OBSERVED;
-      if (parent[i] != i || (size >= LARGE) != large) continue;
+      if (u->parent[i] != i || (size >= LARGE) != large) continue;
       c->sizes[number++] = size_of[i];
       c->largest = zmax(c->largest, size);
       start_of[i] = next;
@@ -119,15 +135,18 @@ static void lay_out(zcomponents_t *c, const uint32_t *parent, const uint32_t *si
   c->component_count = number;
 }
 
-static void arrange(zcomponents_t *c, PyObject *const *candidates, uint32_t *parent,
-                    uint32_t *size_of, uint32_t *start_of) {
+static void arrange(const union_t *u, zcomponents_t *c, PyObject *const *candidates, uint32_t *size_of,
+                    uint32_t *start_of) {
+  uint32_t *parent = u->parent;
   for (size_t i = 0; i < c->object_count; i++) {
+    if (must_stop(u, i)) return;
     parent[i] = root_of(parent, (uint32_t)i);
     size_of[parent[i]]++;
     if (is_observed(candidates[i])) size_of[parent[i]] |= ZCOMPONENTS_OBSERVED;
   }
-  lay_out(c, parent, size_of, start_of);
+  lay_out(u, c, size_of, start_of);
   for (size_t i = 0; i < c->object_count; i++) {
+    if (must_stop(u, i)) return;
     c->objects[start_of[parent[i]]++] = candidates[i];
   }
 }
@@ -152,12 +171,13 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
               ranked != NULL && u.ranks != NULL;
   if (made) {
     components->object_count = rank_candidates(&u, ranked);
-    for (size_t i = 0; i < components->object_count; i++) {
+    for (size_t i = 0; i < components->object_count && !must_stop(&u, i); i++) {
       if (i + AHEAD < components->object_count) __builtin_prefetch(ranked[i + AHEAD]);
       u.current = (uint32_t)i;
       join_references(&u, ranked[i]);
     }
-    arrange(components, ranked, work, work + count, work + 2 * count);
+    arrange(&u, components, ranked, work + count, work + 2 * count);
+    made = !zpass_look(pass);
   }
   zos_table_unmap(u.ranks, lines_of(pass) * sizeof(uint32_t));
   zos_table_unmap(ranked, objects_bytes(count));

@@ -21,7 +21,8 @@ typedef struct {
   size_t largest;
 } zcomponents_t;
 
-/* From the candidates of a finished pass, whose cells are used up. False when memory is short. */
+/* From the candidates of a finished pass, whose cells are used up. False when memory is short, or it
+ * was told to stop. */
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass);
 void zcomponents_free(zcomponents_t *components);
 

@@ -1,11 +1,8 @@
 #define _GNU_SOURCE
 #include "collector/zdriver.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <string.h>
-#include <time.h>
 
 #include "collector/ztype_learning.h"
 #include "heap/base/zassert.h"
@@ -30,55 +27,110 @@ void (*zdriver_tick)(void);
 bool zdriver_is_trimming;
 unsigned zdriver_trim_slices;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed;
-static bool is_changed_made;
+/* A collection's tables, and who has them:
+ *   FREE       nobody; there are none
+ *   TAKEN      the collection under way, by its phase; a stopped one's driver; or the collector thread, which has
+ *              found out, or will, that it is to give them back
+ *   DISCARDED  nobody: the collector thread gives them back, since that takes long, or who needs the place
+ * The program takes two places at most, and the thread can have been left with one. */
+enum { FREE, TAKEN, DISCARDED };
 
-/* Guarded by `lock`. */
-static zphase_t phase;
-static bool thread_runs;
-static bool deferred_failed;
-static bool fault; /* the last collection was abandoned for want of memory */
+#define TABLES 4
+#define DISCARD_MIN (256 * ZK) /* cells; smaller tables are given back on the spot */
 
-static bool stop; /* set under `lock`, polled by the passes */
-static bool is_lent; /* written under `lock`: the collector thread helps with an exact pass */
+typedef struct {
+  zpass_t pass; /* the first member: see zdriver_end_pass */
+  zcomponents_t garbage;
+  uint64_t ticket;
+  zcollection_t record;        /* as at the start, for the thread's log */
+  uint64_t found, concurrent_ns; /* handed over with RECLAIMING */
+  bool stop;            /* atomic; set by a thread with the GIL, polled by who works */
+  bool is_first_pass;   /* atomic; the thread's, a hint for others */
+  bool deferred_failed; /* handed over with CONCURRENT */
+  uint32_t use;         /* atomic */
+} tables_t;
 
-/* The collector thread's; see zdriver.h for what is lent when. */
-static zpass_t pass;
-static zcomponents_t garbage;
+static tables_t all_tables[TABLES];
+static tables_t *current; /* atomic; of the collection under way, written with the GIL */
+static tables_t *lent;    /* atomic; of a stopped collection that the thread may help, written with the GIL */
+
+#define PHASE_BITS 3
+static uint64_t state; /* atomic: ticket and phase of the collection under way, or of the last one */
+static uint32_t bell;  /* atomic; another number after each change that someone may be waiting for */
+static uint64_t beats; /* atomic; the thread's */
+static bool fault;     /* atomic; the last collection was abandoned for want of memory */
+static bool is_stopped_open; /* GIL: a stopped collection has the record */
+
+static enum { THREAD_NONE, THREAD_STARTS, THREAD_RUNS } thread; /* atomic */
 
 /* -- phase -------------------------------------------------------------------------------------- */
 
-static void enter_locked(zphase_t next) {
-  zcheck(zphase_is_legal(phase, next));
-  zstore_release(&phase, next);
-  zstat_set(running, next != ZPHASE_IDLE);
-  pthread_cond_broadcast(&changed);
+static zphase_t phase_of(uint64_t word) { return (zphase_t)(word & ((1 << PHASE_BITS) - 1)); }
+static uint64_t ticket_of(uint64_t word) { return word >> PHASE_BITS; }
+static uint64_t word_of(uint64_t ticket, zphase_t phase) { return ticket << PHASE_BITS | phase; }
+
+zphase_t zdriver_phase(void) { return phase_of(zload_acquire(&state)); }
+
+/* After the change: who waits has read the bell before it looked. */
+static void ring(void) {
+  zfetch_add_acq_rel(&bell, 1);
+  zos_wake(&bell);
 }
 
-static void enter(zphase_t next) {
-  pthread_mutex_lock(&lock);
-  enter_locked(next);
-  pthread_mutex_unlock(&lock);
+/* False when the collection with this ticket is not in phase `from` any more: it has been given up. */
+static bool change(uint64_t ticket, zphase_t from, zphase_t to) {
+  zcheck(zphase_is_legal(from, to));
+  uint64_t expected = word_of(ticket, from);
+  if (!zcas_acq_rel(&state, &expected, word_of(ticket, to))) return false;
+  zstat_set(running, to != ZPHASE_IDLE);
+  ring();
+  return true;
 }
 
-zphase_t zdriver_phase(void) { return zload_acquire(&phase); }
+static void beat(void) { zstore_relaxed(&beats, beats + 1); }
 
-static void make_condition(void) {
-  if (is_changed_made) return;
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&changed, &attributes);
-  pthread_condattr_destroy(&attributes);
-  is_changed_made = true;
+uint64_t zdriver_beats(void) {
+  const tables_t *tables = zload_acquire(&current);
+  return zload_relaxed(&beats) + (tables != NULL ? zload_relaxed(&tables->pass.lanes[0].looks) : 0);
 }
 
-/* False on time-out. */
-static bool wait_changed_locked(uint64_t ns) {
-  uint64_t until = zos_now_ns() + ns;
-  struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
-  return pthread_cond_timedwait(&changed, &lock, &at) != ETIMEDOUT;
+/* -- tables ------------------------------------------------------------------------------------- */
+
+static void free_tables(tables_t *tables) {
+  zpass_end(&tables->pass);
+  zcomponents_free(&tables->garbage);
+  zstore_release(&tables->use, FREE);
+}
+
+/* GIL. */
+static tables_t *take_tables(void) {
+  for (int i = 0; i < 2 * TABLES; i++) {
+    tables_t *tables = &all_tables[i % TABLES];
+    uint32_t use = i < TABLES ? FREE : DISCARDED;
+    if (!zcas_acq_rel(&tables->use, &use, TAKEN)) continue;
+    zpass_end(&tables->pass);
+    zcomponents_free(&tables->garbage);
+    zstore_relaxed(&tables->stop, false);
+    return tables;
+  }
+  zcheck(false);
+  return NULL;
+}
+
+static void discard(tables_t *tables, size_t size) {
+  if (size < DISCARD_MIN || zload_relaxed(&thread) != THREAD_RUNS) {
+    free_tables(tables);
+  } else {
+    zstore_release(&tables->use, DISCARDED);
+    ring();
+  }
+}
+
+static void free_discarded(void) {
+  for (int i = 0; i < TABLES; i++) {
+    uint32_t use = DISCARDED;
+    if (zcas_acq_rel(&all_tables[i].use, &use, TAKEN)) free_tables(&all_tables[i]);
+  }
 }
 
 /* -- the collection's record -------------------------------------------------------------------- */
@@ -95,90 +147,94 @@ static void begin_record(zcause_t cause) {
 void zdriver_begin_stopped(zcause_t cause) {
   zcheck(zdriver_phase() == ZPHASE_IDLE);
   begin_record(cause);
+  is_stopped_open = true;
   zprobe_collection_start(zdriver_collection.sequence, zcause_name(cause));
 }
 
-static unsigned long long number(void) { return (unsigned long long)zdriver_collection.sequence; }
+void zdriver_end_stopped(void) { is_stopped_open = false; }
 
-static void note_start(void) {
-  zprobe_collection_start(zdriver_collection.sequence, zcause_name(zdriver_collection.cause));
-  zlog_info("gc,start", "GC(%llu) Full Collection (%s) old %zu heap %luM rss %luM", number(),
-            zcause_name(zdriver_collection.cause), zload_relaxed(&zold_map_count),
-            zlog_mb(zdriver_collection.heap_before), zlog_mb(zdriver_collection.rss_before));
+static unsigned long long number_of(const zcollection_t *record) { return (unsigned long long)record->sequence; }
+
+static void note_start(const zcollection_t *record) {
+  zprobe_collection_start(record->sequence, zcause_name(record->cause));
+  zlog_info("gc,start", "GC(%llu) Full Collection (%s) old %zu heap %luM rss %luM", number_of(record),
+            zcause_name(record->cause), zload_relaxed(&zold_map_count), zlog_mb(record->heap_before),
+            zlog_mb(record->rss_before));
 }
 
 /* -- the collector thread ------------------------------------------------------------------------ */
 
-/* Waits for the safepoints to serve what the pass deferred; asks for one when none comes. */
-static bool serve_deferred(void) {
-  if (zdeferred_left(&pass.deferred) == 0) return true;
-  zprobe_phase_start("Concurrent Defer");
-  pthread_mutex_lock(&lock);
-  deferred_failed = false;
-  /* Who set `stop` may be waiting with the GIL held: no safepoint would come. */
-  if (!stop) enter_locked(ZPHASE_DEFERRING);
-  while (phase == ZPHASE_DEFERRING) {
-    if (wait_changed_locked(WAKE_NS)) continue;
-    pthread_mutex_unlock(&lock);
-    if (zdriver_wake_program != NULL) zdriver_wake_program();
-    pthread_mutex_lock(&lock);
-  }
-  bool served = !deferred_failed && !stop;
-  pthread_mutex_unlock(&lock);
-  return served;
+static void wake_program(void) {
+  if (zdriver_wake_program != NULL) zdriver_wake_program();
 }
 
-static bool is_first_pass; /* the collector thread's; read by safepoints as a hint */
+/* Waits for the safepoints to serve what the pass deferred; asks for one when none comes. */
+static bool serve_deferred(tables_t *mine) {
+  if (zdeferred_left(&mine->pass.deferred) == 0) return true;
+  zprobe_phase_start("Concurrent Defer");
+  mine->deferred_failed = false;
+  if (!change(mine->ticket, ZPHASE_CONCURRENT, ZPHASE_DEFERRING)) return false;
+  for (;;) {
+    uint32_t seen = zload_acquire(&bell);
+    if (zload_acquire(&state) != word_of(mine->ticket, ZPHASE_DEFERRING)) break;
+    beat();
+    if (!zos_sleep_while(&bell, seen, WAKE_NS)) wake_program();
+  }
+  return zload_acquire(&state) == word_of(mine->ticket, ZPHASE_CONCURRENT) && !mine->deferred_failed;
+}
 
-static bool one_pass(unsigned k) {
-  zstore_relaxed(&is_first_pass, k == 1);
+static bool one_pass(tables_t *mine, unsigned k) {
+  zpass_t *pass = &mine->pass;
+  zstore_relaxed(&mine->is_first_pass, k == 1);
   uint64_t start = zos_now_ns();
   zprobe_phase_start("Concurrent Pass");
-  if (!zpass_subtract(&pass)) return false;
-  size_t in = pass.members;
+  if (!zpass_subtract(pass)) return false;
+  size_t in = pass->members;
   uint64_t before_deferred = zos_now_ns();
-  if (!serve_deferred()) return false;
-  size_t served = pass.deferred.served, audited = pass.deferred.audited;
+  if (!serve_deferred(mine)) return false;
+  size_t served = pass->deferred.served, audited = pass->deferred.audited;
   if (served > 0) {
     uint64_t took = zos_now_ns() - before_deferred;
     zprobe_phase_done("Concurrent Defer", took);
-    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number(), zlog_ms(took), served);
+    zlog_info("gc,phases", "GC(%llu) Concurrent Defer %.3fms objects %zu", number_of(&mine->record), zlog_ms(took),
+              served);
     if (k == 1) zstat_set(deferred_objects, served - audited);
   }
-  if (!zpass_mark(&pass) || !zpass_sweep(&pass)) return false;
+  if (!zpass_mark(pass) || !zpass_sweep(pass)) return false;
   uint64_t took = zos_now_ns() - start;
   zprobe_phase_done("Concurrent Pass", took);
-  zlog_info("gc,phases", "GC(%llu) Concurrent Pass %u %.3fms in %zu out %zu", number(), k,
-            zlog_ms(took), in, pass.candidate_count);
+  zlog_info("gc,phases", "GC(%llu) Concurrent Pass %u %.3fms in %zu out %zu", number_of(&mine->record), k,
+            zlog_ms(took), in, pass->candidate_count);
   return true;
 }
 
 /* Repeats the pass over what it left until that hardly shrinks. The rest of the live objects that a
  * race put there is CPython's to drop: a further pass would cost more than feeding them does. */
-static bool concurrent_passes(void) {
+static bool concurrent_passes(tables_t *mine) {
   static uint64_t audits; /* the collector thread's */
-  if (!zpass_begin(&pass, &stop, false)) return false;
-  pass.audit = ++audits;
+  zpass_t *pass = &mine->pass;
+  if (!zpass_begin(pass, &mine->stop, false)) return false;
+  pass->audit = ++audits;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
-    size_t before = k == 1 ? SIZE_MAX : pass.candidate_count;
-    if (!one_pass(k)) return false;
+    size_t before = k == 1 ? SIZE_MAX : pass->candidate_count;
+    if (!one_pass(mine, k)) return false;
     if (k == 1) ztype_adapt_audits();
-    pass.audit = 0; /* once a collection */
-    if (k > 1 && pass.candidate_count >= before - before / STABLE_SHARE) return true;
-    if (pass.candidate_count == 0) return true;
+    pass->audit = 0; /* once a collection */
+    if (k > 1 && pass->candidate_count >= before - before / STABLE_SHARE) return true;
+    if (pass->candidate_count == 0) return true;
   }
   return true;
 }
 
-static bool concurrent_components(void) {
+static bool concurrent_components(tables_t *mine) {
   uint64_t start = zos_now_ns();
   zprobe_phase_start("Concurrent Components");
-  zpass_trim(&pass);
-  if (!zcomponents_make(&garbage, &pass)) return false;
+  zpass_trim(&mine->pass);
+  if (!zcomponents_make(&mine->garbage, &mine->pass)) return false;
   uint64_t took = zos_now_ns() - start;
   zprobe_phase_done("Concurrent Components", took);
   zlog_info("gc,phases", "GC(%llu) Concurrent Components %.3fms components %zu largest %zu",
-            number(), zlog_ms(took), garbage.component_count, garbage.largest);
+            number_of(&mine->record), zlog_ms(took), mine->garbage.component_count, mine->garbage.largest);
   return true;
 }
 
@@ -187,51 +243,59 @@ static void log_end(void) {
   zlog_info("gc",
             "GC(%llu) Full Collection (%s) found %llu reclaimed %llu heap %luM->%luM rss %luM->%luM "
             "concurrent %.3fms pauses %llu max %.3fms total %.3fms",
-            number(), zcause_name(c->cause), (unsigned long long)c->found,
+            number_of(c), zcause_name(c->cause), (unsigned long long)c->found,
             (unsigned long long)c->reclaimed, zlog_mb(c->heap_before),
             zlog_mb(zgranules_used_bytes()), zlog_mb(c->rss_before), zlog_mb(zos_rss_bytes()),
             zlog_ms(c->concurrent_ns), (unsigned long long)c->pauses, zlog_ms(c->pause_max_ns),
             zlog_ms(c->pause_total_ns));
 }
 
-static void collect(void) {
-  uint64_t start = zos_now_ns(), cpu = zos_thread_cpu_ns();
-  note_start();
-  bool found = concurrent_passes() && (pass.candidate_count == 0 || concurrent_components());
-  zdriver_collection.found = garbage.object_count;
-  zpass_end(&pass);
-  zdriver_collection.concurrent_ns = zos_now_ns() - start;
-  zstat_add(concurrent_ns, zdriver_collection.concurrent_ns);
-  zstat_add(concurrent_cpu_ns, zos_thread_cpu_ns() - cpu);
-  zstat_add(found, garbage.object_count);
-  zstat_set(pending_garbage, garbage.object_count);
-  pthread_mutex_lock(&lock);
-  if (found && !stop) { /* a safepoint ends it, also when there is no garbage */
-    enter_locked(ZPHASE_RECLAIMING);
-  } else {
-    if (!stop) { /* nobody told us to: memory was short */
-      fault = true;
-      zstat_add(faults, 1);
-      zstat_add(collections_abandoned, 1);
-      zprobe_collection_abandoned(zdriver_collection.sequence, "no memory for a side table");
-      zlog_warn("gc,fault", "GC(%llu) abandoned: no memory for a side table", number());
-    }
-    zcomponents_free(&garbage);
-    enter_locked(ZPHASE_IDLE);
+/* Nobody has given it up: memory was short. */
+static void note_fault(const tables_t *mine) {
+  zstore_release(&fault, true);
+  zstat_add(faults, 1);
+  zstat_add(collections_abandoned, 1);
+  zprobe_collection_abandoned(mine->record.sequence, "no memory for a side table");
+  zlog_warn("gc,fault", "GC(%llu) abandoned: no memory for a side table", number_of(&mine->record));
+}
+
+/* A safepoint ends it, also when there is no garbage. False: it has been given up. */
+static bool hand_over_garbage(tables_t *mine) {
+  mine->found = mine->garbage.object_count;
+  zstat_set(pending_garbage, mine->found);
+  if (!change(mine->ticket, ZPHASE_CONCURRENT, ZPHASE_RECLAIMING)) {
+    zstat_set(pending_garbage, 0);
+    return false;
   }
-  pthread_mutex_unlock(&lock);
+  return true;
+}
+
+static void collect(tables_t *mine) {
+  uint64_t start = zos_now_ns(), cpu = zos_thread_cpu_ns();
+  note_start(&mine->record);
+  bool found = concurrent_passes(mine) && (mine->pass.candidate_count == 0 || concurrent_components(mine));
+  zpass_end(&mine->pass);
+  uint64_t took = zos_now_ns() - start;
+  mine->concurrent_ns = took;
+  zstat_add(concurrent_ns, took);
+  zstat_add(concurrent_cpu_ns, zos_thread_cpu_ns() - cpu);
+  if (found) zstat_add(found, mine->garbage.object_count);
+  if (found && hand_over_garbage(mine)) return;
+  if (!found && change(mine->ticket, ZPHASE_CONCURRENT, ZPHASE_IDLE)) note_fault(mine);
+  free_tables(mine);
+}
+
+static void begin_requested(uint64_t word) {
+  tables_t *mine = zload_acquire(&current); /* another's by now: then the change fails */
+  if (change(ticket_of(word), ZPHASE_REQUESTED, ZPHASE_CONCURRENT)) collect(mine);
 }
 
 /* While garbage waits, safepoints are asked for at a steady pace, so that an idle program gets rid
  * of it too. */
-static void wait_while_reclaiming_locked(void) {
-  while (phase == ZPHASE_RECLAIMING) {
-    if (wait_changed_locked(WAKE_NS)) continue;
-    if (zos_now_ns() - zload_relaxed(&zdriver_collection.fed_last_ns) < WAKE_NS) continue;
-    pthread_mutex_unlock(&lock);
-    if (zdriver_wake_program != NULL) zdriver_wake_program();
-    pthread_mutex_lock(&lock);
-  }
+static void wait_while_reclaiming(uint32_t seen) {
+  uint64_t batches = zload_relaxed(&zdriver_collection.batches);
+  if (zos_sleep_while(&bell, seen, WAKE_NS)) return;
+  if (batches == zload_relaxed(&zdriver_collection.batches)) wake_program();
 }
 
 static void tick_when_due(uint64_t *last) {
@@ -244,8 +308,12 @@ static void tick_when_due(uint64_t *last) {
 /* Between two steps, and where the other lane has nothing to give, there is nothing to do for some
  * microseconds; while that one walks an object of millions, for milliseconds. */
 static void help_exact_pass(void) {
-  for (unsigned idle = 0; zload_relaxed(&is_lent);) {
-    if (zpass_help(UINT64_MAX)) {
+  unsigned idle = 0;
+  for (tables_t *tables; (tables = zload_acquire(&lent)) != NULL;) {
+    beat();
+    zpass_help_t did = zpass_help(&tables->pass, UINT64_MAX);
+    if (did == ZPASS_HELP_INHERITED) free_tables(tables);
+    if (did != ZPASS_HELP_NONE) {
       idle = 0;
     } else if (++idle < HELP_SPINS) {
       sched_yield();
@@ -257,91 +325,108 @@ static void help_exact_pass(void) {
 
 /* Safepoints are asked for at a steady pace as long as they come, and ever more seldom while none does: a
  * program that sleeps, or has switched collection off, is not woken for, and neither is this thread. */
-static void wait_idle_locked(void) {
+static void wait_idle(uint32_t rung) {
   static unsigned seen;
   static uint64_t pace_ns = WAKE_NS;
   bool is_trimming = zload_relaxed(&zdriver_is_trimming);
   unsigned slices = zload_relaxed(&zdriver_trim_slices);
   pace_ns = is_trimming && slices == seen ? zmin(pace_ns * 2, TICK_NS) : WAKE_NS;
   seen = slices;
-  bool is_quiet = !wait_changed_locked(is_trimming ? pace_ns : TICK_NS);
-  pthread_mutex_unlock(&lock);
-  if (is_trimming && is_quiet && zdriver_wake_program != NULL) zdriver_wake_program();
+  bool is_quiet = !zos_sleep_while(&bell, rung, is_trimming ? pace_ns : TICK_NS);
+  if (is_trimming && is_quiet) wake_program();
+}
+
+static void work_or_wait(void) {
+  uint32_t seen = zload_acquire(&bell); /* before the look at what there is to do */
+  uint64_t word = zload_acquire(&state);
+  if (zload_acquire(&lent) != NULL) {
+    help_exact_pass();
+  } else if (phase_of(word) == ZPHASE_REQUESTED) {
+    begin_requested(word);
+  } else if (phase_of(word) == ZPHASE_RECLAIMING) {
+    wait_while_reclaiming(seen);
+  } else {
+    wait_idle(seen);
+  }
 }
 
 static void collector_thread(void *unused) {
   (void)unused;
   uint64_t last_tick = zos_now_ns();
-  pthread_mutex_lock(&lock);
   for (;;) {
-    if (phase == ZPHASE_RECLAIMING) wait_while_reclaiming_locked();
-    if (is_lent) {
-      pthread_mutex_unlock(&lock);
-      help_exact_pass();
-    } else if (phase == ZPHASE_REQUESTED) {
-      enter_locked(ZPHASE_CONCURRENT);
-      pthread_mutex_unlock(&lock);
-      collect();
-    } else {
-      wait_idle_locked();
-    }
+    beat();
+    work_or_wait();
+    free_discarded();
     tick_when_due(&last_tick);
-    pthread_mutex_lock(&lock);
   }
 }
 
+/* Who finds another thread starting it may take it for running. */
 bool zdriver_ensure_thread(void) {
-  pthread_mutex_lock(&lock);
-  make_condition();
-  if (!thread_runs) {
-    int error = zos_thread_start(collector_thread, NULL, "zgc-collector");
-    thread_runs = error == 0;
-    if (error != 0) {
-      zstat_add(faults, 1);
-      zlog_warn("gc,fault", "the collector thread cannot be started: %s", strerror(-error));
-    }
+  __typeof__(thread) none = THREAD_NONE;
+  if (zload_acquire(&thread) != THREAD_NONE || !zcas_acq_rel(&thread, &none, THREAD_STARTS)) return true;
+  int error = zos_thread_start(collector_thread, NULL, "zgc-collector");
+  zstore_release(&thread, error == 0 ? THREAD_RUNS : THREAD_NONE);
+  if (error != 0) {
+    zstat_add(faults, 1);
+    zlog_warn("gc,fault", "the collector thread cannot be started: %s", strerror(-error));
   }
-  bool runs = thread_runs;
-  pthread_mutex_unlock(&lock);
-  return runs;
+  return error == 0;
 }
 
 /* -- safepoints' side ------------------------------------------------------------------------------ */
 
 bool zdriver_request(zcause_t cause) {
-  if (zdriver_phase() != ZPHASE_IDLE || !zdriver_ensure_thread()) return false;
-  pthread_mutex_lock(&lock);
-  bool idle = phase == ZPHASE_IDLE;
-  if (idle) {
-    zstore_relaxed(&stop, false);
-    begin_record(cause);
-    enter_locked(ZPHASE_REQUESTED);
+  uint64_t word = zload_acquire(&state);
+  if (phase_of(word) != ZPHASE_IDLE || is_stopped_open || !zdriver_ensure_thread()) return false;
+  begin_record(cause);
+  tables_t *tables = take_tables();
+  tables->ticket = ticket_of(word) + 1;
+  tables->record = zdriver_collection;
+  zstore_release(&current, tables);
+  zstore_release(&state, word_of(tables->ticket, ZPHASE_REQUESTED)); /* in IDLE only who has the GIL writes it */
+  zstat_set(running, 1);
+  ring();
+  return true;
+}
+
+bool zdriver_take_fault(void) { return zload_relaxed(&fault) && zexchange_acq_rel(&fault, false); }
+
+zpass_t *zdriver_begin_pass(bool with_thread) {
+  tables_t *tables = take_tables();
+  if (!zpass_begin(&tables->pass, &tables->stop, true)) {
+    free_tables(tables);
+    return NULL;
   }
-  pthread_mutex_unlock(&lock);
-  return idle;
+  if (with_thread && zos_cpu_count() > 1 && zdriver_ensure_thread()) {
+    zstore_release(&lent, tables);
+    ring();
+  }
+  return &tables->pass;
 }
 
-bool zdriver_take_fault(void) {
-  pthread_mutex_lock(&lock);
-  bool taken = fault;
-  fault = false;
-  pthread_mutex_unlock(&lock);
-  return taken;
+void zdriver_end_pass(zpass_t *pass) {
+  tables_t *tables = (tables_t *)pass;
+  zstore_release(&lent, NULL);
+  if (pass->is_lost) { /* the thread gives it back, soon */
+    zstore_relaxed(&tables->stop, true);
+  } else {
+    discard(tables, pass->cells.count);
+  }
 }
 
-void zdriver_lend_thread(bool lend) {
-  if (lend && (zos_cpu_count() < 2 || !zdriver_ensure_thread())) return;
-  pthread_mutex_lock(&lock);
-  zstore_relaxed(&is_lent, lend);
-  if (lend) pthread_cond_broadcast(&changed);
-  pthread_mutex_unlock(&lock);
+bool zdriver_help(uint64_t deadline) {
+  if (zdriver_phase() != ZPHASE_CONCURRENT) return false;
+  tables_t *tables = zload_acquire(&current);
+  return tables != NULL && zpass_help(&tables->pass, deadline) == ZPASS_HELP_DONE;
 }
 
 unsigned zdriver_progress(void) {
+  const tables_t *tables = zload_acquire(&current);
   switch (zdriver_phase()) {
     case ZPHASE_CONCURRENT:
-      if (!zload_relaxed(&is_first_pass)) return 1000 - REST_SHARE;
-      return zpass_progress(&pass) * (1000 - REST_SHARE) / 1000;
+      if (tables == NULL || !zload_relaxed(&tables->is_first_pass)) return 1000 - REST_SHARE;
+      return zpass_progress(&tables->pass) * (1000 - REST_SHARE) / 1000;
     case ZPHASE_DEFERRING:
       return DEFERRING_AT;
     case ZPHASE_RECLAIMING:
@@ -351,75 +436,75 @@ unsigned zdriver_progress(void) {
   }
 }
 
-zdeferred_t *zdriver_deferred(void) { return &pass.deferred; }
+zdeferred_t *zdriver_deferred(void) { return &current->pass.deferred; }
 
 void zdriver_deferred_done(bool failed) {
-  pthread_mutex_lock(&lock);
-  deferred_failed = failed;
-  enter_locked(ZPHASE_CONCURRENT);
-  pthread_mutex_unlock(&lock);
+  current->deferred_failed = failed;
+  change(current->ticket, ZPHASE_DEFERRING, ZPHASE_CONCURRENT);
 }
 
-zcomponents_t *zdriver_garbage(void) { return &garbage; }
+zcomponents_t *zdriver_garbage(void) {
+  static zcomponents_t none; /* of a collection that has been given up */
+  if (zdriver_phase() != ZPHASE_RECLAIMING) return &none;
+  zdriver_collection.found = current->found;
+  zdriver_collection.concurrent_ns = current->concurrent_ns;
+  return &current->garbage;
+}
+
+/* GIL, and the tables are not the thread's. */
+static void discard_current(void) {
+  tables_t *tables = current;
+  zstore_release(&current, NULL);
+  discard(tables, tables->garbage.room);
+  zstat_set(pending_garbage, 0);
+}
 
 void zdriver_finish(void) {
-  zcomponents_free(&garbage);
-  zstat_set(pending_garbage, 0);
+  zdriver_garbage();
   zcause_count(zdriver_collection.cause);
   zprobe_collection_done(zdriver_collection.sequence, zdriver_collection.found,
                          zdriver_collection.reclaimed);
   if (zlog_is(ZLOG_INFO)) log_end();
-  enter(ZPHASE_IDLE);
+  change(current->ticket, ZPHASE_RECLAIMING, ZPHASE_IDLE);
+  discard_current();
 }
 
+/* The word is the only one to say whose the tables are: the exchange tells in which phase they were left. */
 void zdriver_abandon(const char *why) {
-  if (zdriver_phase() == ZPHASE_IDLE) return;
-  pthread_mutex_lock(&lock);
-  if (phase != ZPHASE_IDLE) {
-    zprobe_collection_abandoned(zdriver_collection.sequence, why);
-    zlog_info("gc", "GC(%llu) Full Collection (%s) abandoned: %s", number(),
-              zcause_name(zdriver_collection.cause), why);
-    zstore_relaxed(&stop, true);
-    if (phase == ZPHASE_DEFERRING) enter_locked(ZPHASE_CONCURRENT);
-    if (phase == ZPHASE_REQUESTED || phase == ZPHASE_RECLAIMING) {
-      if (phase == ZPHASE_RECLAIMING) {
-        zcomponents_free(&garbage);
-        zstat_set(pending_garbage, 0);
-      }
-      enter_locked(ZPHASE_IDLE);
-    }
-    /* The collector thread polls `stop` every few thousand objects. */
-    while (phase != ZPHASE_IDLE) pthread_cond_wait(&changed, &lock);
-    zstat_add(collections_abandoned, 1);
+  uint64_t word = zload_acquire(&state);
+  if (phase_of(word) == ZPHASE_IDLE) return;
+  zphase_t left = phase_of(zexchange_acq_rel(&state, word_of(ticket_of(word), ZPHASE_IDLE)));
+  if (left == ZPHASE_IDLE) return; /* the thread was faster: memory was short */
+  zprobe_collection_abandoned(zdriver_collection.sequence, why);
+  zlog_info("gc", "GC(%llu) Full Collection (%s) abandoned: %s", number_of(&zdriver_collection),
+            zcause_name(zdriver_collection.cause), why);
+  zstat_set(running, 0);
+  zstat_add(collections_abandoned, 1);
+  if (left == ZPHASE_CONCURRENT || left == ZPHASE_DEFERRING) {
+    zstore_relaxed(&current->stop, true);
+    zstore_release(&current, NULL);
+  } else {
+    discard_current();
   }
-  pthread_mutex_unlock(&lock);
+  ring();
 }
 
 void zdriver_wait(unsigned ms) {
-  pthread_mutex_lock(&lock);
-  if (phase == ZPHASE_REQUESTED || phase == ZPHASE_CONCURRENT) {
-    wait_changed_locked((uint64_t)ms * 1000000u);
-  }
-  pthread_mutex_unlock(&lock);
+  uint32_t seen = zload_acquire(&bell);
+  zphase_t phase = zdriver_phase();
+  if (phase != ZPHASE_REQUESTED && phase != ZPHASE_CONCURRENT) return;
+  zos_sleep_while(&bell, seen, (uint64_t)ms * 1000000u);
 }
 
 /* -- fork -------------------------------------------------------------------------------------------- */
 
-void zdriver_lock_for_fork(void) { pthread_mutex_lock(&lock); }
-void zdriver_unlock_after_fork_in_parent(void) { pthread_mutex_unlock(&lock); }
-
 void zdriver_reset_after_fork_in_child(void) {
-  pthread_mutex_init(&lock, NULL);
-  is_changed_made = false;
-  is_lent = false;
-  make_condition();
-  zpass_reset_after_fork_in_child();
   /* Scratch tables were not inherited; there is nothing to unmap. */
-  memset(&pass, 0, sizeof pass);
-  memset(&garbage, 0, sizeof garbage);
-  zstore_release(&phase, ZPHASE_IDLE);
-  stop = false;
-  thread_runs = false;
+  memset(all_tables, 0, sizeof all_tables);
+  current = lent = NULL;
+  state = word_of(ticket_of(state), ZPHASE_IDLE);
+  thread = THREAD_NONE;
+  fault = false;
   zdriver_is_trimming = false;
   zstat_set(running, 0);
   zstat_set(pending_garbage, 0);

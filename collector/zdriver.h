@@ -1,9 +1,15 @@
 /* The driver: the collector thread, and the collection under way.
  *
- * One lock guards the phase and what is handed over with it. It is taken with or without the GIL,
- * held for a few instructions, and never over a call into Python or a wait for the GIL. What a phase
- * owns needs no lock: the pass is the collector thread's, its deferred queue is lent in DEFERRING,
- * the garbage belongs to safepoints (the GIL) in RECLAIMING. */
+ * The collector thread may get no processor for seconds, wherever it stands. So there is no lock here, and no
+ * condition: nobody waits for it with the GIL held. Where the collection stands is one word, its ticket and its
+ * phase, changed by compare-and-swap. What a phase owns needs no lock: the pass is the collector thread's, its
+ * deferred queue is lent in DEFERRING, the garbage belongs to safepoints (the GIL) in RECLAIMING. The change of
+ * the word hands it over (release), who sees the phase has it (acquire).
+ *
+ * To give a collection up is to set the word to IDLE, which never waits. The tables of a collection lie in a
+ * place of their own (zdriver.c, tables_t). Those that the thread works on stay the thread's: it polls `stop`, its
+ * next change of the word fails, since the ticket is another one, and it gives them back. It can be at work in
+ * one place only, so one of them is left behind at most, and the next collection takes another. */
 #ifndef COLLECTOR_ZDRIVER_H
 #define COLLECTOR_ZDRIVER_H
 
@@ -20,7 +26,7 @@ typedef struct {
   uint64_t pauses, pause_max_ns, pause_total_ns;
   uint64_t concurrent_ns;
   size_t heap_before, rss_before;
-  uint64_t fed_last_ns;   /* safepoints: when garbage was last fed */
+  uint64_t batches;       /* fed; read by the collector thread as a hint */
 } zcollection_t;
 
 /* GIL. */
@@ -31,13 +37,22 @@ zphase_t zdriver_phase(void); /* any thread; a hint unless the caller owns the p
 /* Starts a collection; false when one is under way or the thread cannot be started. GIL held. */
 bool zdriver_request(zcause_t cause);
 
-/* Number of a collection that is done by the calling thread, world stopped (gc.collect). GIL held,
- * phase IDLE. */
+/* The number of a collection that is done by the calling thread, world stopped (gc.collect), until it is
+ * told that this has ended. GIL held, phase IDLE, where it stays in between. */
 void zdriver_begin_stopped(zcause_t cause);
+void zdriver_end_stopped(void);
 
-/* While lent, the collector thread helps with the pass of a thread that has stopped the world. GIL
- * held, phase IDLE. Does nothing where the thread cannot run. */
-void zdriver_lend_thread(bool lend);
+/* Begins a pass with the world stopped, if wished with the collector thread as a helper where that can run; NULL
+ * when memory is short. To be ended also when it is lost (zpass.h). GIL held, phase IDLE. */
+zpass_t *zdriver_begin_pass(bool with_thread);
+void zdriver_end_pass(zpass_t *pass);
+
+/* Lends this thread to the step of the collection under way, if there is one that can be joined, until
+ * `deadline` at most. Any thread but the collector's; true when it did some. */
+bool zdriver_help(uint64_t deadline);
+
+/* Another number than before: the collector thread has got on since. Any thread. */
+uint64_t zdriver_beats(void);
 
 /* How far the collection under way is, in thousandths: a racy estimate. */
 unsigned zdriver_progress(void);
@@ -55,8 +70,7 @@ zcomponents_t *zdriver_garbage(void);
 /* All is fed: the collection ends. GIL held. */
 void zdriver_finish(void);
 
-/* Gives the collection up and returns once the phase is IDLE. GIL held (the collector thread never
- * needs it to stop). */
+/* Gives the collection up: the phase is IDLE at once. GIL held. */
 void zdriver_abandon(const char *why);
 
 /* Waits up to `ms` for the phase to leave CONCURRENT and REQUESTED. The GIL must not be held. */
@@ -75,8 +89,6 @@ extern void (*zdriver_tick)(void);
 /* Starts the collector thread if it does not run; true when it runs. Any thread. */
 bool zdriver_ensure_thread(void);
 
-void zdriver_lock_for_fork(void);
-void zdriver_unlock_after_fork_in_parent(void);
 void zdriver_reset_after_fork_in_child(void);
 
 #endif

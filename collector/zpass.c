@@ -1,6 +1,5 @@
 #include "collector/zpass.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
@@ -23,24 +22,29 @@
 #define CHUNK_WORDS_EXACT (128 * WORDS_PER_GRANULE) /* world stopped: objects that lie together stay with one lane */
 #define CHUNK_CANDIDATES 256
 #define POLL_EVERY 128 /* objects walked between two looks at clock and flags; power of two */
-#define POOL_SIZE 1024
 #define LARGE 1000     /* references, more than which a lane in a hurry leaves to the driver */
 #define GIVE_FROM 64 /* a lane with a larger stack gives some of it away */
 
-/* The helper's way in; see zpass.h. */
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static zpass_t *open_pass; /* whose step may be joined; guarded by `gate` */
+#define LOOK_EVERY 1024  /* references, or cells of a line's, between two looks where nothing else counts */
+#define CLEAR_SLICE (64 * ZK)
+#define LOOKS_PER_US 1   /* in a hurry; a look takes longer than that, unless the clock stands still */
+#define WAIT_MIN_NS 1000000u  /* for a helper that does not get on */
+#define WAIT_ROUNDS_MIN 64
+#define WAIT_ROUNDS_MAX (1u << 18) /* whatever the clock says */
 
-/* What lanes give each other. Held for a copy of some kilobytes. */
-static pthread_mutex_t exchange_lock = PTHREAD_MUTEX_INITIALIZER;
-static PyObject *pool[POOL_SIZE]; /* guarded by `exchange_lock` */
-static size_t pool_count;         /* the same; read without it as a hint */
-static bool hungry;               /* a lane has nothing to do */
+enum { GATE_FREE, GATE_HELPER, GATE_DRIVER, GATE_LOST };
 
 /* -- begin, end ------------------------------------------------------------------------------------- */
 
+/* All but the gate, at which a helper of the last pass may still be. */
+static void forget(zpass_t *pass) {
+  memset((char *)pass + offsetof(zpass_t, cells), 0, sizeof *pass - offsetof(zpass_t, cells));
+}
+
 bool zpass_begin(zpass_t *pass, const bool *stop, bool exact) {
-  memset(pass, 0, sizeof *pass);
+  forget(pass);
+  pass->is_lost = false;
+  pass->started_ns = zos_now_ns();
   pass->stop = stop;
   pass->exact = exact;
   if (!zcells_map(&pass->cells)) return false;
@@ -60,6 +64,7 @@ static void lane_free(zlane_t *lane, size_t cells) {
   lane->stack = NULL;
   lane->size = 0;
   zmap_free(&lane->big);
+  zmap_free(&lane->counts);
   zwords_free(&lane->deferred);
   zwords_free(&lane->untrackable);
   zwords_free(&lane->large);
@@ -67,16 +72,14 @@ static void lane_free(zlane_t *lane, size_t cells) {
 
 void zpass_trim(zpass_t *pass) {
   for (int i = 0; i < ZPASS_LANES; i++) lane_free(&pass->lanes[i], pass->cells.count);
-  zmap_free(&pass->big);
 }
 
 void zpass_end(zpass_t *pass) {
   for (int i = 0; i < ZPASS_LANES; i++) lane_free(&pass->lanes[i], pass->cells.count);
   zcells_unmap(&pass->cells);
   zos_table_unmap(pass->candidates, pass->candidates_size * sizeof(PyObject *));
-  zmap_free(&pass->big);
   zdeferred_free(&pass->deferred);
-  memset(pass, 0, sizeof *pass);
+  forget(pass);
 }
 
 static void fail(zpass_t *pass) { zstore_relaxed(&pass->failed, true); }
@@ -128,6 +131,9 @@ static zalways_inline void visit_candidates(zpass_t *pass, zlane_t *lane, chunk_
 
 typedef bool (*page_filter_t)(const zpass_t *pass, size_t granule);
 
+/* One writer; the other lane, and who waits for this one, read it. */
+static zalways_inline void note_look(zlane_t *lane) { zstore_relaxed(&lane->looks, lane->looks + 1); }
+
 static zalways_inline bool is_old_page(const zpass_t *pass, size_t granule) {
   return pass->cells.pages[granule].first != 0;
 }
@@ -138,6 +144,7 @@ static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, chunk_t chunk
   size_t queued = 0;
   for (size_t w = chunk.first, next; w < chunk.end; w = next) {
     next = zmin((w / WORDS_PER_GRANULE + 1) * WORDS_PER_GRANULE, chunk.end);
+    note_look(lane);
     if (!filter(pass, w / WORDS_PER_GRANULE)) continue;
     for (; w < next; w++) {
       uint64_t bits = zload_relaxed(&zold_map_bits[w]);
@@ -169,16 +176,27 @@ static zalways_inline void visit_chunk(zpass_t *pass, zlane_t *lane, chunk_t chu
   }
 }
 
-static bool must_leave(const zpass_t *pass, uint64_t deadline) {
-  if (zload_relaxed(pass->stop) || zload_relaxed(&pass->failed)) return true;
-  return deadline != UINT64_MAX && zos_now_ns() >= deadline;
+static bool is_told_to_stop(const zpass_t *pass) {
+  return zload_relaxed(pass->stop) || zload_relaxed(&pass->failed);
+}
+
+static bool must_leave(const zpass_t *pass, zlane_t *lane, uint64_t deadline) {
+  note_look(lane);
+  if (is_told_to_stop(pass)) return true;
+  if (deadline == UINT64_MAX) return false;
+  return lane->looks >= lane->looks_most || zos_now_ns() >= deadline;
+}
+
+bool zpass_look(zpass_t *pass) {
+  note_look(&pass->lanes[0]);
+  return is_told_to_stop(pass);
 }
 
 /* True when some were visited. */
 static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline,
                                         member_t visit, bool needed, page_filter_t filter) {
   bool worked = false;
-  for (chunk_t chunk; !must_leave(pass, deadline) && take_chunk(pass, lane, &chunk); worked = true) {
+  for (chunk_t chunk; !must_leave(pass, lane, deadline) && take_chunk(pass, lane, &chunk); worked = true) {
     visit_chunk(pass, lane, chunk, visit, needed, filter);
   }
   return worked;
@@ -219,11 +237,9 @@ static zalways_inline bool is_left_to_driver(zpass_t *pass, zlane_t *lane, const
   return true;
 }
 
-static zcold void set_big(zpass_t *pass, size_t cell, int64_t count) {
-  pthread_mutex_lock(&exchange_lock);
-  int64_t *place = zmap_insert(&pass->big, cell);
+static zcold void set_big(zpass_t *pass, zlane_t *lane, size_t cell, int64_t count) {
+  int64_t *place = zmap_insert(&lane->counts, cell);
   if (place != NULL) *place = count;
-  pthread_mutex_unlock(&exchange_lock);
   if (place == NULL) fail(pass);
   cell_set(pass, cell, CELL_BIG);
 }
@@ -286,7 +302,7 @@ static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObjec
   if (zpyabi_is_dead(object, count)) return;
   lane->members++;
   if (zunlikely(count > (int64_t)COUNT_MAX)) {
-    set_big(pass, cell, count);
+    set_big(pass, lane, cell, count);
   } else {
     cell_set(pass, cell, CELL_ZERO + (unsigned)count);
   }
@@ -295,9 +311,12 @@ static zalways_inline void subtract_member(zpass_t *pass, zlane_t *lane, PyObjec
 
 static void subtract_deferred(zpass_t *pass) {
   visitor_t visitor = subtracter(pass, &pass->lanes[0]);
-  size_t at = 0, count;
+  size_t at = 0, count, met = 0;
   for (void **references; (references = zdeferred_next(&pass->deferred, &at, &count)) != NULL;) {
-    for (size_t i = 0; i < count; i++) subtract_reference(&visitor, references[i]);
+    for (size_t i = 0; i < count; i++) {
+      if (++met % LOOK_EVERY == 0 && zpass_look(pass)) return;
+      subtract_reference(&visitor, references[i]);
+    }
   }
 }
 
@@ -307,7 +326,8 @@ static zalways_inline unsigned minus_of(const zpass_t *pass, size_t cell) {
 }
 
 static zcold bool is_big_held(const zpass_t *pass, size_t cell) {
-  const int64_t *count = zmap_find(&pass->big, cell);
+  const int64_t *count = zmap_find(&pass->lanes[0].counts, cell);
+  if (count == NULL) count = zmap_find(&pass->lanes[1].counts, cell);
   if (count == NULL || *count == ZPYABI_IMMORTAL) return true;
   int64_t met = minus_of(pass, cell);
   for (int i = 0; i < ZPASS_LANES; i++) {
@@ -401,29 +421,39 @@ static zalways_inline void mark_through(zpass_t *pass, zlane_t *lane, PyObject *
       mark_logged(pass, lane, object);
     }
   }
-  if (pass->exact && zuntrack_is_due(object) && !zwords_push(&lane->untrackable, object)) fail(pass);
+  if (!pass->exact) return;
+  bool is_due = lane == &pass->lanes[0] ? zuntrack_is_due(object) : zuntrack_may_be_due(object);
+  if (is_due && !zwords_push(&lane->untrackable, object)) fail(pass);
+}
+
+/* False: next time. Who would wait may wait for a lane that has lost its processor. */
+static bool take_pool(zpass_pool_t *pool) {
+  bool taken = false;
+  return !zload_relaxed(&pool->is_taken) && zcas_acq_rel(&pool->is_taken, &taken, true);
+}
+
+static void leave_pool(zpass_pool_t *pool, size_t count) {
+  zstore_relaxed(&pool->count, count);
+  zstore_release(&pool->is_taken, false);
 }
 
 /* The bottom of the stack goes: what lies there was met first and leads furthest. */
-static void give_work(zlane_t *lane) {
-  if (pthread_mutex_trylock(&exchange_lock) != 0) return; /* next time: who waits may lose its processor */
-  size_t count = zmin(lane->top / 2, POOL_SIZE - pool_count);
-  memcpy(pool + pool_count, lane->stack, count * sizeof pool[0]);
+static void give_work(zpass_pool_t *pool, zlane_t *lane) {
+  if (!take_pool(pool)) return;
+  size_t count = zmin(lane->top / 2, ZPASS_POOL - pool->count);
+  memcpy(pool->objects + pool->count, lane->stack, count * sizeof pool->objects[0]);
   lane->top -= count;
-  memcpy(lane->stack, lane->stack + lane->top, count * sizeof pool[0]);
-  zstore_relaxed(&pool_count, pool_count + count);
-  pthread_mutex_unlock(&exchange_lock);
-  zstore_relaxed(&hungry, false);
+  memcpy(lane->stack, lane->stack + lane->top, count * sizeof pool->objects[0]);
+  leave_pool(pool, pool->count + count);
+  zstore_relaxed(&pool->hungry, false);
 }
 
-static bool take_work(zlane_t *lane) {
-  if (zload_relaxed(&pool_count) == 0) return false;
-  if (pthread_mutex_trylock(&exchange_lock) != 0) return false;
-  size_t count = zmin(pool_count, lane->size - lane->top);
-  memcpy(lane->stack + lane->top, pool + pool_count - count, count * sizeof pool[0]);
-  zstore_relaxed(&pool_count, pool_count - count);
+static bool take_work(zpass_pool_t *pool, zlane_t *lane) {
+  if (zload_relaxed(&pool->count) == 0 || !take_pool(pool)) return false;
+  size_t count = zmin(pool->count, lane->size - lane->top);
+  memcpy(lane->stack + lane->top, pool->objects + pool->count - count, count * sizeof pool->objects[0]);
   lane->top += count;
-  pthread_mutex_unlock(&exchange_lock);
+  leave_pool(pool, pool->count - count);
   return count > 0;
 }
 
@@ -441,8 +471,8 @@ static void drain(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
     if (in == out) return;
     mark_through(pass, lane, near[out++ % AHEAD]);
     if (out % POLL_EVERY != 0) continue;
-    if (zload_relaxed(&hungry) && lane->top >= GIVE_FROM) give_work(lane);
-    if (must_leave(pass, deadline)) break;
+    if (zload_relaxed(&pass->pool.hungry) && lane->top >= GIVE_FROM) give_work(&pass->pool, lane);
+    if (must_leave(pass, lane, deadline)) break;
   }
   for (; out < in; out++) { /* there is room: they stood there before */
     if (lane->top < lane->size) lane->stack[lane->top++] = near[out % AHEAD];
@@ -459,14 +489,14 @@ static zalways_inline void mark_if_held(zpass_t *pass, zlane_t *lane, PyObject *
 
 static bool mark_chunks(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
   bool worked = false;
-  for (chunk_t chunk; !must_leave(pass, deadline); worked = true) {
+  for (chunk_t chunk; !must_leave(pass, lane, deadline); worked = true) {
     if (lane->top > 0) {
       drain(pass, lane, deadline);
     } else if (take_chunk(pass, lane, &chunk)) {
       visit_chunk(pass, lane, chunk, mark_if_held, true, is_old_page);
     } else {
       flush_references(pass, lane);
-      if (lane->top == 0 && !take_work(lane)) break;
+      if (lane->top == 0 && !take_work(&pass->pool, lane)) break;
     }
   }
   return worked;
@@ -525,11 +555,18 @@ static zalways_inline void sweep_member(zpass_t *pass, zlane_t *lane, PyObject *
   lane->stack[lane->top++] = object;
 }
 
+static void clear_bytes(zpass_t *pass, uint8_t *bytes) {
+  for (size_t at = 0; at < pass->cells.count && !zpass_look(pass); at += CLEAR_SLICE) {
+    memset(bytes + at, 0, zmin(CLEAR_SLICE, pass->cells.count - at));
+  }
+}
+
 /* Also of what has died meanwhile, which the sweep did not meet. */
 static void clear_cells(zpass_t *pass) {
-  memset(pass->cells.values, CELL_NONE, pass->cells.count);
+  _Static_assert(CELL_NONE == 0, "cleared bytewise");
+  clear_bytes(pass, pass->cells.values);
   for (int i = 0; i < ZPASS_LANES; i++) {
-    if (pass->lanes[i].is_used) memset(pass->lanes[i].minus, 0, pass->cells.count);
+    if (pass->lanes[i].is_used) clear_bytes(pass, pass->lanes[i].minus);
   }
 }
 
@@ -565,14 +602,57 @@ static bool work(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
   return false;
 }
 
-static void open_step(zpass_t *pass, zpass_step_t step) {
-  pthread_mutex_lock(&gate);
+/* How long the driver has been waiting for a helper that does not get on. */
+typedef struct {
+  size_t looks;
+  unsigned rounds;
+  uint64_t since_ns;
+} wait_t;
+
+static bool has_waited_enough(const zpass_t *pass, wait_t *wait) {
+  size_t looks = zload_relaxed(&pass->lanes[1].looks);
+  if (wait->rounds == 0 || looks != wait->looks) *wait = (wait_t){looks, 0, zos_now_ns()};
+  if (++wait->rounds < WAIT_ROUNDS_MIN || !pass->exact) return false;
+  if (wait->rounds > WAIT_ROUNDS_MAX) return true;
+  uint64_t most = zmax(wait->since_ns - pass->started_ns, WAIT_MIN_NS);
+  return zos_now_ns() - wait->since_ns > most;
+}
+
+static bool try_gate(zpass_t *pass, uint32_t as) {
+  uint32_t expected = GATE_FREE;
+  return zcas_acq_rel(&pass->gate, &expected, as);
+}
+
+static void leave_gate(zpass_t *pass) { zstore_release(&pass->gate, GATE_FREE); }
+
+/* The helper is in. True when it is left alone with the pass; it may just have gone, too. */
+static bool leave_to_helper(zpass_t *pass) {
+  uint32_t expected = GATE_HELPER;
+  return zcas_acq_rel(&pass->gate, &expected, GATE_LOST);
+}
+
+/* False: the pass is lost. */
+static bool wait_for_helper(zpass_t *pass, wait_t *wait) {
+  if (has_waited_enough(pass, wait) && leave_to_helper(pass)) {
+    pass->is_lost = true;
+    return false;
+  }
+  sched_yield();
+  return true;
+}
+
+/* False: the pass is lost. */
+static bool open_step(zpass_t *pass, zpass_step_t step) {
+  for (wait_t wait = {0}; !try_gate(pass, GATE_DRIVER);) {
+    if (!wait_for_helper(pass, &wait)) return false;
+  }
   zstore_relaxed(&pass->next_member, 0);
-  pass->step = step;
-  zstore_relaxed(&pool_count, 0);
-  zstore_relaxed(&hungry, false);
-  open_pass = pass;
-  pthread_mutex_unlock(&gate);
+  zstore_relaxed(&pass->step, step);
+  zstore_relaxed(&pass->pool.count, 0);
+  zstore_relaxed(&pass->pool.hungry, false);
+  pass->is_open = true;
+  leave_gate(pass);
+  return true;
 }
 
 /* What a helper that has left did not finish. */
@@ -592,45 +672,54 @@ static void take_over(zpass_t *pass) {
   memcpy(lane->stack + lane->top, left->stack, count * sizeof(PyObject *));
   lane->top += count;
   left->top = 0;
-  take_work(lane);
+  take_work(&pass->pool, lane);
   if (lane->top == 0) push_overlooked(pass);
 }
 
 /* The driver has nothing more to do. False when the helper still has. */
 static bool close_step(zpass_t *pass) {
-  if (pthread_mutex_trylock(&gate) != 0) {
-    zstore_relaxed(&hungry, true);
-    sched_yield();
+  if (!try_gate(pass, GATE_DRIVER)) {
+    zstore_relaxed(&pass->pool.hungry, true);
     return false;
   }
   take_over(pass);
-  bool done = pass->step != ZPASS_STEP_MARK || pass->lanes[0].top == 0 ||
-              must_leave(pass, UINT64_MAX);
-  if (done) open_pass = NULL;
-  pthread_mutex_unlock(&gate);
+  bool done = pass->step != ZPASS_STEP_MARK || pass->lanes[0].top == 0 || is_told_to_stop(pass);
+  if (done) pass->is_open = false;
+  leave_gate(pass);
   return done;
 }
 
 static bool run_step(zpass_t *pass, zpass_step_t step) {
-  open_step(pass, step);
-  do {
-    work(pass, &pass->lanes[0], UINT64_MAX);
-  } while (!close_step(pass));
+  bool is_there = open_step(pass, step);
+  wait_t wait = {0};
+  while (is_there) {
+    if (work(pass, &pass->lanes[0], UINT64_MAX)) wait.rounds = 0;
+    if (close_step(pass)) break;
+    is_there = wait_for_helper(pass, &wait);
+  }
+  if (!is_there) return false;
   zstore_relaxed(&pass->step, ZPASS_STEP_NONE);
-  return !must_leave(pass, UINT64_MAX);
+  return !is_told_to_stop(pass);
 }
 
-bool zpass_help(uint64_t deadline) {
-  if (pthread_mutex_trylock(&gate) != 0) return false;
-  zpass_t *pass = open_pass;
-  bool worked = false;
-  if (pass != NULL) {
-    pass->lanes[1].is_hurried = deadline != UINT64_MAX;
-    worked = work(pass, &pass->lanes[1], deadline);
-    if (!worked) zstore_relaxed(&hungry, true);
+static zpass_help_t help_open(zpass_t *pass, uint64_t deadline) {
+  zlane_t *lane = &pass->lanes[1];
+  lane->is_hurried = deadline != UINT64_MAX;
+  if (lane->is_hurried) {
+    uint64_t at = zos_now_ns();
+    lane->looks_most = lane->looks + 2 + (deadline > at ? (deadline - at) * LOOKS_PER_US / 1000 : 0);
   }
-  pthread_mutex_unlock(&gate);
-  return worked;
+  bool worked = work(pass, lane, deadline);
+  if (!worked) zstore_relaxed(&pass->pool.hungry, true);
+  return worked ? ZPASS_HELP_DONE : ZPASS_HELP_NONE;
+}
+
+zpass_help_t zpass_help(zpass_t *pass, uint64_t deadline) {
+  if (!try_gate(pass, GATE_HELPER)) return ZPASS_HELP_NONE;
+  zpass_help_t did = pass->is_open ? help_open(pass, deadline) : ZPASS_HELP_NONE;
+  if (zexchange_acq_rel(&pass->gate, GATE_FREE) != GATE_LOST) return did;
+  pass->is_open = false;
+  return ZPASS_HELP_INHERITED;
 }
 
 bool zpass_subtract(zpass_t *pass) {
@@ -638,9 +727,11 @@ bool zpass_subtract(zpass_t *pass) {
   for (int i = 0; i < ZPASS_LANES; i++) {
     zlane_t *lane = &pass->lanes[i];
     zmap_free(&lane->big);
+    zmap_free(&lane->counts);
     lane->deferred.count = lane->members = 0;
   }
   bool done = run_step(pass, ZPASS_STEP_SUBTRACT);
+  if (pass->is_lost) return false;
   pass->members = 0;
   for (int i = 0; i < ZPASS_LANES; i++) {
     if (!zwords_take(&pass->deferred.queue, &pass->lanes[i].deferred)) fail(pass);
@@ -661,8 +752,8 @@ bool zpass_sweep(zpass_t *pass) {
   if (is_first && !pass->exact) clear_cells(pass); /* no pass follows an exact one */
   keep_candidates(pass);
   pass->lanes[1].is_used = false;
-  zmap_free(&pass->big);
-  return true;
+  for (int i = 0; i < ZPASS_LANES; i++) zmap_free(&pass->lanes[i].counts);
+  return !is_told_to_stop(pass);
 }
 
 /* -- asked from outside -------------------------------------------------------------------------------------- */
@@ -696,11 +787,4 @@ void zpass_each_untrackable(const zpass_t *pass, void (*visit)(PyObject *)) {
     const zwords_t *words = &pass->lanes[i].untrackable;
     for (size_t j = 0; j < words->count; j++) visit(words->words[j]);
   }
-}
-
-void zpass_reset_after_fork_in_child(void) {
-  pthread_mutex_init(&gate, NULL);
-  pthread_mutex_init(&exchange_lock, NULL);
-  open_pass = NULL;
-  pool_count = 0;
 }

@@ -46,9 +46,18 @@
  * Audits. A concurrent pass does use learned walkers, and sends a share of their instances, another one in
  * each collection, to the safepoints, which compare (ztype_learning.h).
  *
- * The gate (a mutex) is held by the helper while it works: the driver opens and closes a step under
- * it, so what one wrote in a step the other sees in the next, and tables go only when no one is in.
- * A lane that runs dry asks for work (`hungry`); the other gives some of its stack to a pool. */
+ * A lane that runs dry asks for work (`hungry`); the other gives some of its stack to a pool.
+ *
+ * The gate, one word, says who may change what both lanes share: nobody (FREE), the driver (DRIVER), or the
+ * helper (HELPER), from when it joins until it leaves. Each is taken by a compare-and-swap with acquire and left
+ * with a release, so what one wrote in a step the other sees in the next. Nobody ever waits for a lock here.
+ *
+ * A helper that gets no processor. What it has taken is half done, and its marks cannot be told from finished
+ * ones, so nobody can go on where it stands. The driver of an exact pass waits for it as long as it gets on
+ * (`looks`), and else about as long as the pass has taken so far. Then it leaves the whole pass to the helper
+ * (LOST) and does another one alone: at most twice the work, and no wait that somebody else could draw out. The
+ * helper finds LOST when it leaves, and gives the tables back. The collector thread as driver waits for its
+ * helper without end: that is a safepoint, which ends by itself. */
 #ifndef COLLECTOR_ZPASS_H
 #define COLLECTOR_ZPASS_H
 
@@ -78,16 +87,30 @@ typedef struct __attribute__((aligned(2 * ZCACHE_LINE))) {
   unsigned next_reference;
   uint8_t *minus;   /* by cell */
   zmap_t big;       /* cell -> 256s of references that `minus` has no room for */
+  zmap_t counts;    /* cell -> refcount, where it does not fit; read by the other once all is counted */
   bool is_used;     /* `minus` is */
   zwords_t deferred, untrackable;
   zwords_t large; /* left to the driver: the helper's time is short */
   bool is_hurried; /* works against a deadline */
+  size_t looks;    /* at flags and the clock; written by the lane's thread, read by anyone: it gets on */
+  size_t looks_most; /* leaves at this many, whatever the clock says */
   size_t members, marked;
 } zlane_t;
 
+/* What lanes give each other. */
+#define ZPASS_POOL 1024
 typedef struct {
+  bool is_taken; /* atomic; who finds it taken comes again later. For a copy of some kilobytes */
+  bool hungry;   /* atomic; a lane has nothing to do */
+  size_t count;  /* read without it as a hint */
+  PyObject *objects[ZPASS_POOL];
+} zpass_pool_t;
+
+typedef struct {
+  uint32_t gate;  /* atomic; see above. These two outlive the pass: helpers may come late */
+  bool is_open;   /* a step may be joined; under the gate */
+  bool is_lost;   /* the driver's: it has left the pass to the helper */
   zcells_t cells;
-  zmap_t big;            /* cell -> refcount, where it does not fit; only read once all is counted */
   PyObject **candidates; /* NULL: members are all old objects (the first pass) */
   size_t candidate_count, candidates_size, members;
   uint64_t audit;        /* its number; the driver's to set; 0: learned types are not audited */
@@ -98,14 +121,17 @@ typedef struct {
   bool exact;            /* the world is stopped and the driver holds the GIL; see above */
   const bool *stop;      /* polled: abandon soon when it becomes true */
   bool failed;           /* atomic; memory for a table was short */
+  uint64_t started_ns;
+  zpass_pool_t pool;
 } zpass_t;
 
-/* Snapshots the page table and maps the cells. False when memory is short. */
+/* Snapshots the page table and maps the cells. False when memory is short. The pass lies in memory that was
+ * zero at first and outlives all helpers. */
 bool zpass_begin(zpass_t *pass, const bool *stop, bool exact);
 
 /* The steps of one pass, in this order, by the thread that drives it. Each returns false when it was
  * told to stop or failed. After zpass_subtract, the driver has pass->deferred served before
- * zpass_mark. */
+ * zpass_mark. When pass->is_lost is set, the pass is no longer the driver's: it must not touch it again. */
 bool zpass_subtract(zpass_t *pass);
 bool zpass_mark(zpass_t *pass);
 bool zpass_sweep(zpass_t *pass); /* leaves the members not reached in `candidates` */
@@ -116,18 +142,24 @@ void zpass_trim(zpass_t *pass);
 /* Gives all tables back, also those of the candidates. */
 void zpass_end(zpass_t *pass);
 
+typedef enum {
+  ZPASS_HELP_NONE,     /* there was nothing to do */
+  ZPASS_HELP_DONE,     /* it did some */
+  ZPASS_HELP_INHERITED /* the driver has left the pass: the caller has to call zpass_end */
+} zpass_help_t;
+
 /* Works on the step under way, if there is one, until `deadline` (zos_now_ns; UINT64_MAX: none) or
- * until nothing is left to take. One thread at a time, not the driving one. True when it did some. */
-bool zpass_help(uint64_t deadline);
+ * until nothing is left to take. Any thread but the driving one; one at a time gets in. */
+zpass_help_t zpass_help(zpass_t *pass, uint64_t deadline);
+
+/* In the driver's other work on a pass: it gets on. True when it was told to stop, or failed. */
+bool zpass_look(zpass_t *pass);
 
 /* How much of the pass is done, in thousandths; a racy estimate. */
 unsigned zpass_progress(const zpass_t *pass);
 
 /* Calls visit(object) for the survivors an exact pass found that need not be tracked any more. */
 void zpass_each_untrackable(const zpass_t *pass, void (*visit)(PyObject *));
-
-/* In a forked child: no one else is here. */
-void zpass_reset_after_fork_in_child(void);
 
 static inline size_t zpass_cell(const zpass_t *pass, const void *address) {
   return zcells_index(&pass->cells, address);

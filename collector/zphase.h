@@ -1,4 +1,4 @@
-/* Where the collection under way stands. Changed only by zdriver.c, under its lock.
+/* Where the collection under way stands. Changed only by zdriver.c, by compare-and-swap.
  *
  *   IDLE        nothing under way
  *   REQUESTED   a cause is set; the collector thread will begin      by a thread with the GIL
@@ -7,8 +7,8 @@
  *   RECLAIMING  garbage is found; safepoints feed it to CPython      by the collector thread
  *
  * IDLE -> REQUESTED -> CONCURRENT <-> DEFERRING
- * CONCURRENT -> RECLAIMING -> IDLE, and CONCURRENT -> IDLE when nothing was found or it was told to
- * stop. Fork sets the child's to IDLE, whatever it was. */
+ * CONCURRENT -> RECLAIMING -> IDLE, and CONCURRENT -> IDLE when memory was short. A thread with the GIL may give
+ * the collection up in any phase: then it is IDLE at once. Fork sets the child's to IDLE, whatever it was. */
 #ifndef COLLECTOR_ZPHASE_H
 #define COLLECTOR_ZPHASE_H
 
@@ -31,7 +31,7 @@ static inline bool zphase_is_legal(zphase_t from, zphase_t to) {
     case ZPHASE_CONCURRENT:
       return to == ZPHASE_DEFERRING || to == ZPHASE_RECLAIMING || to == ZPHASE_IDLE;
     case ZPHASE_DEFERRING:
-      return to == ZPHASE_CONCURRENT;
+      return to == ZPHASE_CONCURRENT || to == ZPHASE_IDLE;
     case ZPHASE_RECLAIMING:
       return to == ZPHASE_IDLE;
   }

@@ -15,6 +15,7 @@
 #include "collector/zsurvivors.h"
 #include "collector/ztenuring.h"
 #include "collector/ztype_registry.h"
+#include "collector/zuntrack.h"
 #include "collector/zweakrefs.h"
 #include "heap/base/zassert.h"
 #include "heap/base/zlog.h"
@@ -36,6 +37,8 @@
 /* Measured (test_small_stacks.py): CPython's own collection takes 1 KB, ours 4, a batch 6, the proofs 10. */
 #define STACK_TO_WORK (16 * ZK)
 #define STACK_TO_PROVE (32 * ZK)
+#define PACE_IDLE_ROUNDS 100 /* in vain, until it counts as absent: 0.2 ms, or 4 ms where the machine has one processor */
+#define ABSENT_MOST 1000 /* safepoints, one behind the other, until the collection is done without the thread */
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
@@ -214,11 +217,32 @@ static bool is_older_oversized(long generation) {
   return !is_warm && generation > 0 && count_objects(1, (int)generation, WARM_FROM + 1) > WARM_FROM;
 }
 
+/* The collector thread at safepoints that should wait for it, for promotion is ahead of the collection. While it
+ * gets no processor nobody waits for it, and after some safepoints the collection is done without it: a heap
+ * that outgrows its collections costs more than a stop. GIL. */
+static struct {
+  uint64_t beats;      /* when it was last seen not to get on */
+  unsigned safepoints; /* since */
+} absent;
+
+static bool is_thread_absent(void) { return absent.safepoints > 0 && absent.beats == zdriver_beats(); }
+
+static void note_absent(void) {
+  uint64_t beats = zdriver_beats();
+  absent.safepoints = beats == absent.beats ? absent.safepoints + 1 : 1;
+  absent.beats = beats;
+}
+
+static bool is_thread_lost(void) { return is_thread_absent() && absent.safepoints >= ABSENT_MOST; }
+
 /* The last escalation: nothing else has kept garbage from piling up. */
 static bool must_stop_world(void) {
-  if (zdriver_phase() == ZPHASE_IDLE || zdirector_pressure() < ZDIRECTOR_STOP_WORLD) return false;
+  if (zdriver_phase() == ZPHASE_IDLE) return false;
+  bool is_lost = is_thread_lost();
+  if (!is_lost && zdirector_pressure() < ZDIRECTOR_STOP_WORLD) return false;
   zstat_add(escalations, 1);
-  zlog_info("gc,director", "escalation: the world is stopped for a full collection");
+  zlog_info("gc,director", "escalation: %sthe world is stopped for a full collection",
+            is_lost ? "the collector thread gets no processor: " : "");
   zdriver_abandon("escalation");
   zdriver_begin_stopped(ZCAUSE_ESCALATION);
   return true;
@@ -312,8 +336,6 @@ static void open_young(void) {
   zstat_add(young_references, now.weight);
 }
 
-static bool never_stop;
-
 /* Logs how long a step took; the steps of a stopped collection are one pause. */
 static bool log_step(const char *name, bool done, uint64_t *since) {
   uint64_t at = zos_now_ns();
@@ -323,21 +345,40 @@ static bool log_step(const char *name, bool done, uint64_t *since) {
   return done;
 }
 
-/* With the world stopped nothing races, so one pass is exact. */
-static bool exact_candidates(zpass_t *pass) {
+static bool has_exact_pass(zpass_t *pass) {
+  uint64_t since = zos_now_ns();
+  return log_step("subtract", zpass_subtract(pass), &since) &&
+         log_step("mark", zpass_mark(pass), &since) &&
+         log_step("sweep", zpass_sweep(pass), &since);
+}
+
+/* With the world stopped nothing races, so one pass is exact. Where the collector thread has joined it and got no
+ * processor since, another one is done without it. NULL: memory was short. */
+static zpass_t *exact_pass(void) {
+  for (int with_thread = 1; with_thread >= 0; with_thread--) {
+    zpass_t *pass = zdriver_begin_pass(with_thread);
+    if (pass == NULL) return NULL;
+    if (has_exact_pass(pass)) return pass;
+    bool is_lost = pass->is_lost;
+    zdriver_end_pass(pass);
+    if (!is_lost) return NULL;
+    zlog_info("gc,phases", "GC(%llu) Pause Full: the collector thread gets no processor: once more, without it",
+              (unsigned long long)zdriver_collection.sequence);
+  }
+  return NULL;
+}
+
+static void enumerate_all(void) {
   uint64_t since = zos_now_ns();
   zpromotion_slice(UINT64_MAX, 0);
   ztype_recheck();
-  if (!log_step("enumerate", zpromotion_foreign() == 0, &since)) return false;
-  return zpass_begin(pass, &never_stop, true) &&
-         log_step("subtract", zpass_subtract(pass), &since) &&
-         log_step("mark", zpass_mark(pass), &since) &&
-         log_step("sweep", zpass_sweep(pass), &since);
+  log_step("enumerate", true, &since);
 }
 
 /* As CPython's full collection does; a tuple around one that goes has to wait for the next, as there. */
 static void untrack(PyObject *object) {
   if (!zpyabi_is_tracked(object)) return; /* both lanes met it */
+  if (!zuntrack_is_due(object)) return;
   zpy.PyObject_GC_UnTrack(object);
   zold_map_remove(object);
 }
@@ -357,18 +398,16 @@ static void open_full(void) {
   zgc_list_splice(list_of(0), list_of(2));
   zgc_list_splice(list_of(1), list_of(2));
   if (zoption(verify)) verify_walkers();
-  zpass_t pass = {0};
   zdirector_note_start();
-  zdriver_lend_thread(true);
-  now.failed = !exact_candidates(&pass);
-  zdriver_lend_thread(false);
-  if (!now.failed) {
-    zdriver_collection.considered = zold_map_count;
-    zdriver_collection.found = pass.candidate_count;
-    now.batch = zfeed_candidates(pass.candidates, pass.candidate_count);
-    zpass_each_untrackable(&pass, untrack);
-  }
-  zpass_end(&pass);
+  enumerate_all();
+  zpass_t *pass = zpromotion_foreign() > 0 ? NULL : exact_pass();
+  now.failed = pass == NULL;
+  if (now.failed) return;
+  zdriver_collection.considered = zold_map_count;
+  zdriver_collection.found = pass->candidate_count;
+  now.batch = zfeed_candidates(pass->candidates, pass->candidate_count);
+  zpass_each_untrackable(pass, untrack);
+  zdriver_end_pass(pass);
 }
 
 static zpause_kind_t pause_kind(void) {
@@ -521,7 +560,7 @@ static void close_batch(PyObject *info) {
   zbatch_note(now.batch, took, budget_ns());
   zfeed_close(survivors(collected));
   zgc_state.generations[0].count = now.young_count;
-  zstore_relaxed(&zdriver_collection.fed_last_ns, zos_now_ns());
+  zstore_relaxed(&zdriver_collection.batches, zdriver_collection.batches + 1);
   if (zdriver_phase() != ZPHASE_RECLAIMING) return; /* given up by a finalizer, or a forked child */
   zstat_set(pending_garbage, zcomponents_left(zdriver_garbage()));
   if (zcomponents_left(zdriver_garbage()) == 0) finish_collection();
@@ -603,6 +642,7 @@ static void conclude_full(void) {
 }
 
 static void close_full(PyObject *info) {
+  zdriver_end_stopped();
   if (now.failed) return;
   long collected = zcallbacks_number(info, "collected");
   note_batch(collected, zcallbacks_number(info, "uncollectable"));
@@ -631,6 +671,7 @@ static void close_small(PyObject *info) {
   zstat_add(reclaimed, c->reclaimed);
   zstat_add(uncollectable, c->uncollectable);
   zpromotion_rewind(); /* CPython has reordered the oldest list */
+  zdriver_end_stopped();
   conclude_full();
 }
 
@@ -665,23 +706,37 @@ static bool is_thread_at_work(void) {
   return phase == ZPHASE_CONCURRENT || phase == ZPHASE_REQUESTED;
 }
 
+/* Helps while there is something to do, waits while the collector thread gets on. */
+static void lend_this_thread(uint64_t until) {
+  bool is_alone = zos_cpu_count() < 2;
+  uint64_t beats = zdriver_beats(), at = zos_now_ns();
+  unsigned idle = is_thread_absent() ? PACE_IDLE_ROUNDS : 0;
+  for (unsigned round = 0; round < PACE_ROUNDS && at < until && is_thread_at_work(); round++) {
+    bool helped = zdriver_help(until);
+    bool gets_on = helped || beats != zdriver_beats();
+    if (!zdirector_behind(zdriver_progress())) break;
+    idle = gets_on ? 0 : idle + (is_alone ? PACE_SPINS / 2 : 1);
+    if (idle > PACE_IDLE_ROUNDS) {
+      note_absent();
+      break;
+    }
+    beats = zdriver_beats();
+    if (!helped) wait_a_little(is_alone, until - at);
+    at = zos_now_ns();
+  }
+}
+
 /* While promotion is ahead of the collection under way, the program lends it this thread, up to the
  * pause target; where there is nothing to help with, it waits. */
 static void keep_pace(uint64_t since) {
   if (!is_thread_at_work()) return;
   unsigned behind = zdirector_behind(zdriver_progress());
   if (behind == 0) return;
-  bool is_alone = zos_cpu_count() < 2;
   uint64_t start = zos_now_ns(), until = since + behind * budget_ns();
   if (zstat_get(stalls) == 0) {
     zlog_info("gc,director", "escalation: garbage is made faster than found, safepoints help");
   }
-  uint64_t at = start;
-  for (unsigned round = 0; round < PACE_ROUNDS && at < until && is_thread_at_work(); round++) {
-    if (!zpass_help(until)) wait_a_little(is_alone, until - at);
-    if (!zdirector_behind(zdriver_progress())) break;
-    at = zos_now_ns();
-  }
+  lend_this_thread(until);
   now.paced_ns = zos_now_ns() - start;
   zstat_add(stalls, 1);
   zstat_add(stall_ns, now.paced_ns);
@@ -884,23 +939,29 @@ static void clear_free_lists(void) {
   zgc_state.generations[0].count = young_count;
 }
 
-static void begin_stopped(zcause_t cause) {
+/* False: callbacks have run, and with them another thread's collection begun. */
+static bool begin_stopped(zcause_t cause) {
   zweakrefs_call(UINT64_MAX);
+  if (*zgc_state.collecting) return false;
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);
+  return true;
 }
 
 static Py_ssize_t collect_as_cpython(zcause_t cause) {
   whole_is_due = false;
-  begin_stopped(cause);
-  return call_collect(ZGC_GENERATIONS - 1, CALLER_SMALL);
+  if (!begin_stopped(cause)) return 0;
+  Py_ssize_t count = call_collect(ZGC_GENERATIONS - 1, CALLER_SMALL);
+  zdriver_end_stopped(); /* also where it could not even begin */
+  return count;
 }
 
 Py_ssize_t zsafepoint_full_collect(zcause_t cause) {
   if (*zgc_state.collecting) return 0;
   if (!zsafepoint_warm_up()) return -2;
-  begin_stopped(cause);
+  if (!begin_stopped(cause)) return 0;
   Py_ssize_t count = call_collect(0, CALLER_FULL);
+  zdriver_end_stopped();
   settle_stats();
   if (now.failed) return -2;
   clear_free_lists();

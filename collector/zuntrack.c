@@ -53,6 +53,20 @@ bool zuntrack_is_due(PyObject *object) {
   return type == zpy.PyTuple_Type && is_tuple_due(object);
 }
 
+static void look_for_old(void *context, void *reference) {
+  if (zold_map_is_old(reference)) *(bool *)context = true;
+}
+
+/* What is tracked in our heap is old when the world is stopped. */
+bool zuntrack_may_be_due(PyObject *object) {
+  PyTypeObject *type = zpyabi_type(object);
+  bool is_dict = type == zpy.PyDict_Type, has_old = false;
+  if (!is_dict && type != zpy.PyTuple_Type) return false;
+  if (is_dict && !zpyabi_dicts_untracked) return false;
+  bool walked = is_dict ? zwalker_dict(object, look_for_old, &has_old) : zwalker_tuple(object, look_for_old, &has_old);
+  return walked && !has_old;
+}
+
 bool zuntrack_is_tuple_due(PyObject *object) {
   return zpyabi_type(object) == zpy.PyTuple_Type && is_tuple_due(object);
 }

@@ -10,8 +10,11 @@
 #include "collector/zpyabi.h"
 
 /* Whether the object is a tracked plain tuple or dict that holds nothing that could be tracked. Reads
- * types: by a thread that has the GIL, or by one that helps it while it waits. */
+ * types: GIL held. */
 bool zuntrack_is_due(PyObject *object);
+/* No, or perhaps. By a thread that helps while the world is stopped, but may go on, unawares, when it no longer
+ * is: follows no pointer out of our heap. */
+bool zuntrack_may_be_due(PyObject *object);
 
 /* The same of a tracked object, only if it is a tuple. */
 bool zuntrack_is_tuple_due(PyObject *object);

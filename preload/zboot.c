@@ -182,7 +182,6 @@ static void watch_for_interpreter(void) {
 static void before_fork(void) {
   zos_thread_fork_prepare();
   zmanaged_fork_prepare();
-  zcollector_fork_prepare();
   zsecond_gil_lock_for_fork();
   zallocator_lock_for_fork();
   zprofile_lock_for_fork();
@@ -194,7 +193,6 @@ static void after_fork_in_parent(void) {
   zprofile_unlock_after_fork();
   zallocator_unlock_after_fork();
   zsecond_gil_unlock_after_fork();
-  zcollector_fork_parent();
   zmanaged_fork_parent();
 }
 

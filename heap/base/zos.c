@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -286,6 +287,15 @@ size_t zos_stack_left(void) {
   if (zunlikely(stack_end == 0)) stack_end = find_stack_end();
   return (uintptr_t)__builtin_frame_address(0) - stack_end;
 }
+
+/* The time is relative: no clock that the program could have replaced is asked. */
+bool zos_sleep_while(const uint32_t *word, uint32_t seen, uint64_t ns) {
+  struct timespec most = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, &most, NULL, 0);
+  return zload_acquire(word) != seen;
+}
+
+void zos_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 
 bool zos_peek(const void *from, void *to, size_t size) {
   if (faulty(ZOS_FAULT_PEEK)) return false;

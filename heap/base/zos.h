@@ -83,6 +83,12 @@ int zos_thread_start(void (*run)(void *), void *argument, const char *name);
  * thread's grows, and code may have changed to a stack of its own. */
 size_t zos_stack_left(void);
 
+/* Sleeps while *word is `seen`, `ns` at most; false when it still is so then. Who changes the word calls
+ * zos_wake afterwards. Neither takes a lock, as a condition would: zos_wake never waits for a sleeper that is
+ * about to wake and gets no processor. */
+bool zos_sleep_while(const uint32_t *word, uint32_t seen, uint64_t ns);
+void zos_wake(uint32_t *word);
+
 /* Around a fork. A child of a fork in a thread other than the first ends when that thread returns, as
  * it would without us: then its threads of ours do not count. GIL or not, any thread. */
 void zos_thread_fork_prepare(void);

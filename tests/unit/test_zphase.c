@@ -9,7 +9,7 @@ static void test_exactly_the_legal_moves(void **state) {
       [ZPHASE_IDLE] = ".x...",       /* to requested */
       [ZPHASE_REQUESTED] = "x.x..",  /* to idle, concurrent */
       [ZPHASE_CONCURRENT] = "x..xx", /* to idle, deferring, reclaiming */
-      [ZPHASE_DEFERRING] = "..x..",  /* to concurrent */
+      [ZPHASE_DEFERRING] = "x.x..",  /* to idle, concurrent */
       [ZPHASE_RECLAIMING] = "x....", /* to idle */
   };
   for (unsigned from = 0; from < ZARRAY_LENGTH(legal); from++) {
