@@ -24,6 +24,6 @@ static bool is_linked(const zgc_head_t *own) {
 }
 
 bool zalive_is_member(PyObject *object) {
-  if (!zold_map_is_old(object) || !zpyabi_is_tracked(object)) return false;
+  if (!zold_map_is_member(object) || !zpyabi_is_tracked(object)) return false;
   return zpyabi_refcount(object) > 0 && is_linked(zpyabi_head(object));
 }

@@ -168,8 +168,23 @@ Py_ssize_t zcollector_collect(int generation) {
   return count;
 }
 
-void zcollector_before_freeze(void) { zdriver_abandon("gc.freeze"); }
-void zcollector_after_freeze(void) { zpromotion_forget_all(); }
+/* In the midst of a collection of CPython's the lists are left as they are.
+ *
+ * The collection under way goes on: what is frozen is outside of it from now on, and holds what it refers to. */
+static bool may_move_lists(void) { return zsafepoint_is_on() && zsafepoint_is_warm() && !*zgc_state.collecting; }
+
+void zcollector_before_freeze(void) { zpromotion_before_freeze(may_move_lists()); }
+void zcollector_after_freeze(void) {
+  zpromotion_after_freeze();
+  zdirector_note_frozen();
+}
+
+void zcollector_before_unfreeze(void) { zpromotion_before_unfreeze(); }
+void zcollector_after_unfreeze(void) {
+  size_t frozen = zold_map_frozen_count;
+  zpromotion_after_unfreeze(may_move_lists());
+  zdirector_note_unfrozen(frozen);
+}
 
 typedef enum { WAIT_ENDED, WAIT_EXCEPTION, WAIT_LOST } wait_t;
 

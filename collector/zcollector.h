@@ -26,10 +26,12 @@ void zcollector_take_thresholds(void);
 void zcollector_apply_thresholds(void); /* after a change of what is in force */
 void zcollector_get_counts(int counts[3]);
 
-/* gc.collect(generation) and gc.freeze(). Number of unreachable objects, or -1 with an exception. */
+/* gc.collect(generation); around CPython's own gc.freeze() and gc.unfreeze(), whoever collects. Number of unreachable objects, or -1 with an exception. */
 Py_ssize_t zcollector_collect(int generation);
 void zcollector_before_freeze(void);
 void zcollector_after_freeze(void);
+void zcollector_before_unfreeze(void);
+void zcollector_after_unfreeze(void);
 
 /* zgc.collect: starts a concurrent collection, and waits for its end when `wait`. Objects reclaimed,
  * or -1 with an exception. */

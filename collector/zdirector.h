@@ -17,6 +17,9 @@ bool zdirector_foreign_is_due(size_t met, size_t before);
 /* A full collection of any kind begins; it ended with so many objects found and reclaimed. */
 void zdirector_note_start(void);
 void zdirector_note_end(uint64_t found, uint64_t reclaimed);
+/* What is frozen does not count as the heap that growth is measured against. */
+void zdirector_note_frozen(void);
+void zdirector_note_unfrozen(uint64_t objects);
 /* A good part of what was promoted before the last collection had become garbage by then. */
 bool zdirector_is_fruitful(void);
 

@@ -98,6 +98,14 @@ void zgrowth_note_end(const zgrowth_record_t *now, uint64_t found, uint64_t recl
   base.price_ns = now->price_ns - at_start.price_ns;
 }
 
+void zgrowth_note_frozen(void) { base.old = base.at_end = at_start.old = started_grown = 0; }
+
+void zgrowth_note_unfrozen(uint64_t objects) {
+  base.old += objects;
+  base.at_end += objects;
+  at_start.old += objects;
+}
+
 bool zgrowth_is_fruitful(void) { return base.is_fruitful; }
 
 /* What the old set may have grown by at this point. From where it stood at the start, it may go up to the

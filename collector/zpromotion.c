@@ -14,6 +14,7 @@ static PyObject *marker; /* NULL: not started */
  * already, known once the list has been enumerated to its end. */
 static size_t foreign, foreign_before;
 static bool is_before_known;
+static bool is_frozen_whole; /* all that is frozen had been enumerated */
 
 static zgc_head_t *oldest(void) { return &zgc_state.generations[ZGC_GENERATIONS - 1].head; }
 
@@ -25,6 +26,7 @@ bool zpromotion_start(void) {
     return false;
   }
   zpromotion_rewind();
+  is_frozen_whole = true;
   return true;
 }
 
@@ -41,25 +43,15 @@ void zpromotion_rewind(void) {
   zgc_list_insert_before(zpyabi_head(marker), zgc_head_next(oldest()));
 }
 
-/* The registry has to be told of the death of its classes, also of those not enumerated again yet. */
-static void keep_class(const ztype_t *entry, void *unused) {
-  (void)unused;
-  if (zold_map_admit(entry->type)) zold_map_add(entry->type);
-}
-
-void zpromotion_forget_all(void) {
-  zold_map_clear();
-  ztype_each(keep_class, NULL);
-  zstat_set(old_objects, 0);
-  zpromotion_rewind();
-}
-
 bool zpromotion_is_complete(void) {
   return zgc_head_next(zpyabi_head(marker)) == oldest();
 }
 
 static void enumerate(PyObject *object) {
-  if (zold_map_is_old(object)) return;
+  if (zold_map_is_old(object)) {
+    zold_map_thaw_object(object); /* where it stands it is not frozen, whoever has unfrozen it */
+    return;
+  }
   if (zunlikely(!zold_map_admit(object))) {
     foreign++;
     return;
@@ -98,3 +90,63 @@ size_t zpromotion_slice(uint64_t deadline, size_t least) {
 
 size_t zpromotion_foreign(void) { return foreign; }
 size_t zpromotion_foreign_before(void) { return is_before_known ? foreign_before : foreign; }
+
+/* -- gc.freeze ----------------------------------------------------------------------------------- */
+
+#define BEFORE_FREEZE_NS 500000u
+
+static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
+
+/* What is young or not enumerated is so first, within reason: else all is gone through again later. */
+void zpromotion_before_freeze(bool is_ours) {
+  if (marker == NULL) return;
+  if (is_ours) {
+    for (int i = 0; i < ZGC_GENERATIONS - 1; i++) zgc_list_splice(list_of(i), oldest());
+    zpromotion_slice(zos_now_ns() + BEFORE_FREEZE_NS, 0);
+  }
+  bool is_whole = is_ours && zpromotion_is_complete() && foreign == 0;
+  is_frozen_whole = is_whole && (is_frozen_whole || zgc_list_is_empty(zgc_state.permanent));
+}
+
+/* The registry has to be told of the death of its classes, also of those not enumerated again yet. */
+static void keep_class(const ztype_t *entry, void *unused) {
+  (void)unused;
+  if (zold_map_admit(entry->type)) zold_map_add(entry->type);
+}
+
+void zpromotion_after_freeze(void) {
+  if (marker == NULL) return;
+  if (!zold_map_freeze()) {
+    zold_map_clear();
+    ztype_each(keep_class, NULL);
+    is_frozen_whole = false;
+  }
+  zstat_set(old_objects, zold_map_count);
+  zpromotion_rewind();
+}
+
+static zgc_head_t *last_before; /* unfreezing: of the oldest list */
+
+void zpromotion_before_unfreeze(void) {
+  if (marker != NULL) last_before = zgc_head_prev(oldest());
+}
+
+/* Those that are behind `last_before` now go before the marker. */
+static void move_unfrozen(void) {
+  zgc_head_t *list = oldest(), *first = zgc_head_next(last_before);
+  zgc_head_t known = {(uintptr_t)&known, (uintptr_t)&known}, rest = {(uintptr_t)&rest, (uintptr_t)&rest};
+  if (first == list) return;
+  zgc_list_splice_until(list, zpyabi_head(marker), &known);
+  zgc_list_splice_until(list, first, &rest);
+  zgc_list_splice(list, &known);
+  zgc_list_splice(&known, list);
+  zgc_list_splice(&rest, list);
+}
+
+void zpromotion_after_unfreeze(bool is_ours) {
+  if (marker == NULL) return;
+  if (is_ours && is_frozen_whole && zold_map_frozen_words > 0) move_unfrozen();
+  zold_map_thaw();
+  is_frozen_whole = true;
+  zstat_set(old_objects, zold_map_count);
+}

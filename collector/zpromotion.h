@@ -17,8 +17,14 @@ void zpromotion_stop(void);
 
 /* Everything stands behind the marker again: for when CPython has reordered the list. */
 void zpromotion_rewind(void);
-/* Empties the old set and rewinds: for gc.freeze, which moves the whole list away. */
-void zpromotion_forget_all(void);
+/* Around gc.freeze, which moves all lists away. What has been enumerated stays old, but is no member of what is
+ * collected any more. `is_ours` tells whether our collector is at work. */
+void zpromotion_before_freeze(bool is_ours);
+void zpromotion_after_freeze(void);
+/* Around gc.unfreeze, which puts all that is frozen behind the oldest list: what was enumerated before that counts
+ * as enumerated. */
+void zpromotion_before_unfreeze(void);
+void zpromotion_after_unfreeze(bool is_ours);
 
 /* Enumerates until the end of the list, or until `deadline`, but at least so many. Objects enumerated. */
 size_t zpromotion_slice(uint64_t deadline, size_t least);

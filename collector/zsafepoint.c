@@ -1,5 +1,6 @@
 #include "collector/zsafepoint.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@
 #define STACK_TO_PROVE (32 * ZK)
 #define PACE_IDLE_ROUNDS 100 /* in vain, until it counts as absent: 0.2 ms, or 4 ms where the machine has one processor */
 #define ABSENT_MOST 1000 /* safepoints, one behind the other, until the collection is done without the thread */
+#define BATCH_TARGETS_MOST 8 /* pause targets that a batch may take beyond the first */
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
@@ -308,18 +310,22 @@ static int reported_generation(long generation) {
   return now.plan == PLAN_FULL || now.plan == PLAN_WHOLE ? ZGC_GENERATIONS - 1 : (int)generation;
 }
 
+/* Where garbage piles up faster than batches take it, as in a program that enables collection now and then only,
+ * they become larger: some pause targets are better than the stop that would come of it. */
+static size_t batch_size(void) { return zbatch_size() * (1 + zmin(zdirector_pressure(), BATCH_TARGETS_MOST)); }
+
 /* Known before it begins; callbacks that wait may take all of its time. */
 static bool is_last_batch(void) {
   if (zdriver_collection.fed == 0) zbatch_begin();
   size_t left = zcomponents_left(zdriver_garbage());
-  return !zweakrefs_have_callbacks() && zfeed_reach(zdriver_garbage(), zbatch_size()) == left;
+  return !zweakrefs_have_callbacks() && zfeed_reach(zdriver_garbage(), batch_size()) == left;
 }
 
 static void open_batch(void) {
   now.young_count = zgc_state.generations[0].count;
   zfeed_open();
   if (!zweakrefs_call(now.start_ns + budget_ns())) return; /* the next batch goes on */
-  now.batch = zfeed_components(zdriver_garbage(), zbatch_size(), now.is_last);
+  now.batch = zfeed_components(zdriver_garbage(), batch_size(), now.is_last);
 }
 
 static void take_over(void) {
@@ -628,6 +634,7 @@ static void consult_director(void) {
 
 /* What both ways of a full collection with the world stopped leave to be said. */
 static void conclude_full(void) {
+  zdriver_end_stopped();
   const zcollection_t *c = &zdriver_collection;
   uint64_t took = zos_now_ns() - c->started_ns;
   for (int i = 0; i < ZGC_GENERATIONS; i++) zgc_state.generations[i].count = 0;
@@ -671,7 +678,6 @@ static void close_small(PyObject *info) {
   zstat_add(reclaimed, c->reclaimed);
   zstat_add(uncollectable, c->uncollectable);
   zpromotion_rewind(); /* CPython has reordered the oldest list */
-  zdriver_end_stopped();
   conclude_full();
 }
 
@@ -809,6 +815,24 @@ static bool calm_down(void) {
   return true;
 }
 
+/* Py_AddPendingCall computes anew whether the interpreter has to look at signals and pending calls. Until 3.12 it
+ * asks whether the calling thread may handle them, so the collector thread's call makes the main thread overlook a
+ * signal that has just come, until that is computed once more. The next collection does it, which has been asked
+ * for. */
+static bool is_asked_for_by_thread; /* atomic */
+static pthread_t main_thread;       /* GIL; pending calls run there alone */
+
+static int do_nothing(void *unused) {
+  (void)unused;
+  return 0;
+}
+
+static void let_signals_be_seen(void) {
+  if (zlikely(!zload_acquire(&is_asked_for_by_thread)) || !pthread_equal(pthread_self(), main_thread)) return;
+  zstore_relaxed(&is_asked_for_by_thread, false);
+  zpy.Py_AddPendingCall(do_nothing, NULL);
+}
+
 /* -- the callable ---------------------------------------------------------------------------------------- */
 
 /* Where the stack is short, CPython collects all generations by the program's thresholds, and afterwards until
@@ -849,6 +873,7 @@ static void on_phase_stop(PyObject *phase, PyObject *info, long generation) {
   report.generation = is_ours ? now.report.generation : generation;
   now.report = report;
   now.is_open = false;
+  let_signals_be_seen();
   if (is_ours) on_stop(info, generation);
   if (is_on && !now.is_cramped) zcollector_publish_at_safepoint(now.start_ns);
   report = now.report;
@@ -885,6 +910,7 @@ static PyMethodDef callable_def = {
 
 bool zsafepoint_install(PyObject *gc_module) {
   zstore_relaxed(&pending, false); /* one that the last interpreter did not come to */
+  main_thread = pthread_self();
   stock_collect = zpy.PyObject_GetAttrString(gc_module, "collect");
   PyObject *callable = zpy.PyCFunction_NewEx(&callable_def, NULL, NULL);
   if (callable != NULL) zpyabi_call_at_once(callable, on_collection_at_once);
@@ -997,11 +1023,19 @@ static void verify_or_abort(void) {
   abort();
 }
 
+/* A program that has disabled collection does not expect finalizers to run. What the collector thread waits for
+ * in the meantime runs none, and makes sure that it is done when collection is enabled again. */
+static void work_while_disabled(void) {
+  if (is_on && !*zgc_state.enabled && !*zgc_state.collecting) serve_deferred(zos_now_ns() + budget_ns());
+}
+
 static int on_pending(void *unused) {
   (void)unused;
+  main_thread = pthread_self();
+  zstore_relaxed(&is_asked_for_by_thread, false); /* it has been computed since */
   zstore_release(&pending, false);
+  work_while_disabled();
   if (verify_is_due && is_on && *zgc_state.enabled && !*zgc_state.collecting) verify_or_abort();
-  /* A program that disabled collection does not expect finalizers to run. */
   bool timer = zdirector_timer_is_due();
   if (!is_on || !*zgc_state.enabled || !(has_work() || timer)) return 0;
   if (!zsafepoint_now()) zpy.PyErr_WriteUnraisable(NULL);
@@ -1015,6 +1049,7 @@ void zsafepoint_request(void) {
   if (zload_seq_cst(&is_on)) { /* who switches off waits for us, and then sets the thresholds */
     if (zload_relaxed(&is_warm)) hurry();
     if (!zexchange_acq_rel(&pending, true) && !zpending_add(on_pending)) zstore_release(&pending, false);
+    zstore_release(&is_asked_for_by_thread, true);
   }
   zpending_leave();
 }

@@ -2,11 +2,14 @@
 
 #include <string.h>
 
+#include "heap/base/zos.h"
 #include "heap/zallocator.h"
 
 size_t zold_map_block_header;
 uint64_t *zold_map_bits;
 size_t zold_map_count;
+uint64_t *zold_map_frozen_bits;
+size_t zold_map_frozen_words, zold_map_frozen_count;
 void (*zold_map_free_hook)(void *object);
 
 #define FLAGS (ZPAGE_FLAG_OLD | ZPAGE_FLAG_SHIFTED)
@@ -72,15 +75,34 @@ bool zold_map_add(void *object) {
   return true;
 }
 
+/* True when it was frozen. */
+static bool thaw(const void *object) {
+  size_t unit = zold_map_unit(object), w = unit / 64;
+  uint64_t mask = (uint64_t)1 << (unit % 64);
+  if (w >= zold_map_frozen_words || !(zold_map_frozen_bits[w] & mask)) return false;
+  zstore_relaxed(&zold_map_frozen_bits[w], zold_map_frozen_bits[w] ^ mask);
+  zold_map_frozen_count--;
+  return true;
+}
+
+void zold_map_thaw_object(const void *object) {
+  if (thaw(object)) zold_map_count++;
+}
+
+/* Its bit is gone. */
+static void uncount(const void *object) {
+  if (zlikely(!thaw(object))) zold_map_count--;
+}
+
 void zold_map_remove(void *object) {
-  if (change(object, false)) zold_map_count--;
+  if (change(object, false)) uncount(object);
 }
 
 /* -- blocks that go --------------------------------------------------------------------------- */
 
 static void forget_object(void *object, size_t block_size) {
   if (!change(object, false)) return;
-  zold_map_count--;
+  uncount(object);
   if (zunlikely(block_size >= ZOLD_HOOK_SIZE) && zold_map_free_hook != NULL) zold_map_free_hook(object);
 }
 
@@ -116,11 +138,59 @@ void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule)
 void zold_map_clear(void) {
   size_t bytes = zgranules_range.committed_end >> ZOLD_UNIT_SHIFT >> 3;
   memset(zold_map_bits, 0, zalign_up(bytes, sizeof(uint64_t)));
-  zold_map_count = 0;
+  zold_map_count = zold_map_frozen_count = 0;
+  zstore_relaxed(&zold_map_frozen_words, 0);
   /* Frees are fast again, which an interpreter at its end has millions of. */
   size_t granules = zgranules_range.committed_end >> ZGRANULE_SHIFT;
   for (size_t i = 0; i < granules; i++) {
     zpage_t *page = &zpage_table[i];
     if (zpage_flags(page) & FLAGS) zpage_set_flags(page, zpage_flags(page) & ~(uint32_t)FLAGS);
   }
+}
+
+/* -- freezing ---------------------------------------------------------------------------------- */
+
+static size_t committed_words(void) {
+  return zalign_up(zgranules_range.committed_end >> ZOLD_UNIT_SHIFT, ZOS_PAGE * 8) / 64;
+}
+
+/* The map of a range that is committed by and by: what is never frozen takes no memory, and counts nowhere. */
+static bool has_frozen_map(size_t words) {
+  static size_t committed; /* bytes */
+  size_t bytes = words * sizeof(uint64_t);
+  if (zold_map_frozen_bits == NULL) {
+    zold_map_frozen_bits = zos_reserve(zalign_up(zgranules_range.size >> ZOLD_UNIT_SHIFT >> 3, ZOS_PAGE), ZOS_PAGE);
+    if (zold_map_frozen_bits == NULL) return false;
+  }
+  if (bytes <= committed) return true;
+  if (zos_commit((char *)zold_map_frozen_bits + committed, bytes - committed) != 0) return false;
+  committed = bytes;
+  return true;
+}
+
+#define WORDS_AT_ONCE 64 /* of a granule */
+
+/* What is the same on both sides, mostly because it is empty, is not written to. */
+static void copy_words(size_t w) {
+  uint64_t *to = zold_map_frozen_bits + w;
+  const uint64_t *from = zold_map_bits + w;
+  if (memcmp(to, from, WORDS_AT_ONCE * sizeof *to) == 0) return;
+  for (size_t i = 0; i < WORDS_AT_ONCE; i++) zstore_relaxed(&to[i], from[i]);
+}
+
+/* What is still frozen is old, too, and what is there of an earlier time goes. */
+bool zold_map_freeze(void) {
+  size_t words = committed_words();
+  if (!has_frozen_map(words)) return false;
+  for (size_t w = 0; w < words; w += WORDS_AT_ONCE) copy_words(w);
+  zold_map_frozen_count += zold_map_count;
+  zold_map_count = 0;
+  zstore_release(&zold_map_frozen_words, words);
+  return true;
+}
+
+void zold_map_thaw(void) {
+  zold_map_count += zold_map_frozen_count;
+  zold_map_frozen_count = 0;
+  zstore_relaxed(&zold_map_frozen_words, 0);
 }

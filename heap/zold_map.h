@@ -8,6 +8,10 @@
  * with a page of another heap, so no bit and no page flag can be lost to what other interpreters do; an
  * object in such a page is refused.
  *
+ * Frozen objects (gc.freeze) keep their bit, and have another one in a second map, which covers what was committed
+ * when something was last frozen: they are old, but no members of what is collected. To free an object clears
+ * both. So gc.freeze costs a copy of the map, and gc.unfreeze nothing.
+ *
  * An object is expected ZOLD_HEADER_MIN or ZOLD_HEADER_MAX bytes into its block: behind a PyGC_Head, or
  * behind a PyGC_Head and two words of managed dict and weak references; zold_map_block_header bytes
  * later where CPython's debug hooks keep words of their own in front. That is what a free looks at.
@@ -31,7 +35,10 @@ _Static_assert(ZOLD_HEADER_MAX == ZOLD_HEADER_MIN + 16, "neighbouring bits");
 
 extern size_t zold_map_block_header; /* a multiple of 16; set before the first object is old */
 extern uint64_t *zold_map_bits; /* covers the range and a word more; fixed at start-up */
-extern size_t zold_map_count;   /* bits set; first GIL */
+extern size_t zold_map_count;   /* bits set, without those of frozen objects; first GIL */
+extern uint64_t *zold_map_frozen_bits;
+extern size_t zold_map_frozen_words; /* of it; 0 while nothing is frozen. Written after the bits */
+extern size_t zold_map_frozen_count; /* first GIL */
 
 /* Called for each old object of at least ZOLD_HOOK_SIZE bytes that is freed: a type may be dying.
  * In the middle of a free: the hook must neither allocate nor change the map. */
@@ -54,6 +61,20 @@ static inline bool zold_map_is_old(const void *address) {
          zold_map_has(address);
 }
 
+/* 64 units of the old map, without frozen objects. */
+static inline uint64_t zold_map_members(size_t word) {
+  uint64_t bits = zload_relaxed(&zold_map_bits[word]);
+  if (zlikely(word >= zload_acquire(&zold_map_frozen_words))) return bits;
+  return bits & ~zload_relaxed(&zold_map_frozen_bits[word]);
+}
+
+/* Old and not frozen. Any address. */
+static inline bool zold_map_is_member(const void *address) {
+  if (!zgranules_contains(address) || ((uintptr_t)address & (16 - 1)) != 0) return false;
+  size_t unit = zold_map_unit(address);
+  return zold_map_members(unit / 64) >> (unit % 64) & 1;
+}
+
 /* An old object may start in this small block: its two possible places are looked at with one load
  * (a bit of the next block may be taken for one of this). The block must lie in the range. */
 static inline bool zold_map_may_start_in(const void *block) {
@@ -71,8 +92,15 @@ bool zold_map_admit(const void *object);
 /* One that was admitted. True when the bit was not set before; false, too, for an object outside of the first heap. */
 bool zold_map_add(void *object);
 void zold_map_remove(void *object);
-/* Forgets all (gc.freeze). */
+/* Forgets all. */
 void zold_map_clear(void);
+
+/* All that is old is frozen from now on. False when memory is short, then nothing has changed. */
+bool zold_map_freeze(void);
+/* Nothing is any more. */
+void zold_map_thaw(void);
+/* This object is not. */
+void zold_map_thaw_object(const void *object);
 
 /* Forgets what starts in this block, which is being freed. */
 void zold_map_forget_block(zpage_t *page, void *block);

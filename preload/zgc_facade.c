@@ -10,7 +10,7 @@
 #include "collector/zpyabi.h"
 #include "heap/zallocator.h"
 
-static PyObject *stock_collect, *stock_set_threshold, *stock_freeze, *stock_debugmallocstats;
+static PyObject *stock_collect, *stock_set_threshold, *stock_freeze, *stock_unfreeze, *stock_debugmallocstats;
 
 /* 0, 1 or 2; -1 for arguments that are not as they should be. */
 static int generation_of(PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
@@ -73,10 +73,18 @@ static PyObject *call_stock(PyObject *function) {
 static PyObject *gc_freeze(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (!zcollector_is_on()) return call_stock(stock_freeze);
   zcollector_before_freeze();
-  PyObject *result = zpy.PyObject_CallObject(stock_freeze, NULL);
+  PyObject *result = call_stock(stock_freeze);
   zcollector_after_freeze();
+  return result;
+}
+
+static PyObject *gc_unfreeze(PyObject *self, PyObject *unused) {
+  (void)self;
+  (void)unused;
+  zcollector_before_unfreeze();
+  PyObject *result = call_stock(stock_unfreeze);
+  zcollector_after_unfreeze();
   return result;
 }
 
@@ -133,6 +141,7 @@ static PyMethodDef functions[] = {
     {"set_threshold", gc_set_threshold, METH_VARARGS, NULL},
     {"get_count", gc_get_count, METH_NOARGS, NULL},
     {"freeze", gc_freeze, METH_NOARGS, NULL},
+    {"unfreeze", gc_unfreeze, METH_NOARGS, NULL},
     {"getallocatedblocks", sys_getallocatedblocks, METH_NOARGS, NULL},
     {"_debugmallocstats", sys_debugmallocstats, METH_NOARGS, NULL},
 };
@@ -166,6 +175,7 @@ static void find_stock(void) {
   stock_collect = original_of("collect");
   stock_set_threshold = original_of("set_threshold");
   stock_freeze = original_of("freeze");
+  stock_unfreeze = original_of("unfreeze");
   stock_debugmallocstats = original_of("_debugmallocstats");
 }
 

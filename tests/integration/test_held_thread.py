@@ -183,7 +183,7 @@ print("end", zgc.verify() > 0)
 class HeldThread(unittest.TestCase):
     def start(self, code, *argv, **options):
         process = subprocess.Popen(
-            [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code), *map(str, argv)],
+            [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", textwrap.dedent(code), *map(str, argv)],
             env=environment(True, {"SMALL": 0, **options}), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
         self.addCleanup(self.rest, process)

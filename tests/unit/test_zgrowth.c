@@ -169,6 +169,20 @@ static void test_behind_when_it_grows_faster_than_the_collection_goes_on(void **
   assert_int_equal(zgrowth_pressure(&now, now.old), 0);
 }
 
+static void test_what_is_frozen_is_no_base_and_its_return_no_growth(void **state) {
+  (void)state;
+  now.old = now.promoted = 1000000;
+  collect(0);
+  zgrowth_note_frozen();
+  now.old = 0;
+  run(60000, 0);
+  assert_true(zgrowth_is_due(&now));
+  zgrowth_note_unfrozen(1000000);
+  now.old += 1000000;
+  collect(0);
+  assert_false(zgrowth_is_due(&now));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(test_no_more_garbage_than_with_cpython, start),
     cmocka_unit_test_setup(test_a_collection_is_not_begun_for_little, start),
@@ -178,6 +192,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(test_what_has_left_makes_no_room_for_garbage, start),
     cmocka_unit_test_setup(test_one_that_found_nothing_has_to_pay_before_the_next, start),
     cmocka_unit_test_setup(test_the_longer_it_takes_the_sooner_it_begins, start),
+    cmocka_unit_test_setup(test_what_is_frozen_is_no_base_and_its_return_no_growth, start),
     cmocka_unit_test_setup(test_behind_when_it_grows_faster_than_the_collection_goes_on, start),
 };
 ZTEST_MAIN(tests, NULL)

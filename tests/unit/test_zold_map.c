@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include "heap/base/zos.h"
 #include "heap/zallocator.h"
 #include "tests/support/zheaptest.h"
 
@@ -199,6 +200,51 @@ static void test_clear(void **state) {
   assert_true(zold_map_add(objects[0]));
 }
 
+static void test_frozen_objects_are_no_members(void **state) {
+  (void)state;
+  char *objects[1000];
+  for (int i = 0; i < 1000; i++) objects[i] = (char *)zallocator_alloc(100) + ZOLD_HEADER_MIN;
+  for (int i = 0; i < 900; i++) zold_map_add(objects[i]);
+  assert_true(zold_map_freeze());
+  assert_int_equal(zold_map_count, 0);
+  assert_int_equal(zold_map_frozen_count, 900);
+  for (int i = 900; i < 1000; i++) zold_map_add(objects[i]); /* becomes old while the others are frozen */
+  for (int i = 0; i < 1000; i++) {
+    assert_true(zold_map_is_old(objects[i]));
+    assert_int_equal(zold_map_is_member(objects[i]), i >= 900);
+  }
+  assert_int_equal(zold_map_count, 100);
+  zallocator_free(objects[0] - ZOLD_HEADER_MIN); /* dies frozen, and lives again */
+  assert_int_equal(zold_map_frozen_count, 899);
+  char *again = (char *)zallocator_alloc(100) + ZOLD_HEADER_MIN;
+  assert_ptr_equal(again, objects[0]);
+  assert_true(zold_map_add(again));
+  assert_true(zold_map_is_member(again));
+  zold_map_thaw_object(objects[1]);
+  assert_true(zold_map_is_member(objects[1]));
+  assert_int_equal(zold_map_count, 102);
+  assert_true(zold_map_freeze()); /* the rest, too */
+  assert_int_equal(zold_map_frozen_count, 1000);
+  zold_map_thaw();
+  assert_int_equal(zold_map_count, 1000);
+  assert_int_equal(zold_map_frozen_count, 0);
+  for (int i = 0; i < 1000; i++) assert_true(zold_map_is_member(objects[i]));
+  for (int i = 0; i < 500; i++) zold_map_remove(objects[i]);
+  assert_true(zold_map_freeze()); /* what was frozen the last time and is not old any more is not frozen */
+  for (int i = 0; i < 500; i++) zold_map_add(objects[i]);
+  for (int i = 0; i < 1000; i++) assert_int_equal(zold_map_is_member(objects[i]), i < 500);
+}
+
+static void test_freezing_without_memory(void **state) {
+  (void)state;
+  char *object = (char *)zallocator_alloc(100) + ZOLD_HEADER_MIN;
+  zold_map_add(object);
+  zos_fault_set(ZOS_FAULT_COMMIT, 1, 1);
+  assert_false(zold_map_freeze());
+  assert_true(zold_map_is_member(object));
+  assert_int_equal(zold_map_count, 1);
+}
+
 /* An interpreter: some of its objects become old where it is the main one, and all die. */
 static void *live_and_die(void *heap) {
   zheaptest_heap = (unsigned)(uintptr_t)heap;
@@ -272,6 +318,8 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_free_leaves_the_neighbour_old),
     STARTED(test_hook_hears_of_large_enough_old_objects_only),
     STARTED(test_clear),
+    STARTED(test_frozen_objects_are_no_members),
+    STARTED(test_freezing_without_memory),
     STARTED(test_two_interpreters),
     STARTED(test_objects_of_other_heaps_do_not_become_old),
 };
