@@ -26,6 +26,7 @@ void (*zdriver_wake_program)(void);
 void (*zdriver_tick)(void);
 bool zdriver_is_trimming;
 unsigned zdriver_trim_slices;
+unsigned zdriver_abandoned;
 
 /* A collection's tables, and who has them:
  *   FREE       nobody; there are none
@@ -151,7 +152,10 @@ void zdriver_begin_stopped(zcause_t cause) {
   zprobe_collection_start(zdriver_collection.sequence, zcause_name(cause));
 }
 
-void zdriver_end_stopped(void) { is_stopped_open = false; }
+void zdriver_end_stopped(void) {
+  is_stopped_open = false;
+  zdriver_abandoned = 0;
+}
 
 static unsigned long long number_of(const zcollection_t *record) { return (unsigned long long)record->sequence; }
 
@@ -467,6 +471,7 @@ void zdriver_finish(void) {
   if (zlog_is(ZLOG_INFO)) log_end();
   change(current->ticket, ZPHASE_RECLAIMING, ZPHASE_IDLE);
   discard_current();
+  zdriver_abandoned = 0;
 }
 
 /* The word is the only one to say whose the tables are: the exchange tells in which phase they were left. */
@@ -480,6 +485,7 @@ void zdriver_abandon(const char *why) {
             zcause_name(zdriver_collection.cause), why);
   zstat_set(running, 0);
   zstat_add(collections_abandoned, 1);
+  zdriver_abandoned++;
   if (left == ZPHASE_CONCURRENT || left == ZPHASE_DEFERRING) {
     zstore_relaxed(&current->stop, true);
     zstore_release(&current, NULL);

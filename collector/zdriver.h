@@ -70,6 +70,9 @@ zcomponents_t *zdriver_garbage(void);
 /* All is fed: the collection ends. GIL held. */
 void zdriver_finish(void);
 
+/* Collections given up since the last one that came to its end, of any kind. GIL held. */
+extern unsigned zdriver_abandoned;
+
 /* Gives the collection up: the phase is IDLE at once. GIL held. */
 void zdriver_abandon(const char *why);
 

@@ -39,6 +39,7 @@
 #define STACK_TO_WORK (16 * ZK)
 #define STACK_TO_PROVE (32 * ZK)
 #define PACE_IDLE_ROUNDS 100 /* in vain, until it counts as absent: 0.2 ms, or 4 ms where the machine has one processor */
+#define ABANDONED_MOST 4 /* collections in a row, by a program that switches us off and on: the next is not concurrent */
 #define ABSENT_MOST 1000 /* safepoints, one behind the other, until the collection is done without the thread */
 #define BATCH_TARGETS_MOST 8 /* pause targets that a batch may take beyond the first */
 #define YOUNG_LOG_NS 1000000000u
@@ -95,6 +96,7 @@ static bool fed_last_time;
 static uint64_t survivors_seen; /* of young collections, while we are not warm */
 static bool is_warm; /* the program is large enough for us: before, everything is CPython's */
 static bool verify_is_due; /* ZGC_VERIFY, after a concurrent collection */
+static bool stop_is_due;  /* a collection is wanted, and those before it were given up */
 static bool whole_is_due; /* by objects that our passes do not see */
 static bool pending; /* a pending call is queued; any thread */
 
@@ -237,14 +239,21 @@ static void note_absent(void) {
 
 static bool is_thread_lost(void) { return is_thread_absent() && absent.safepoints >= ABSENT_MOST; }
 
+/* NULL: there is no reason. */
+static const char *why_stop_world(void) {
+  if (stop_is_due) return "collections are given up one after the other: ";
+  if (zdriver_phase() == ZPHASE_IDLE) return NULL;
+  if (is_thread_lost()) return "the collector thread gets no processor: ";
+  return zdirector_pressure() < ZDIRECTOR_STOP_WORLD ? NULL : "";
+}
+
 /* The last escalation: nothing else has kept garbage from piling up. */
 static bool must_stop_world(void) {
-  if (zdriver_phase() == ZPHASE_IDLE) return false;
-  bool is_lost = is_thread_lost();
-  if (!is_lost && zdirector_pressure() < ZDIRECTOR_STOP_WORLD) return false;
+  const char *why = why_stop_world();
+  if (why == NULL) return false;
+  stop_is_due = false;
   zstat_add(escalations, 1);
-  zlog_info("gc,director", "escalation: %sthe world is stopped for a full collection",
-            is_lost ? "the collector thread gets no processor: " : "");
+  zlog_info("gc,director", "escalation: %sthe world is stopped for a full collection", why);
   zdriver_abandon("escalation");
   zdriver_begin_stopped(ZCAUSE_ESCALATION);
   return true;
@@ -628,7 +637,8 @@ static void consult_director(void) {
   if (whole_is_due) return;
   zcause_t cause = zdirector_decide();
   if (cause == ZCAUSE_NONE) return;
-  if (zsafepoint_begin(cause)) return;
+  stop_is_due = zdriver_abandoned >= ABANDONED_MOST;
+  if (stop_is_due || zsafepoint_begin(cause)) return;
   zcollector_note_fault("a collection could not be started");
 }
 
@@ -763,7 +773,10 @@ static void on_stop(PyObject *info, long generation) {
   uint64_t since = zos_now_ns();
   switch (now.plan) {
     case PLAN_FORWARD:
-      if (generation > 1) zpromotion_rewind(); /* CPython has reordered the oldest list */
+      if (generation > 1) { /* CPython has collected all, and reordered the oldest list */
+        zpromotion_rewind();
+        zdriver_abandoned = 0;
+      }
       if (generation == 1) follow_users_collection(since);
       if (is_on && !is_warm && generation == 0) watch_size((size_t)zcallbacks_number(info, "collected"));
       return;
@@ -921,7 +934,7 @@ bool zsafepoint_install(PyObject *gc_module) {
 }
 
 void zsafepoint_remove(PyObject *gc_module) {
-  is_on = is_warm = stats_are_due = whole_is_due = false;
+  is_on = is_warm = stats_are_due = whole_is_due = stop_is_due = false;
   survivors_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */

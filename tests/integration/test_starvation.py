@@ -1,0 +1,52 @@
+"""Nothing that a program does regularly keeps garbage from being reclaimed."""
+
+import unittest
+
+from zgctest import main, requires_active, run
+
+# Rings that grow old and are dropped, while the program does something every now and then. How much garbage there
+# was at most shows in the old set.
+PROGRAM = """
+import gc, sys, zgc
+class Node:
+    __slots__ = ("next",)
+def ring():
+    nodes = [Node() for _ in range(3)]
+    for i, node in enumerate(nodes):
+        node.next = nodes[i - 1]
+    return nodes[0]
+keep = [[i] for i in range(100000)]
+zgc.collect()
+buffer = [None] * 5000
+base = zgc.stats()["old_objects"]
+most = 0
+def switch():
+    zgc.disable()
+    zgc.enable()
+for i in range(150000):
+    buffer[i % 5000] = ring()
+    if i % {every} == 0:
+        {act}
+        most = max(most, zgc.stats()["old_objects"] - base)
+print(most)
+"""
+
+
+@requires_active
+class Starvation(unittest.TestCase):
+    def most(self, act, every):
+        code = PROGRAM.format(act=act, every=every)
+        return int(run(code, options={"SMALL": 0, "STRESS": 0}).out)
+
+    def test_collections_of_generation_1(self):
+        self.assertLess(self.most("gc.collect(1)", 500), 300000)     # of 450,000
+
+    def test_freezing(self):
+        self.assertLess(self.most("gc.freeze(); gc.unfreeze()", 30), 300000)
+
+    def test_switching(self):
+        self.assertLess(self.most("switch()", 100), 300000)
+
+
+if __name__ == "__main__":
+    main()
