@@ -162,6 +162,7 @@ void zmanaged_resume_world(void);
   X(released_references, COUNTER, PLAIN, "references to Python objects dropped with dead bodies")   \
   X(weak_ended, COUNTER, PLAIN, "weak references whose body was found dead")                        \
   X(cycle_groups, COUNTER, PLAIN, "groups of cycles handed to Python's collector")                  \
+  X(cycle_groups_left, GAUGE, PLAIN, "of them, those that it has not reclaimed")                    \
   X(allocation_stalls, COUNTER, PLAIN, "allocations that had to wait for a collection")             \
   X(stall_total_ns, COUNTER, NS, "time for which they waited")                                      \
   X(used_bytes, GAUGE, BYTES, "memory in pages with bodies")                                        \

@@ -103,7 +103,7 @@ static proxy_t *group_of(const zhandle_t *handle) {
 static void dissolve(proxy_t *proxy) {
   size_t count = proxy->handle_count;
   proxy->handle_count = 0;
-  group_count--;
+  zmanaged_stat_values.cycle_groups_left = --group_count;
   if (proxy->next != NULL) proxy->next->previous = proxy->previous;
   *(proxy->previous != NULL ? &proxy->previous->next : &groups) = proxy->next;
   zpy.Py_IncRef(&proxy->base);
@@ -186,7 +186,7 @@ static bool form(void) {
     proxy->next = groups;
     if (groups != NULL) groups->previous = proxy;
     groups = proxy;
-    group_count++;
+    zmanaged_stat_values.cycle_groups_left = ++group_count;
     zmanaged_stat_values.cycle_groups++;
   }
   zpy.Py_DecRef(&proxy->base); /* now only the handles hold it */
