@@ -24,8 +24,12 @@ static zbuiltin_t *find(zbuiltin_t *entry, const char *name) {
 
 static bool is_definition(PyObject *made) { return zpyabi_type(made) == zpy.PyModuleDef_Type; }
 
-/* CPython's definition of the module with one more slot. */
+static bool is_extended; /* released once the definition is whole; who made it at once with another wrote the same */
+
+/* CPython's definition of the module with one more slot. From 3.12 on, interpreters with a GIL of their own may
+ * come here together. */
 static PyObject *extend(PyModuleDef *definition) {
+  if (zload_acquire(&is_extended)) return (PyObject *)&extended_definition;
   size_t count = 0;
   const PyModuleDef_Slot *slots = definition->m_slots;
   while (slots != NULL && slots[count].slot != 0 && count < SLOTS_MAX) {
@@ -36,6 +40,7 @@ static PyObject *extend(PyModuleDef *definition) {
   extended_slots[count] = (PyModuleDef_Slot){SLOT_EXEC, (void *)extension};
   extended_definition = *definition;
   extended_definition.m_slots = extended_slots;
+  zstore_release(&is_extended, true);
   return (PyObject *)&extended_definition;
 }
 
