@@ -107,10 +107,17 @@ static void raw_free(void *ctx, void *block) {
   raw_of(ctx)->free(ctx, block);
 }
 
+/* CPython knows its debug hooks by their malloc, and would put them over themselves where it does not see it:
+ * over them, only calloc is ours. What they pass on comes to the table that we set before they were. */
+static bool is_of_hooks(const PyMemAllocatorEx *table) {
+  return is_debug_build || table->ctx != before.raw.ctx;
+}
+
 static PyMemAllocatorEx watched(const PyMemAllocatorEx *table) {
   PyMemAllocatorEx raw = *table;
-  raw.malloc = raw_malloc;
   raw.calloc = raw_calloc;
+  if (is_of_hooks(table)) return raw;
+  raw.malloc = raw_malloc;
   raw.realloc = raw_realloc;
   raw.free = raw_free;
   return raw;
@@ -152,7 +159,7 @@ void zbinding_watch_raw(void (*hook)(void)) {
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
   if (raw.calloc != raw_calloc) return; /* somebody stands above us */
   if (hook != NULL) raw_hook = hook;
-  raw.malloc = hook != NULL ? raw_malloc_watched : raw_malloc;
+  raw.malloc = hook != NULL ? raw_malloc_watched : watched(raw_of(raw.ctx)).malloc;
   set_table(PYMEM_DOMAIN_RAW, &raw);
 }
 
@@ -205,8 +212,8 @@ static void bind_table(void) {
   before.raw = raw_before;
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &before.mem);
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &before.object);
-  watch_raw();
   is_debug_build = zdebug_hooks_are_set();
+  watch_raw();
   if (!is_debug_build || !go_below_hooks()) {
     set_table(PYMEM_DOMAIN_MEM, &mem_table);
     set_table(PYMEM_DOMAIN_OBJ, &object_table);

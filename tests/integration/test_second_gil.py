@@ -68,7 +68,8 @@ INTERPRETERS = """
 class SecondGil(unittest.TestCase):
     def check(self, work, times=1, before="", **kwargs):
         for _ in range(times):
-            result = run(textwrap.dedent(before) + textwrap.dedent(work) + textwrap.dedent(BUSY), status=None, **kwargs)
+            code = "".join(map(textwrap.dedent, (before, work, BUSY)))
+            result = run(code, status=None, **kwargs)
             self.assertEqual((result.status, result.out), (0, "end\n"), result.describe())
 
     @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
@@ -84,6 +85,12 @@ class SecondGil(unittest.TestCase):
                 for t in threads: t.start()
                 for t in threads: t.join()
         """, 2, INTERPRETERS)
+
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_under_debug_hooks_and_tracemalloc(self):
+        """Both wrap the RAW domain, too."""
+        self.check("work = live", 1, INTERPRETERS, flags=("-X", "dev"))
+        self.check("work = live", 1, INTERPRETERS, flags=("-X", "tracemalloc"))
 
     @unittest.skipIf(sys.version_info < (3, 14), "needs InterpreterPoolExecutor (3.14)")
     def test_interpreter_pool(self):
