@@ -240,10 +240,12 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
   uint64_t before = zstat_get(reclaimed);
   wait_t ended = wait ? wait_for_end() : WAIT_ENDED; /* one under way does not see what is garbage by now */
   if (ended != WAIT_ENDED) return collect_for(ended);
+  if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1); /* a callback has switched it off */
   if (wait && !promote_everything()) return -1;
   if (*zgc_state.collecting) return 0; /* another thread's has begun meanwhile: as gc.collect() */
   if (wait && zpromotion_foreign() > 0) return zcollector_collect(ZGC_GENERATIONS - 1);
   while (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
+    if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
     if (zdriver_phase() == ZPHASE_IDLE) {
       zcollector_note_fault("zgc.collect could not start a collection");
       return zcollector_collect(ZGC_GENERATIONS - 1);

@@ -630,6 +630,7 @@ static void note_pause(uint64_t took) { zpause_note(pause_kind(), took); }
 
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
 static void consult_director(void) {
+  if (!is_on) return; /* a callback of a weak reference has switched it off */
   if (zdriver_phase() != ZPHASE_IDLE) return;
   if (zdriver_take_fault()) zcollector_note_fault("a side table could not be mapped");
   if (!zpromotion_is_complete() && !zoption(stress)) return; /* old objects are still being counted */
@@ -960,6 +961,7 @@ Py_ssize_t zsafepoint_stock_collect(int generation) {
 }
 
 bool zsafepoint_begin(zcause_t cause) {
+  if (!is_on) return false; /* it would never end: safepoints leave all to CPython */
   zdirector_note_start();
   return zdriver_request(cause);
 }
