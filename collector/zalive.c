@@ -14,7 +14,7 @@ static bool read_head(const zgc_head_t *at, zgc_head_t *head) {
     *head = *at;
     return true;
   }
-  return address >= ZOS_PAGE && zos_peek(at, head, sizeof *head);
+  return address >= zos_page_size() && zos_peek(at, head, sizeof *head);
 }
 
 static bool is_linked(const zgc_head_t *own) {

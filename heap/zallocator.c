@@ -127,11 +127,9 @@ bool zallocator_start(size_t range_size) {
   start_heap(&first_heap);
   start_heap(&common_heap);
   for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = &empty_page;
-  if (!zgranules_start(range_size)) return false;
-  size_t granules = zgranules_range.size / ZGRANULE_SIZE;
-  zpage_table = zos_table_map(granules * sizeof(zpage_t));
-  zold_map_bits = zos_table_map((zgranules_range.size >> ZOLD_UNIT_SHIFT) / 8 + sizeof(uint64_t));
-  return zpage_table != NULL && zold_map_bits != NULL;
+  zgranules_add_table((void **)&zpage_table, 8 * sizeof(zpage_t));
+  zgranules_add_table((void **)&zold_map_bits, ZGRANULE_SIZE >> ZOLD_UNIT_SHIFT);
+  return zgranules_start(range_size);
 }
 
 /* -- lists of pages with free blocks ------------------------------------------------------- */
@@ -377,7 +375,8 @@ static void *large_resize_in_place(heap_t *heap, zpage_t *page, size_t size) {
  * no collector thread reads it. False: the run is lost, and the other is as it was. */
 static bool move_contents(const zpage_t *from, char *to) {
   size_t bytes = page_granules(from) * ZGRANULE_SIZE;
-  if (bytes >= MOVE_PAGES_MIN && zload_relaxed(&moved_runs) < MOVED_RUNS_MAX) {
+  bool may_move = zos_page_size() <= ZGRANULE_SIZE && zload_relaxed(&moved_runs) < MOVED_RUNS_MAX;
+  if (bytes >= MOVE_PAGES_MIN && may_move) {
     int error = zos_move_pages(zpage_start(from), to, bytes);
     if (error == 0) {
       zfetch_add_relaxed(&moved_runs, 1);

@@ -1,5 +1,6 @@
 #include "heap/zgranules.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
-#define COMMIT_STEP (4 * ZM) /* one mprotect per step, not per run ... */
+#define COMMIT_STEP (4 * ZM) /* one mapping per step, not per run ... */
 #define COMMIT_SHARE 64      /* ... or per so much of what is there */
 #define SMALLEST_RANGE (16 * ZM)
 #define UNCOMMIT_STEP (8 * ZM) /* bounds how long the lock is held over one madvise */
@@ -49,6 +50,7 @@ static size_t used_count, free_dirty_count; /* changed by `add`: others read the
 static size_t fresh_count;
 static size_t claimed = NONE; /* first granule of the chunk that is being populated */
 static size_t refused; /* commits that failed or were not tried since one worked */
+static size_t os_granules = 1; /* in a page of the kernel's, where that is larger than a granule */
 
 static void add(size_t *count, size_t by) { zstore_relaxed(count, *count + by); }
 
@@ -113,22 +115,122 @@ static void note_free(size_t first, size_t count) {
   if (from == 0 || test(used, from - 1)) note_hole(from);
 }
 
+/* -- addresses and memory ----------------------------------------------------------------------------- */
+
+#define TABLES_MAX 4
+#define TABLE_STEP ZOS_PAGE_MAX
+
+/* Grows ahead of the range, under the same lock. */
+static struct {
+  void **place;
+  size_t bits, committed;
+} tables[TABLES_MAX];
+static size_t table_count;
+static size_t mapped_end; /* offset; committed_end and the guard behind it */
+static bool is_reserved;  /* there was no other way to keep the addresses */
+
+void zgranules_add_table(void **table, size_t bits_of_granule) {
+  for (size_t i = 0; i < table_count; i++) {
+    if (tables[i].place == table) return; /* a test starts anew */
+  }
+  zassert(table_count < TABLES_MAX);
+  tables[table_count].place = table;
+  tables[table_count++].bits = bits_of_granule;
+}
+
+static size_t table_bytes(size_t i, size_t range_bytes) {
+  size_t bytes = range_bytes / ZGRANULE_SIZE * tables[i].bits / 8 + sizeof(uint64_t);
+  return zalign_up(bytes, TABLE_STEP);
+}
+
+/* In large steps: each is a system call. */
+static int grow_table(size_t i, size_t range_bytes) {
+  size_t needed = table_bytes(i, range_bytes), committed = tables[i].committed;
+  if (needed <= committed) return 0;
+  size_t wanted = zmin(zmax(needed, committed + zalign_up(committed / 4, TABLE_STEP)),
+                       table_bytes(i, zgranules_range.size));
+  int error = zos_map_at((char *)*tables[i].place + committed, wanted - committed, is_reserved);
+  if (error == 0) tables[i].committed = wanted;
+  return error;
+}
+
+static int grow_tables(size_t range_bytes) {
+  int error = 0;
+  for (size_t i = 0; i < table_count && error == 0; i++) error = grow_table(i, range_bytes);
+  return error;
+}
+
+static int commit_bytes(size_t end) {
+  int error = grow_tables(end);
+  if (error != 0) return error;
+  size_t behind = end + zalign_up(GUARD, zos_page_size());
+  error = zos_map_at(zgranules_range.base + mapped_end, behind - mapped_end, is_reserved);
+  if (error == 0) mapped_end = behind;
+  return error;
+}
+
+static char *lay_out(char *start, size_t size) {
+  for (size_t i = 0; i < table_count; i++) {
+    *tables[i].place = start;
+    tables[i].committed = 0;
+    start += table_bytes(i, size);
+  }
+  return (char *)zalign_up((uintptr_t)start, ZGRANULES_CHUNK);
+}
+
+/* The tables lie before the range: with the first step of each it shows whether the place is free. NULL if not. */
+static char *place_range(size_t size) {
+  size_t total = size + zalign_up(GUARD, zos_page_size()) + ZGRANULES_CHUNK;
+  for (size_t i = 0; i < table_count; i++) total += table_bytes(i, size);
+  if (zos_fault_hit(ZOS_FAULT_RESERVE)) return NULL;
+  zgranules_range.size = size;
+  char *start = (char *)zos_find_space(total, ZGRANULES_CHUNK);
+  is_reserved = false;
+  char *base = lay_out(start, size);
+  if (start != NULL && grow_tables(0) == 0) return base;
+  start = zos_reserve(total, ZGRANULES_CHUNK);
+  is_reserved = true;
+  base = lay_out(start, size);
+  return start != NULL && grow_tables(0) == 0 ? base : NULL;
+}
+
+static bool map_bitmaps(size_t size) {
+  size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8 + 2 * sizeof *used, 4096); /* searches look a word ahead */
+  char *bitmaps = zos_table_map(4 * bitmap);
+  used = (uint64_t *)bitmaps;
+  dirty = (uint64_t *)(bitmaps + bitmap);
+  recent = (uint64_t *)(bitmaps + 2 * bitmap);
+  fresh = (uint64_t *)(bitmaps + 3 * bitmap);
+  return bitmaps != NULL;
+}
+
 bool zgranules_start(size_t size) {
+  os_granules = zmax(zos_page_size() / ZGRANULE_SIZE, 1);
   for (; size >= SMALLEST_RANGE; size /= 2) {
-    void *base = zos_reserve(size + GUARD, 2 * ZM);
+    char *base = place_range(size);
     if (base == NULL) continue;
-    size_t bitmap = zalign_up(size / ZGRANULE_SIZE / 8 + 2 * sizeof *used, 4096); /* searches look a word ahead */
-    char *tables = zos_table_map(4 * bitmap);
-    if (tables == NULL) return false; /* the reservation costs nothing */
-    used = (uint64_t *)tables;
-    dirty = (uint64_t *)(tables + bitmap);
-    recent = (uint64_t *)(tables + 2 * bitmap);
-    fresh = (uint64_t *)(tables + 3 * bitmap);
-    zgranules_range.size = size;
+    if (!map_bitmaps(size)) return false;
+    zgranules_range.committed_end = mapped_end = 0;
     zgranules_range.base = base;
     return true;
   }
   return false;
+}
+
+/* Somebody has mapped something where the heap was to grow: it ends there. */
+static void end_range(size_t committed) {
+  zlog_notice("the addresses behind the heap's first %luM are taken: what does not fit comes from elsewhere",
+              zlog_mb(committed));
+  zgranules_range.size = committed;
+}
+
+/* Where a step of the usual size is refused, a limit may leave room for what is needed. */
+static int commit_step(size_t needed, size_t wanted, size_t *end) {
+  *end = wanted;
+  int error = commit_bytes(wanted);
+  if (error == 0) return 0;
+  *end = zmin(zalign_up(needed, TABLE_STEP), zgranules_range.size);
+  return *end < wanted ? commit_bytes(*end) : error;
 }
 
 static bool commit_up_to(size_t end) {
@@ -139,8 +241,10 @@ static bool commit_up_to(size_t end) {
     return false;
   }
   size_t wanted = zalign_up(zmax(offset, committed + committed / COMMIT_SHARE), COMMIT_STEP);
-  if (wanted > zgranules_range.size) wanted = zgranules_range.size;
-  int error = zos_commit(zgranules_range.base + committed, wanted - committed + GUARD);
+  wanted = zmin(wanted, zgranules_range.size);
+  if (offset > wanted) return false;
+  int error = zos_fault_hit(ZOS_FAULT_COMMIT) ? -ENOMEM : commit_step(offset, wanted, &wanted);
+  if (error == -EEXIST) end_range(committed);
   if (error != 0) {
     if (refused++ == 0) {
       zlog_warn("gc,fault", "commit of %lu bytes failed: %d", (unsigned long)(wanted - committed),
@@ -179,7 +283,9 @@ static size_t give_back_below(size_t *end, size_t most) {
   size_t last = i;
   while (i > 0 && last - i < most && !test(used, i - 1) && test(dirty, i - 1)) i--;
   *end = i;
-  size_t count = last - i;
+  i = zalign_up(i, os_granules); /* whole OS pages */
+  last = zalign_down(last, os_granules);
+  size_t count = last > i ? last - i : 0;
   if (count == 0 || zos_uncommit(zgranules_range.base + i * ZGRANULE_SIZE, count * ZGRANULE_SIZE) != 0) {
     return 0;
   }
@@ -394,7 +500,9 @@ static size_t uncommit_next_locked(size_t *at) {
   size_t end = i, most = zmin(top, i + UNCOMMIT_STEP / ZGRANULE_SIZE);
   while (end < most && !test(used, end) && test(dirty, end) && !test(recent, end)) end++;
   *at = end;
-  if (end == i) return 0;
+  i = zalign_up(i, os_granules); /* whole OS pages */
+  end = zalign_down(end, os_granules);
+  if (end <= i) return 0;
   int error = zos_uncommit(zgranules_range.base + i * ZGRANULE_SIZE, (end - i) * ZGRANULE_SIZE);
   if (error != 0) {
     zlog_warn("gc,fault", "uncommit failed: %d; the memory stays with the process", error);

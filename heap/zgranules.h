@@ -1,11 +1,16 @@
 /* The heap's address range, handed out in runs of granules.
  *
- * One range is reserved at start-up. Granules below `committed_end` are readable and writable for
- * the rest of the process and are never unmapped: memory given back to the system reads as zeros.
+ * Addresses for one range are chosen at start-up. Granules below `committed_end` are readable and writable
+ * for the rest of the process and are never unmapped: memory given back to the system reads as zeros.
  * That is what lets the collector thread read any address below `committed_end` at any time.
  *
- * A short run is taken where one of its length became free lately, others at the lowest address that
- * fits, so that a shrinking heap empties from the top. A freed run keeps its memory until two calls of zgranules_uncommit_aged have passed, or until a run
+ * What lies above is not reserved: it costs nothing where address space or locked memory is limited, and in
+ * a dump of the process. Nothing else is likely to be mapped there (zos_find_space); if something is, the
+ * range ends before it. So whoever asks whether an address is ours asks about what is committed.
+ *
+ * A short run is taken where one of its length became free lately, others at the lowest address that fits, so
+ * that a shrinking heap empties from the top. A freed run keeps its memory until two calls of
+ * zgranules_uncommit_aged have passed, or until a run
  * is taken that has to be of new memory: then as much idle memory goes back, so that what does not fit
  * together does not add up.
  *
@@ -26,14 +31,19 @@
 
 typedef struct {
   char *base;            /* fixed once zgranules_start has returned true; NULL before */
-  size_t size;           /* bytes reserved */
+  size_t size;           /* bytes that there are addresses for; smaller once something else is in the way */
   size_t committed_end;  /* offset; grows only. Release in commit, acquire in zgranules_is_readable */
 } zgranules_range_t;
 
 extern zgranules_range_t zgranules_range;
 
-/* Reserves `size` bytes, or half of it, a quarter... down to 16 MiB. False: nothing is reserved. */
+/* Finds addresses for `size` bytes, or half of it, a quarter... down to 16 MiB. False: there are none. */
 bool zgranules_start(size_t size);
+
+/* A table with so many bits for each granule, which grows with the range: what belongs to granules below
+ * committed_end is readable and writable, and zero at first; so is a word behind it. Its address is in *table
+ * after zgranules_start, before which this is called. */
+void zgranules_add_table(void **table, size_t bits_of_granule);
 
 /* First granule of a run of `count`, or SIZE_MAX when there is none. *zeroed tells whether the
  * memory is known to read as zeros. */
@@ -76,8 +86,10 @@ void zgranules_reset_after_fork_in_child(void);
 void zgranules_lock_for_fork(void);
 void zgranules_unlock_after_fork(void);
 
+/* For a block that the caller owns, or any address. Relaxed: who was given a block here has seen the commit. */
 static inline bool zgranules_contains(const void *address) {
-  return (uintptr_t)address - (uintptr_t)zgranules_range.base < zgranules_range.size;
+  return (uintptr_t)address - (uintptr_t)zgranules_range.base <
+         __atomic_load_n(&zgranules_range.committed_end, __ATOMIC_RELAXED);
 }
 
 /* May be read by any thread without a fault. */

@@ -151,15 +151,16 @@ void zold_map_clear(void) {
 /* -- freezing ---------------------------------------------------------------------------------- */
 
 static size_t committed_words(void) {
-  return zalign_up(zgranules_range.committed_end >> ZOLD_UNIT_SHIFT, ZOS_PAGE * 8) / 64;
+  return zalign_up(zgranules_range.committed_end >> ZOLD_UNIT_SHIFT, zos_page_size() * 8) / 64;
 }
 
 /* The map of a range that is committed by and by: what is never frozen takes no memory, and counts nowhere. */
 static bool has_frozen_map(size_t words) {
   static size_t committed; /* bytes */
-  size_t bytes = words * sizeof(uint64_t);
+  size_t bytes = zalign_up(words * sizeof(uint64_t), zos_page_size());
   if (zold_map_frozen_bits == NULL) {
-    zold_map_frozen_bits = zos_reserve(zalign_up(zgranules_range.size >> ZOLD_UNIT_SHIFT >> 3, ZOS_PAGE), ZOS_PAGE);
+    size_t most = zgranules_range.size >> ZOLD_UNIT_SHIFT >> 3;
+    zold_map_frozen_bits = zos_reserve(zalign_up(most, zos_page_size()), zos_page_size());
     if (zold_map_frozen_bits == NULL) return false;
   }
   if (bytes <= committed) return true;

@@ -34,7 +34,7 @@
 _Static_assert(ZOLD_HEADER_MAX == ZOLD_HEADER_MIN + 16, "neighbouring bits");
 
 extern size_t zold_map_block_header; /* a multiple of 16; set before the first object is old */
-extern uint64_t *zold_map_bits; /* covers the range and a word more; fixed at start-up */
+extern uint64_t *zold_map_bits; /* covers what is committed and a word more; fixed at start-up */
 extern size_t zold_map_count;   /* bits set, without those of frozen objects; first GIL */
 extern uint64_t *zold_map_frozen_bits;
 extern size_t zold_map_frozen_words; /* of it; 0 while nothing is frozen. Written after the bits */

@@ -2,9 +2,8 @@
 
 #include "heap/base/zos.h"
 
-#define OS_PAGE_SHIFT 12
 #define OS_PAGES 16u /* bits of zpage_t.holes */
-#define GRANULES_MAX (OS_PAGES >> (ZGRANULE_SHIFT - OS_PAGE_SHIFT))
+#define GRANULES_MAX (OS_PAGES * ZOS_PAGE_MIN / ZGRANULE_SIZE)
 #define HOPE 3 /* the share of OS pages without a live block that is worth a look: e^-3, 5 % */
 #define CAPACITY_MAX (ZGRANULE_SIZE / ZBLOCK_ALIGNMENT)
 
@@ -12,11 +11,13 @@ _Static_assert(OS_PAGES == 8 * sizeof((zpage_t){0}.holes), "a bit for each");
 
 static size_t hole_bytes; /* of all pages; relaxed */
 
+static inline unsigned os_shift(void) { return zlog2(zos_page_size()); }
+
 /* OS pages that block i lies on, as bits. */
 static uint32_t pages_of_block(const zpage_t *page, size_t i) {
   size_t start = page->lead + i * page->block_size, end = start + page->block_size - 1;
-  uint32_t up_to_last = (2u << (end >> OS_PAGE_SHIFT)) - 1;
-  return up_to_last & ~(uint32_t)((1u << (start >> OS_PAGE_SHIFT)) - 1);
+  uint32_t up_to_last = (2u << (end >> os_shift())) - 1;
+  return up_to_last & ~(uint32_t)((1u << (start >> os_shift())) - 1);
 }
 
 /* If live blocks lie at random, an OS page has none with a chance of e^-(share of blocks in use * blocks
@@ -27,9 +28,9 @@ size_t zsparse_bytes(const zpage_t *page) {
   if (block_size == 0 || capacity == 0 || used == 0 || zload_relaxed(&page->inner) != 0) return 0;
   if (zpage_flags(page) & (ZPAGE_FLAG_FULL | ZPAGE_FLAG_SAMPLED)) return 0;
   if (used > looked_at - (looked_at + 3) / 4 && looked_at != 0) return 0;
-  size_t touching = ((size_t)1 << OS_PAGE_SHIFT) / block_size + 2;
+  size_t touching = ((size_t)1 << os_shift()) / block_size + 2;
   if (used >= capacity || used * touching >= (size_t)HOPE * capacity) return 0;
-  if (zpage_granules_of(block_size) > GRANULES_MAX) return 0;
+  if (zpage_granules_of(block_size) > GRANULES_MAX || zos_page_size() > ZGRANULE_SIZE) return 0;
   return (size_t)(zload_relaxed(&page->carved) - zmin(used, zload_relaxed(&page->carved))) * block_size / HOPE;
 }
 
@@ -44,8 +45,8 @@ static uint32_t uncommit(const zpage_t *page, uint32_t pages) {
   uint32_t gone = 0;
   for (size_t from = 0, to; from < OS_PAGES; from = to + 1) {
     for (to = from; to < OS_PAGES && pages >> to & 1; to++) continue;
-    char *start = zpage_start(page) + (from << OS_PAGE_SHIFT);
-    if (to > from && zos_uncommit(start, (to - from) << OS_PAGE_SHIFT) == 0) {
+    char *start = zpage_start(page) + (from << os_shift());
+    if (to > from && zos_uncommit(start, (to - from) << os_shift()) == 0) {
       gone |= ((1u << to) - 1) & ~((1u << from) - 1);
     }
   }
@@ -75,7 +76,7 @@ size_t zsparse_give_back(zpage_t *page) {
   for (size_t i = page->carved; i-- > 0;) {
     if (is_free[i / 64] >> (i % 64) & 1 && (pages_of_block(page, i) & page->holes) == 0) push(page, i);
   }
-  size_t bytes = (size_t)__builtin_popcount(holes) << OS_PAGE_SHIFT;
+  size_t bytes = (size_t)__builtin_popcount(holes) << os_shift();
   zfetch_add_relaxed(&hole_bytes, bytes);
   return bytes;
 }
@@ -84,7 +85,7 @@ bool zsparse_take_back(zpage_t *page) {
   while (page->holes != 0 && page->free == NULL) {
     uint32_t hole = page->holes & -(uint32_t)page->holes; /* the lowest */
     page->holes &= (uint16_t)~hole;
-    zfetch_add_relaxed(&hole_bytes, -((size_t)1 << OS_PAGE_SHIFT));
+    zfetch_add_relaxed(&hole_bytes, -((size_t)1 << os_shift()));
     zstore_relaxed(&page->looked_at, 0); /* what dies from now on can leave this one free again */
     for (size_t i = page->carved; i-- > 0;) {
       uint32_t pages = pages_of_block(page, i);
@@ -96,7 +97,7 @@ bool zsparse_take_back(zpage_t *page) {
 
 void zsparse_forget(zpage_t *page) {
   if (page->holes == 0) return;
-  zfetch_add_relaxed(&hole_bytes, -((size_t)__builtin_popcount(page->holes) << OS_PAGE_SHIFT));
+  zfetch_add_relaxed(&hole_bytes, -((size_t)__builtin_popcount(page->holes) << os_shift()));
   page->holes = 0;
 }
 

@@ -25,7 +25,7 @@ static int find_constants(struct dl_phdr_info *module, size_t size, void *result
     if (p->p_type == PT_LOAD && function - p->p_vaddr < p->p_memsz) is_it = true;
     if (p->p_type == PT_GNU_RELRO) {
       start = zalign_up(p->p_vaddr, sizeof(void *));
-      end = zalign_down(p->p_vaddr + p->p_memsz, ZOS_PAGE);
+      end = zalign_down(p->p_vaddr + p->p_memsz, zos_page_size());
     }
   }
   if (!is_it) return 0;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -23,6 +24,9 @@
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
 #define UNMAP_SLICE (2 * ZM) /* some 0.1 ms */
@@ -120,32 +124,65 @@ static bool read_text(const char *path, char *buffer, size_t size) {
   return true;
 }
 
+zos_calls_t zos_calls = {
+    .mmap = mmap, .munmap = munmap, .mprotect = mprotect, .madvise = madvise, .mremap = mremap};
+
+/* In the constructor. What counts is at which addresses the kernel gives memory back; asked about none of it,
+ * it looks at the address only. */
+size_t zos_ask_page_size(void) {
+  size_t size = zmax(getauxval(AT_PAGESZ), ZOS_PAGE_MIN);
+  while (size < ZOS_PAGE_MAX && zos_calls.madvise((void *)size, 0, MADV_DONTNEED) != 0) size *= 2;
+  return zos_calls.page_size = size;
+}
+
+#define ADDRESSES (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
 void *zos_reserve(size_t size, size_t alignment) {
   if (faulty(ZOS_FAULT_RESERVE)) return NULL;
-  size_t total = size + alignment;
-  char *mapping = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  size = zalign_up(size, zos_page_size());
+  size_t total = alignment <= zos_page_size() ? size : size + alignment;
+  char *mapping = zos_calls.mmap(NULL, total, PROT_NONE, ADDRESSES, -1, 0);
   if (mapping == MAP_FAILED) return NULL;
   char *start = (char *)zalign_up((uintptr_t)mapping, alignment);
-  if (start > mapping) munmap(mapping, (size_t)(start - mapping));
+  if (start > mapping) zos_calls.munmap(mapping, (size_t)(start - mapping));
   size_t tail = (size_t)(mapping + total - (start + size));
-  if (tail > 0) munmap(start + size, tail);
+  if (tail > 0) zos_calls.munmap(start + size, tail);
   return start;
+}
+
+#define SPACE_ABOVE_MIN (64 * ZG) /* left to others, to whom the kernel gives what is highest */
+
+uintptr_t zos_find_space(size_t size, size_t alignment) {
+  size_t distance = size + zmax(3 * size, SPACE_ABOVE_MIN), page = zos_page_size();
+  void *placed = zos_calls.mmap(NULL, page, PROT_NONE, ADDRESSES, -1, 0);
+  if (placed == MAP_FAILED) return 0;
+  zos_calls.munmap(placed, page);
+  return (uintptr_t)placed < 2 * distance ? 0 : zalign_down((uintptr_t)placed - distance, alignment);
+}
+
+int zos_map_at(void *start, size_t size, bool is_reserved) {
+  if (is_reserved) return zos_calls.mprotect(start, size, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+  void *mapped = zos_calls.mmap(start, size, PROT_READ | PROT_WRITE, ADDRESSES | MAP_FIXED_NOREPLACE, -1, 0);
+  if (mapped == MAP_FAILED) return -errno;
+  if (mapped == start) return 0;
+  zos_calls.munmap(mapped, size); /* a kernel before 4.17 takes the address for a wish */
+  return -EEXIST;
 }
 
 int zos_commit(void *start, size_t size) {
   if (faulty(ZOS_FAULT_COMMIT)) return -ENOMEM;
-  return mprotect(start, size, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
+  return zos_calls.mprotect(start, size, PROT_READ | PROT_WRITE) == 0 ? 0 : -errno;
 }
 
 int zos_uncommit(void *start, size_t size) {
-  if (faulty(ZOS_FAULT_UNCOMMIT)) return -EINVAL;
-  return madvise(start, size, MADV_DONTNEED) == 0 ? 0 : -errno;
+  if (faulty(ZOS_FAULT_UNCOMMIT) || (((uintptr_t)start | size) & (zos_page_size() - 1)) != 0) return -EINVAL;
+  return zos_calls.madvise(start, size, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
 /* Touched, not MADV_POPULATE_WRITE: that keeps every other thread from mapping memory meanwhile. */
 int zos_populate_huge(void *start, size_t size) {
   if (faulty(ZOS_FAULT_POPULATE)) return -ENOMEM;
-  if (madvise(start, size, MADV_HUGEPAGE) != 0) return -errno;
+  if (zos_calls.madvise(start, size, MADV_HUGEPAGE) != 0) return -errno;
   zstore_relaxed((char *)start, 0);
   return 0;
 }
@@ -160,31 +197,32 @@ bool zos_has_huge_pages(void) {
  * was moved and then extended, because those are two mappings. */
 int zos_move_pages(void *from, void *to, size_t size) {
   if (faulty(ZOS_FAULT_REMAP)) return -ENOMEM;
-  void *moved = mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
+  if ((((uintptr_t)from | (uintptr_t)to | size) & (zos_page_size() - 1)) != 0) return -EINVAL;
+  void *moved = zos_calls.mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to);
   if (moved != MAP_FAILED) return 0;
   int error = errno, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-  return mmap(to, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? error : -error;
+  return zos_calls.mmap(to, size, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? error : -error;
 }
 
 int zos_write_constant(void *to, const void *from, size_t size) {
   if (faulty(ZOS_FAULT_CONSTANT)) return -EACCES;
-  char *start = (char *)zalign_down((uintptr_t)to, ZOS_PAGE);
-  size_t length = zalign_up((uintptr_t)to + size, ZOS_PAGE) - (uintptr_t)start;
-  if (mprotect(start, length, PROT_READ | PROT_WRITE) != 0) return -errno;
+  char *start = (char *)zalign_down((uintptr_t)to, zos_page_size());
+  size_t length = zalign_up((uintptr_t)to + size, zos_page_size()) - (uintptr_t)start;
+  if (zos_calls.mprotect(start, length, PROT_READ | PROT_WRITE) != 0) return -errno;
   memcpy(to, from, size);
-  return mprotect(start, length, PROT_READ) == 0 ? 0 : -errno;
+  return zos_calls.mprotect(start, length, PROT_READ) == 0 ? 0 : -errno;
 }
 
 void *zos_table_map(size_t size) {
   if (faulty(ZOS_FAULT_TABLE)) return NULL;
-  void *table = mmap(NULL, size, PROT_READ | PROT_WRITE,
+  void *table = zos_calls.mmap(NULL, size, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return table == MAP_FAILED ? NULL : table;
 }
 
 void *zos_scratch_map(size_t size) {
   void *table = zos_table_map(size);
-  if (table != NULL && !faulty(ZOS_FAULT_ADVISE)) madvise(table, size, MADV_DONTFORK);
+  if (table != NULL && !faulty(ZOS_FAULT_ADVISE)) zos_calls.madvise(table, size, MADV_DONTFORK);
   return table;
 }
 
@@ -197,7 +235,7 @@ void *zos_scratch_resize(void *table, size_t size, size_t new_size) {
   return resized;
 #else
   if (faulty(ZOS_FAULT_TABLE)) return NULL;
-  void *resized = mremap(table, size, new_size, MREMAP_MAYMOVE);
+  void *resized = zos_calls.mremap(table, size, new_size, MREMAP_MAYMOVE);
   return resized == MAP_FAILED ? NULL : resized;
 #endif
 }
@@ -207,15 +245,15 @@ void zos_table_unmap(void *table, size_t size) {
   if (table == NULL) return;
   while (size > UNMAP_SLICE) {
     size_t rest = zalign_up(size - UNMAP_SLICE, UNMAP_SLICE);
-    munmap((char *)table + rest, size - rest);
+    zos_calls.munmap((char *)table + rest, size - rest);
     size = rest;
   }
-  munmap(table, size);
+  zos_calls.munmap(table, size);
 }
 
 void *zos_file_map(int fd, size_t size) {
   if (faulty(ZOS_FAULT_TABLE)) return NULL;
-  void *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void *mapping = zos_calls.mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   return mapping == MAP_FAILED ? NULL : mapping;
 }
 

@@ -5,6 +5,8 @@
 #ifndef HEAP_BASE_ZOS_H
 #define HEAP_BASE_ZOS_H
 
+#include <sys/types.h>
+
 #include "heap/base/zbase.h"
 
 /* What can fail, and its name in ZGC_FAULT. */
@@ -30,15 +32,45 @@ typedef enum {
       ZOS_FAULT_COUNT
 } zos_fault_t;
 
+/* What the kernel is asked for memory with; unit tests put another kernel in its place. `page_size` is what it
+ * gives and takes: 4 KiB, on some machines 16 or 64. Fixed before the first call. */
+typedef struct {
+  size_t page_size; /* 0: not asked yet */
+  void *(*mmap)(void *start, size_t size, int protection, int flags, int fd, off_t offset);
+  int (*munmap)(void *start, size_t size);
+  int (*mprotect)(void *start, size_t size, int protection);
+  int (*madvise)(void *start, size_t size, int advice);
+  void *(*mremap)(void *start, size_t size, size_t new_size, int flags, ...);
+} zos_calls_t;
+
+extern zos_calls_t zos_calls;
+
+#define ZOS_PAGE_MIN (4 * ZK)
+#define ZOS_PAGE_MAX (64 * ZK)
+size_t zos_ask_page_size(void);
+static inline size_t zos_page_size(void) {
+  return zlikely(zos_calls.page_size != 0) ? zos_calls.page_size : zos_ask_page_size();
+}
+
 /* Address space without memory behind it, aligned to `alignment` (a power of two); NULL when the
  * system refuses. */
 void *zos_reserve(size_t size, size_t alignment);
+
+/* Addresses where nothing is mapped and the kernel will not place what is mapped next. They are not
+ * reserved: limits of address space and of locked memory, and dumps of the process, do not see them.
+ * 0: there is no such place. */
+uintptr_t zos_find_space(size_t size, size_t alignment);
+
+/* Maps memory at unmapped addresses, or in a reservation: readable, writable, zero. 0 or -errno; -EEXIST
+ * where something else lies by now. Fails on purpose only where its callers say so. */
+int zos_map_at(void *start, size_t size, bool is_reserved);
 
 /* Makes [start, start + size) of a reservation readable and writable, zero-filled on first touch.
  * 0 or -errno. */
 int zos_commit(void *start, size_t size);
 
-/* Gives the memory back; the range stays readable and writable and reads as zeros. 0 or -errno. */
+/* Gives the memory back; the range stays readable and writable and reads as zeros. 0 or -errno; -EINVAL for
+ * what is not made of whole pages of the kernel's, which would take from the neighbours. */
 int zos_uncommit(void *start, size_t size);
 
 /* Makes a huge page's worth of a committed range present, as one, where the kernel has one to give;
@@ -52,8 +84,7 @@ bool zos_has_huge_pages(void); /* for those who ask for them */
 int zos_move_pages(void *from, void *to, size_t size);
 
 /* Writes to memory that the loader made read-only, and leaves it so. Only whole pages of the kind lie
- * there, ZOS_PAGE each. 0 or -errno. */
-#define ZOS_PAGE (4 * ZK)
+ * there. 0 or -errno. */
 int zos_write_constant(void *to, const void *from, size_t size);
 
 /* A private zeroed mapping for side tables, not counted against overcommit; NULL on failure. */

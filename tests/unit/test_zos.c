@@ -141,8 +141,8 @@ static void test_scratch_is_not_inherited(void **state) {
 static void test_constants_are_written_and_stay_constant(void **state) {
   (void)state;
   static const int first = 1, second = 2, third = 3;
-  int *page = mmap(NULL, 2 * ZOS_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  char *across = (char *)page + ZOS_PAGE - sizeof first / 2;
+  int *page = mmap(NULL, 2 * zos_page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *across = (char *)page + zos_page_size() - sizeof first / 2;
   assert_int_equal(zos_write_constant(page, &first, sizeof first), 0);
   assert_int_equal(zos_write_constant(across, &second, sizeof second), 0);
   zos_fault_set(ZOS_FAULT_CONSTANT, 1, 1);
@@ -151,11 +151,11 @@ static void test_constants_are_written_and_stay_constant(void **state) {
   assert_memory_equal(across, &second, sizeof second);
   int fd = open("/dev/zero", O_RDONLY);
   for (int i = 0; i < 2; i++) { /* the kernel may not write there either */
-    assert_int_equal(read(fd, (char *)page + i * ZOS_PAGE, 1), -1);
+    assert_int_equal(read(fd, (char *)page + i * zos_page_size(), 1), -1);
     assert_int_equal(errno, EFAULT);
   }
   close(fd);
-  munmap(page, 2 * ZOS_PAGE);
+  munmap(page, 2 * zos_page_size());
 }
 
 static sigset_t blocked;
