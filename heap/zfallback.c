@@ -2,19 +2,35 @@
 
 #include <jemalloc/jemalloc.h>
 
+#include "heap/base/zatomic.h"
 #include "heap/base/zos.h"
+
+/* No cache for the thread: jemalloc does not survive to find no memory for one. */
+#define FLAGS MALLOCX_TCACHE_NONE
+
+static zfallback_t other;
+
+#define PROBE_BYTES (8 * ZM) /* more than jemalloc maps to set itself up */
+
+/* jemalloc 5.3 sets itself up at its first call, and writes to the mapping that it was refused then (pages.c,
+ * pages_boot). So the first call is made only where there is memory to map. */
+bool zfallback_prepare(void) {
+  static bool is_ready; /* any thread; set once. Two threads that look at once do no harm */
+  if (zlikely(zload_acquire(&is_ready))) return true;
+  void *probe = zos_table_map(PROBE_BYTES);
+  if (probe == NULL) return false;
+  zos_table_unmap(probe, PROBE_BYTES);
+  dallocx(mallocx(1, FLAGS), FLAGS);
+  zstore_release(&is_ready, true);
+  return true;
+}
 
 /* jemalloc maps without reservation, where the kernel cannot refuse what cannot be had. */
 static bool is_refused(size_t size) {
   if (zunlikely(size > ZG) && size > zos_memory_and_swap()) return true;
+  if (other.malloc == NULL && !zfallback_prepare()) return true;
   return zos_fault_hit(ZOS_FAULT_FALLBACK);
 }
-
-/* Set up by its first call, which is one that the heap could not serve: it survives to find no memory,
- * but not for a thread's cache. */
-#define FLAGS MALLOCX_TCACHE_NONE
-
-static zfallback_t other;
 
 void zfallback_use(const zfallback_t *allocator) { other = *allocator; }
 

@@ -17,6 +17,10 @@ typedef struct {
 
 void zfallback_use(const zfallback_t *other);
 
+/* False: jemalloc is not set up yet, and memory is too short for that. Before its malloc is used within the
+ * library, too, where the caller can do without. Any thread. */
+bool zfallback_prepare(void);
+
 void *zfallback_alloc(size_t size);
 void *zfallback_alloc_zeroed(size_t count, size_t size);
 void *zfallback_realloc(void *block, size_t size);
