@@ -335,14 +335,12 @@ void zcollector_refresh_stats(void) {
 #define REFRESH_NS 500000000u
 #define WALK_SHARE 1000u           /* the page table is walked for less than 1/1000 of the time */
 #define WALK_AT_SAFEPOINT (256 * ZM) /* a heap of this size is walked in 0.1 ms */
-#define YOUNG_PROCESS_NS 1000000000u
 
 static uint64_t refresh_from_ns; /* any thread; two that refresh at once do no harm */
 
 static void refresh_if_due(uint64_t at, bool may_walk) {
   if (at < zload_relaxed(&refresh_from_ns)) return;
   zstore_relaxed(&refresh_from_ns, at + REFRESH_NS);
-  zstatpage_follow_user(); /* opens files only after the user has changed: see zdirector.c */
   size_t committed = zgranules_resident_bytes() - zsparse_hole_bytes();
   zstat_set(heap_committed, committed);
   zstat_set(old_objects, zload_relaxed(&zold_map_count));
@@ -360,16 +358,18 @@ static void refresh_if_due(uint64_t at, bool may_walk) {
   if (heap.used_bytes <= committed) zstat_set(heap_used, heap.used_bytes);
 }
 
-/* Before its first second a process that leaves all to CPython has nothing to show. */
+/* A process that leaves all to CPython has nothing to show, and makes no system calls that stock does not make:
+ * docs/system-calls.md. */
 void zcollector_publish_at_safepoint(uint64_t now_ns) {
-  if (!zsafepoint_is_warm() && now_ns - zos_start_ns() < YOUNG_PROCESS_NS) return;
-  if (!zoption(statpage)) return;
+  if (!zsafepoint_is_warm() || !zoption(statpage)) return;
   refresh_if_due(now_ns, false);
   zstatpage_publish();
 }
 
+/* The program may have put a filter of system calls over its own threads: none of them asks for the user. */
 void zcollector_publish_by_thread(void) {
   if (!zoption(statpage)) return;
+  zstatpage_follow_user(); /* opens files only after the user has changed: see zdirector.c */
   refresh_if_due(zos_now_ns(), true);
   zstatpage_publish();
 }

@@ -136,6 +136,15 @@ static void collect_silently(int generation) {
 
 /* -- warmth: from when on we take part ---------------------------------------------------------- */
 
+/* Since the process started, the program has put a filter over its system calls. It knows nothing of what our
+ * thread and our page would need (docs/system-calls.md), and may kill the process for it. */
+static bool is_restricted(void) {
+  static bool is_told;
+  if (!zos_is_restricted()) return false;
+  if (!is_told) zlog_info("gc,init", "the program has put a seccomp filter over itself: the collector stays CPython's");
+  return is_told = true;
+}
+
 /* The registry's proofs run here, and not at start-up: small programs never come here. They may be run at any
  * place (ztype_samples.h); where something cannot be made, all stays CPython's, and they are tried again, with
  * twice as many occasions let pass each time. A collection in the midst of them would meet the samples: hence
@@ -145,6 +154,7 @@ static bool prove_walkers(void) {
   if (zos_stack_left() < STACK_TO_PROVE) return false;
   occasions++;
   if (occasions & (occasions - 1)) return false; /* not the first, second, fourth, eighth ... */
+  if (is_restricted()) return false;
   zgc_generation_t *generations = zgc_state.generations;
   int young_count = generations[0].count, collecting = *zgc_state.collecting;
   *zgc_state.collecting = 1;
@@ -159,6 +169,7 @@ bool zsafepoint_warm_up(void) {
   if (is_warm) return true;
   if (!prove_walkers()) return false;
   is_warm = true;
+  zos_cpu_count(); /* which is asked only once: now, and not under a filter that the program may put later */
   zcollector_apply_thresholds();
   return true;
 }

@@ -16,6 +16,7 @@
 #define COMMIT_TRIES 16 /* refused in a row; from then on only ... */
 #define COMMIT_RETRY 64 /* ... one commit of so many is tried */
 #define IDLE_KEPT_SHARE 16     /* freed memory that is kept in any case, as a share of what is in use: it will be */
+#define IDLE_KEPT_MIN (1 * ZM) /* small programs need no system call for it */
 #define IDLE_KEPT_MAX (16 * ZM)
 #define AHEAD_SHARE 128 /* of the heap is populated ahead, but not more than ... */
 #define AHEAD_MAX (8 * ZGRANULES_CHUNK)
@@ -298,7 +299,8 @@ static size_t give_back_below(size_t *end, size_t most) {
 /* A run in memory that was never touched, while freed memory that it did not fit into lies idle:
  * as much of that goes back, so that the process does not grow. From the top, which is reused last. */
 static void make_up_for(size_t count) {
-  size_t end = top, kept = zmin(used_count / IDLE_KEPT_SHARE, IDLE_KEPT_MAX / ZGRANULE_SIZE);
+  size_t end = top, share = used_count / IDLE_KEPT_SHARE;
+  size_t kept = zmin(zmax(share, IDLE_KEPT_MIN / ZGRANULE_SIZE), IDLE_KEPT_MAX / ZGRANULE_SIZE);
   while (count > 0 && free_dirty_count > kept && end > 0) {
     size_t most = zmin(zmin(count, free_dirty_count - kept), UNCOMMIT_STEP / ZGRANULE_SIZE);
     size_t given = give_back_below(&end, most);

@@ -282,5 +282,6 @@ static void start_in_python(void) {
 __attribute__((constructor)) static void construct(void) {
   if (getauxval(AT_SECURE) != 0 || !zpy_is_python()) return;
   zos_start_ns();
+  zos_note_filters();
   start_in_python();
 }

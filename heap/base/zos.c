@@ -137,6 +137,21 @@ size_t zos_ask_page_size(void) {
 
 #define ADDRESSES (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
+/* The mode of seccomp and, from Linux 5.9 on, the number of filters. They are those of the calling thread: its
+ * filters are the ones that its system calls meet, and that a thread it starts would have. */
+static unsigned long count_filters(void) {
+  char text[4096];
+  if (!read_text("/proc/thread-self/status", text, sizeof text)) return 0;
+  const char *mode = strstr(text, "\nSeccomp:"), *filters = strstr(text, "\nSeccomp_filters:");
+  return (mode == NULL ? 0 : strtoul(mode + sizeof "Seccomp:", NULL, 10)) +
+         (filters == NULL ? 0 : strtoul(filters + sizeof "Seccomp_filters:", NULL, 10));
+}
+
+static unsigned long filters_at_start; /* written before there are threads */
+
+void zos_note_filters(void) { filters_at_start = count_filters(); }
+bool zos_is_restricted(void) { return count_filters() > filters_at_start; }
+
 void *zos_reserve(size_t size, size_t alignment) {
   if (faulty(ZOS_FAULT_RESERVE)) return NULL;
   size = zalign_up(size, zos_page_size());
@@ -281,6 +296,7 @@ static void *thread_main(void *raw) {
 
 int zos_thread_start(void (*run)(void *), void *argument, const char *name) {
   if (faulty(ZOS_FAULT_THREAD)) return -EAGAIN;
+  if (zos_is_restricted()) return -EPERM;
   /* Not malloc: here that is jemalloc, which would be set up (0.5 MB) for these few bytes. */
   thread_start_t *start = zos_table_map(sizeof *start);
   if (start == NULL) return -ENOMEM;
@@ -420,8 +436,15 @@ size_t zos_rss_bytes(void) {
   return (size_t)strtoul(resident, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Asked once, as the processors below: who asks again may be under a filter of system calls by then. */
 size_t zos_memory_bytes(void) {
-  return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+  static size_t bytes; /* racing threads write the same */
+  size_t known = zload_relaxed(&bytes);
+  if (known == 0) {
+    known = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    zstore_relaxed(&bytes, known);
+  }
+  return known;
 }
 
 size_t zos_memory_and_swap(void) {
@@ -470,9 +493,19 @@ size_t zos_data_limit(void) {
   return (size_t)limit.rlim_cur;
 }
 
-unsigned zos_cpu_count(void) {
+static unsigned count_processors(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   int count = CPU_COUNT(&set);
   return count > 0 ? (unsigned)count : 1;
+}
+
+unsigned zos_cpu_count(void) {
+  static unsigned processors; /* racing threads write the same, or one of two that were right */
+  unsigned known = zload_relaxed(&processors);
+  if (known == 0) {
+    known = count_processors();
+    zstore_relaxed(&processors, known);
+  }
+  return known;
 }

@@ -143,7 +143,13 @@ size_t zos_memory_bytes(void);    /* physical memory of the machine */
 size_t zos_memory_and_swap(void);  /* the kernel refuses single requests for more; so do we */
 size_t zos_memory_limit(void);    /* cgroup limit if there is one below physical memory, else 0. GIL */
 size_t zos_data_limit(void);      /* RLIMIT_DATA, SIZE_MAX where there is none */
-unsigned zos_cpu_count(void);     /* processors this process may use */
+unsigned zos_cpu_count(void);     /* processors this process might use when it was first asked */
+
+/* Called once, before there are threads. From then on a thread is restricted that has got a filter of system
+ * calls (seccomp) since: no thread can be started from it. Filters put before the program started do not count:
+ * whoever runs Python under one chose it for Python and what is preloaded. */
+void zos_note_filters(void);
+bool zos_is_restricted(void); /* opens a file */
 
 /* Counts a call; true when it shall fail. For callers whose failure is no system call's. */
 bool zos_fault_hit(zos_fault_t fault);

@@ -196,7 +196,9 @@ static page_t *make_in(int directory) {
 
 static void make_locked(void) {
   int saved = errno; /* called where the program's errno must not change */
-  int directory = open_directory();
+  bool is_restricted = zos_is_restricted();
+  int directory = is_restricted ? -1 : open_directory();
+  if (is_restricted) errno = EPERM;
   if (directory >= 0) page = make_in(directory);
   if (page == NULL) {
     has_failed = true;
@@ -204,12 +206,21 @@ static void make_locked(void) {
               strerror(errno));
     path[0] = '\0';
   }
-  owner = geteuid();
   if (directory >= 0) {
+    owner = geteuid();
     sweep(directory);
     close(directory);
   }
   errno = saved;
+}
+
+static void remove_files(void) {
+  unlink(path);
+  *strrchr(path, '/') = '\0';
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (directory < 0) return;
+  sweep(directory); /* of our children, many end without an end of their interpreter */
+  close(directory);
 }
 
 static void remove_locked(void) {
@@ -217,13 +228,7 @@ static void remove_locked(void) {
   int saved = errno;
   zos_table_unmap(page, sizeof *page);
   page = NULL;
-  unlink(path);
-  *strrchr(path, '/') = '\0';
-  int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (directory >= 0) {
-    sweep(directory); /* of our children, many end without an end of their interpreter */
-    close(directory);
-  }
+  if (!zos_is_restricted()) remove_files(); /* or the next process's sweep does */
   path[0] = '\0';
   errno = saved;
 }

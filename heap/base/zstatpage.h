@@ -21,7 +21,7 @@
  * The sequence pairs with the reader's two looks at it, before and after the counters and each a read
  * of its own: odd before a release fence before the counters, even with release after them.
  *
- * Made at the first publishing, so short programs never have one. Removed at the interpreter's end.
+ * Made at the first publishing, which waits until the collector takes part: small programs never have one. Removed at the interpreter's end.
  * What a killed process leaves behind, its start time gives away, and the next process that makes or
  * removes a page of its own in that directory sweeps it up. */
 #ifndef HEAP_BASE_ZSTATPAGE_H

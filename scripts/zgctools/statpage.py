@@ -104,7 +104,7 @@ def why_none(pid):
     if settings.get('ZGC_STATPAGE') == '0':
         return 'process %d keeps no statistics page (ZGC_STATPAGE=0)' % pid
     return ('process %d has the library loaded but no statistics page yet: nothing has been '
-            'collected there since its first second (a small or an idle program, or no Python), or '
+            'collected there by the library (a small or an idle program, or no Python), or '
             'the library is passive, or the page could not be made; ZGC_LOG names the reason' % pid)
 
 
