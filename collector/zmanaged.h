@@ -81,7 +81,9 @@ typedef struct {
   void (*touch)(zhandle_entry_t *entry); /* a suspect entry is used */
   /* A full collection is about to be asked for; because of what bodies hold outside? No Python code. */
   void (*choose_suspects)(bool has_grown_outside);
-  void (*ask_verdict)(void);             /* now and then: may groups be judged by Python's gc? No Python code */
+  bool (*ask_verdict)(void);             /* now and then: may groups be judged by Python's gc? No Python code. True:
+                                          * it asks for a safepoint */
+  bool (*awaits_verdict)(void);          /* do groups wait for Python's gc? Then a full collection would find no more */
   bool (*take_groups)(uint64_t deadline); /* what zsuspects.h found; a mark has ended since. True: all of it */
 } zmanaged_host_t;
 
@@ -122,6 +124,8 @@ void zmanaged_wait(void);
 /* Runs a requested collection on the calling thread when no collector thread can be had. GIL. */
 void zmanaged_run_if_stuck(void);
 
+/* What these entries of the table hold belongs to dead bodies: zmanaged_release_some will drop it. GIL. */
+void zmanaged_release(const uint32_t *references, size_t count);
 /* Is there something for zmanaged_release_some? */
 bool zmanaged_has_releases(void);
 /* Drops references of dead bodies for about `ns`; GIL, runs Python code. True when nothing is left. */

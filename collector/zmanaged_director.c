@@ -104,12 +104,13 @@ static void direct(void) {
 void zmanaged_note_reference(void) {
   if (++new_references % REFERENCES_LOOK != 0) return;
   size_t heap = zgranules_used_bytes();
-  if (zm.host.ask_verdict != NULL) zm.host.ask_verdict();
+  if (zm.host.ask_verdict != NULL && zm.host.ask_verdict()) zm.host.request_safepoint();
   look_outside(ZGENERATION_YOUNG, heap);
   look_outside(ZGENERATION_OLD, heap);
   if (zmanaged_phase() != ZMANAGED_IDLE) return;
   const char *full = rule_outside(ZGENERATION_OLD, heap), *young = rule_outside(ZGENERATION_YOUNG, heap);
-  if (full != NULL) {
+  bool is_early = full != NULL && zm.host.awaits_verdict != NULL && zm.host.awaits_verdict();
+  if (full != NULL && !is_early) {
     direct_full(full, true);
   } else if (young != NULL) {
     note_asked_for(ZGENERATION_YOUNG);

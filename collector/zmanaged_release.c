@@ -50,6 +50,18 @@ void zmanaged_release_sweep(zgeneration_t generation) {
   if (found) zmanaged_poll_set(ZPOLL_RELEASE);
 }
 
+void zmanaged_release(const uint32_t *references, size_t count) {
+  pthread_mutex_lock(&list.lock);
+  for (size_t i = 0; i < count; i++) {
+    zpyref_t *entry = &zpyref_table.entries[references[i]];
+    if (zpyref_is_free(entry) || zload_relaxed(&entry->old) == 2) continue;
+    if (!add_dead(references[i])) break; /* found by the next collection */
+    zstore_relaxed(&entry->old, 2);
+  }
+  pthread_mutex_unlock(&list.lock);
+  zmanaged_poll_set(ZPOLL_RELEASE);
+}
+
 bool zmanaged_has_releases(void) {
   return zm.ended_at < zm.ended_count || zload_acquire(&list.dead) != NULL;
 }

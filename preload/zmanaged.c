@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "collector/zpending.h"
+#include "collector/zsafepoint.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -30,6 +31,7 @@ static int pending_safepoint(void *unused) {
   zmanaged_safepoint();
   zmanaged_release_some(200000);
   zmanaged_class_release_unused();
+  if (zmanaged_cycles_await_collector()) zsafepoint_warm_up(); /* groups wait for a verdict */
   return 0;
 }
 
@@ -67,6 +69,7 @@ static const zmanaged_host_t host = {
     .touch = zmanaged_cycles_touch,
     .choose_suspects = zmanaged_cycles_choose_some,
     .ask_verdict = zmanaged_cycles_ask,
+    .awaits_verdict = zmanaged_cycles_await_verdict,
     .take_groups = zmanaged_cycles_take,
 };
 
@@ -211,12 +214,19 @@ void zmanaged_let_go(void) {
 
 /* ---- waiting ------------------------------------------------------------------------------------- */
 
-/* Until the collection has run. GIL; lets it go. False with an exception set (a signal handler's). */
-static bool wait_for(uint64_t ticket) {
-  while (!zmanaged_is_done(ticket)) {
+static bool is_done(uint64_t ticket) { return zmanaged_is_done(ticket); }
+
+static bool is_idle(uint64_t unused) {
+  (void)unused;
+  return zmanaged_phase() == ZMANAGED_IDLE;
+}
+
+/* Until `is_reached` says so. GIL; lets it go. False with an exception set (a signal handler's). */
+static bool wait_until(bool (*is_reached)(uint64_t), uint64_t ticket) {
+  while (!is_reached(ticket)) {
     zmanaged_safepoint();
     zmanaged_run_if_stuck();
-    if (zmanaged_is_done(ticket)) break;
+    if (is_reached(ticket)) break;
     PyThreadState *state = zpy.PyEval_SaveThread();
     zmanaged_wait();
     zpy.PyEval_RestoreThread(state);
@@ -225,6 +235,8 @@ static bool wait_for(uint64_t ticket) {
   return true;
 }
 
+static bool wait_for(uint64_t ticket) { return wait_until(is_done, ticket); }
+
 static void release_all(void) {
   for (int i = 0; i < 100000 && !zmanaged_release_some(1000000); i++) {
   }
@@ -232,6 +244,8 @@ static void release_all(void) {
 }
 
 static bool collect_full(void) {
+  if (!wait_until(is_idle, 0)) return false; /* one under way does not see what is garbage by now */
+  release_all();
   zmanaged_cycles_choose();
   if (!wait_for(zmanaged_request(ZGENERATION_OLD, "Explicit"))) return false;
   release_all();

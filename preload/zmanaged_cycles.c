@@ -100,27 +100,53 @@ static proxy_t *group_of(const zhandle_t *handle) {
   return proxy_of == NULL || handle->entry == NULL ? NULL : proxy_of[zhandle_id(handle->entry)];
 }
 
+static void unlink_group(proxy_t *proxy) {
+  zmanaged_stat_values.cycle_groups_left = --group_count;
+  if (proxy->next != NULL) proxy->next->previous = proxy->previous;
+  *(proxy->previous != NULL ? &proxy->previous->next : &groups) = proxy->next;
+}
+
+/* The handle's reference to the proxy stays, for the caller to drop. */
+static void leave_group(zhandle_t *handle) {
+  proxy_of[zhandle_id(handle->entry)] = NULL;
+  (void)zfetch_and_relaxed(&handle->entry->word, ~ZCOLOR_SUSPECT);
+  zma.PyObject_GC_UnTrack(handle);
+}
+
 /* The bodies take their references back. Runs no Python code: the proxy owns nothing by itself. */
 static void dissolve(proxy_t *proxy) {
   size_t count = proxy->handle_count;
   proxy->handle_count = 0;
-  zmanaged_stat_values.cycle_groups_left = --group_count;
-  if (proxy->next != NULL) proxy->next->previous = proxy->previous;
-  *(proxy->previous != NULL ? &proxy->previous->next : &groups) = proxy->next;
+  unlink_group(proxy);
   zpy.Py_IncRef(&proxy->base);
   for (size_t i = 0; i < count; i++) {
-    zhandle_t *handle = proxy->handles[i];
-    proxy_of[zhandle_id(handle->entry)] = NULL;
-    (void)zfetch_and_relaxed(&handle->entry->word, ~ZCOLOR_SUSPECT);
-    zma.PyObject_GC_UnTrack(handle);
+    leave_group(proxy->handles[i]);
     zpy.Py_DecRef(&proxy->base);
   }
   zpy.Py_DecRef(&proxy->base);
 }
 
-void zmanaged_cycles_forget(PyObject *handle) {
-  proxy_t *proxy = group_of((zhandle_t *)handle);
-  if (proxy != NULL) dissolve(proxy);
+static void remove_handle(proxy_t *proxy, const zhandle_t *handle) {
+  size_t i = 0;
+  while (proxy->handles[i] != handle) i++;
+  proxy->handles[i] = proxy->handles[--proxy->handle_count];
+}
+
+/* A handle ends unused, so what was true of the group is so of the handles that are left. The last one takes with
+ * it the only way to the group's bodies: they are dead, and what they hold is let go now, in the manner of other
+ * dead bodies. A chain from body to Python object to body thus goes in one collection, and without recursion. */
+void zmanaged_cycles_forget(PyObject *object) {
+  zhandle_t *handle = (zhandle_t *)object;
+  proxy_t *proxy = group_of(handle);
+  if (proxy == NULL) return;
+  remove_handle(proxy, handle);
+  leave_group(handle);
+  if (proxy->handle_count == 0) {
+    unlink_group(proxy);
+    zmanaged_release(proxy->references, proxy->reference_count);
+    proxy->reference_count = 0;
+  }
+  zpy.Py_DecRef(&proxy->base);
 }
 
 void zmanaged_cycles_touch(zhandle_entry_t *entry) {
@@ -446,15 +472,19 @@ void zmanaged_cycles_choose(void) {
 
 #define YOUNG_UNTIL_OLD 3
 
-void zmanaged_cycles_ask(void) {
-  if (!verdict.is_due || verdict.is_asked || !zsafepoint_is_on() || !zsafepoint_is_warm()) return;
-  if (zstat_get(young_collections) < verdict.young_at_form + YOUNG_UNTIL_OLD) return;
+bool zmanaged_cycles_await_collector(void) { return verdict.is_due && zsafepoint_is_on() && !zsafepoint_is_warm(); }
+
+bool zmanaged_cycles_ask(void) {
+  if (zmanaged_cycles_await_collector()) return true;
+  if (!verdict.is_due || verdict.is_asked || !zsafepoint_is_on()) return false;
+  if (zstat_get(young_collections) < verdict.young_at_form + YOUNG_UNTIL_OLD) return false;
   verdict.collections_at_ask = zstat_get(collections);
   verdict.is_asked = zsafepoint_begin(ZCAUSE_EXPLICIT);
+  return false;
 }
 
-static bool awaits_verdict(void) {
-  if (groups == NULL || !verdict.is_due || !zsafepoint_is_on() || !zsafepoint_is_warm()) return false;
+bool zmanaged_cycles_await_verdict(void) {
+  if (groups == NULL || !verdict.is_due || !zsafepoint_is_on()) return false;
   zmanaged_cycles_ask();
   if (!verdict.is_asked || zstat_get(collections) == verdict.collections_at_ask) return true;
   verdict.is_due = verdict.is_asked = false;
@@ -466,5 +496,5 @@ static bool awaits_verdict(void) {
 void zmanaged_cycles_choose_some(bool has_grown) {
   bool is_cheap = nodes_looked_at < NODES_CHEAP && zpyref_table.live < NODES_CHEAP;
   has_grown = has_grown || zpyref_table.live >= GROWN_TIMES * references_looked_at + NODES_CHEAP;
-  if (may_choose() && zpyref_table.live > 0 && (is_cheap || has_grown) && !awaits_verdict()) choose(false);
+  if (may_choose() && zpyref_table.live > 0 && (is_cheap || has_grown) && !zmanaged_cycles_await_verdict()) choose(false);
 }

@@ -55,8 +55,12 @@ void zmanaged_cycles_choose_some(bool has_grown);
 /* Forms the groups that the last full mark has found, until `deadline` (zos_now_ns). True when there are no more.
  * GIL, no addresses held. */
 bool zmanaged_cycles_take(uint64_t deadline);
-/* Asks for the full collection of Python's that judges the groups, once it can. GIL; runs no Python code. */
-void zmanaged_cycles_ask(void);
+/* Asks for the full collection of Python's that judges the groups, once it can. True: our collector has not taken
+ * over from CPython's yet, and must. GIL; runs no Python code. */
+bool zmanaged_cycles_ask(void);
+bool zmanaged_cycles_await_collector(void);
+/* Are there groups that no full collection of Python's has seen? */
+bool zmanaged_cycles_await_verdict(void);
 /* Groups that exist now. */
 size_t zmanaged_cycles_count(void);
 

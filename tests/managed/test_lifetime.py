@@ -63,6 +63,19 @@ class Cycles(unittest.TestCase):
         one_collection()
         self.assertIsNone(ref())
 
+    def test_a_chain_that_is_no_cycle(self):
+        """body -> list -> body and so on: each link ends the next one."""
+        first = last = Node()
+        refs = []
+        for _ in range(5000):
+            step = Node(Holder())
+            refs.append(weakref.ref(step.value))
+            last.other = [step]
+            last = step
+        del first, last, step
+        one_collection()
+        self.assertEqual(self.alive(refs), 0)
+
     def test_one_component_of_many_handles(self):
         holder = Holder()
         holder.bodies = [Node(holder) for _ in range(5000)]
