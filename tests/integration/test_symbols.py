@@ -23,6 +23,7 @@ EXT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ext")
 with open("/proc/self/maps") as maps:
     LIBPYTHON = next((line.split()[-1] for line in maps if "/libpython3" in line), "")
 DEBIANS = "/usr/lib/x86_64-linux-gnu/libpython3.11.so.1.0"      # linked with -Bsymbolic-functions
+PAGE_SHIFT = 14                 # a small page has at least one granule of 16 KiB (heap/zgranules.h)
 SYMBOLS = ACTIVE and STATUS["binding"] == "symbols"
 requires_symbols = unittest.skipUnless(SYMBOLS, "needs the symbol binding")
 
@@ -107,7 +108,7 @@ class TestPlaces(unittest.TestCase):
         size = sys.getsizeof([])                # with its GC header: a class that bytes can meet
         lists = [[] for _ in range(5000)][200:]      # the first came from CPython's free list
         blobs = [bytes(size - sys.getsizeof(b"")) for _ in range(5000)]
-        shared = {id(x) >> 16 for x in lists} & {id(x) >> 16 for x in blobs}
+        shared = {id(x) >> PAGE_SHIFT for x in lists} & {id(x) >> PAGE_SHIFT for x in blobs}
         if SYMBOLS:
             self.assertEqual(shared, set())
         else:
@@ -119,8 +120,8 @@ class TestPlaces(unittest.TestCase):
             return tuple(x for x in range(length))
         tuples = [made(n) for n in range(21, 60) for _ in range(40)]    # no free list has these
         blobs = [bytes(n) for n in range(16, 600) for _ in range(8)]
-        pages = {id(x) >> 16 for x in blobs}
-        self.assertEqual(pages & {id(x) >> 16 for x in tuples}, set())
+        pages = {id(x) >> PAGE_SHIFT for x in blobs}
+        self.assertEqual(pages & {id(x) >> PAGE_SHIFT for x in tuples}, set())
         self.assertTrue(all(x == tuple(range(len(x))) for x in tuples))
 
 
