@@ -176,7 +176,7 @@ static bool may_move_lists(void) { return zsafepoint_is_on() && zsafepoint_is_wa
 void zcollector_before_freeze(void) { zpromotion_before_freeze(may_move_lists()); }
 void zcollector_after_freeze(void) {
   zpromotion_after_freeze();
-  zdirector_note_frozen();
+  zdirector_note_frozen(zold_map_frozen_count);
 }
 
 void zcollector_before_unfreeze(void) { zpromotion_before_unfreeze(); }

@@ -116,7 +116,7 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
   base.time_ns = now.time_ns;
 }
 
-void zdirector_note_frozen(void) { zgrowth_note_frozen(); }
+void zdirector_note_frozen(uint64_t objects) { zgrowth_note_frozen(objects); }
 void zdirector_note_unfrozen(uint64_t objects) { zgrowth_note_unfrozen(objects); }
 
 bool zdirector_is_fruitful(void) { return zgrowth_is_fruitful(); }

@@ -18,7 +18,7 @@ bool zdirector_foreign_is_due(size_t met, size_t before);
 void zdirector_note_start(void);
 void zdirector_note_end(uint64_t found, uint64_t reclaimed);
 /* What is frozen does not count as the heap that growth is measured against. */
-void zdirector_note_frozen(void);
+void zdirector_note_frozen(uint64_t objects);
 void zdirector_note_unfrozen(uint64_t objects);
 /* A good part of what was promoted before the last collection had become garbage by then. */
 bool zdirector_is_fruitful(void);

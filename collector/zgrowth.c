@@ -98,12 +98,21 @@ void zgrowth_note_end(const zgrowth_record_t *now, uint64_t found, uint64_t recl
   base.price_ns = now->price_ns - at_start.price_ns;
 }
 
-void zgrowth_note_frozen(void) { base.old = base.at_end = at_start.old = started_grown = 0; }
+static uint64_t frozen, frozen_grown; /* objects; the growth that was frozen with them */
+
+void zgrowth_note_frozen(uint64_t objects) {
+  uint64_t added = objects > frozen ? objects - frozen : 0;
+  frozen_grown += added > base.old ? added - base.old : 0;
+  frozen = objects;
+  base.old = base.at_end = at_start.old = started_grown = 0;
+}
 
 void zgrowth_note_unfrozen(uint64_t objects) {
-  base.old += objects;
-  base.at_end += objects;
-  at_start.old += objects;
+  uint64_t known = objects > frozen_grown ? objects - frozen_grown : 0;
+  base.old += known;
+  base.at_end += known;
+  at_start.old += known;
+  frozen = frozen_grown = 0;
 }
 
 bool zgrowth_is_fruitful(void) { return base.is_fruitful; }

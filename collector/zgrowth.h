@@ -33,8 +33,9 @@ bool zgrowth_is_due(const zgrowth_record_t *now);
 void zgrowth_note_start(const zgrowth_record_t *now);
 void zgrowth_note_end(const zgrowth_record_t *now, uint64_t found, uint64_t reclaimed);
 
-/* All old objects have left the old set at once, and return (gc.freeze): no garbage, and no growth. */
-void zgrowth_note_frozen(void);
+/* All old objects have left the old set at once, and return (gc.freeze): no garbage, and no growth but what there was
+ * before. `objects` are all that are frozen now, or were. */
+void zgrowth_note_frozen(uint64_t objects);
 void zgrowth_note_unfrozen(uint64_t objects);
 
 /* A good part of what was promoted before the last collection had become garbage by then. */

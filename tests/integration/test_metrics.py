@@ -185,7 +185,7 @@ class Prometheus(unittest.TestCase):
 class Managed(unittest.TestCase):
     """Managed objects, from their first use on: zgc.stats()["managed"] and the pauses."""
 
-    GAUGES = {"pause_max_ns", "pause_max_cpu_ns", "used_bytes", "resident_bytes", "capacity_bytes", "live_bytes",
+    GAUGES = {"cycle_groups_left", "pause_max_ns", "pause_max_cpu_ns", "used_bytes", "resident_bytes", "capacity_bytes", "live_bytes",
               "handles", "weak_handles", "python_references"}
     NOT_BY_NAME = {"pauses", "pause_total_ns"}                                  # the histogram
     USAGE = {"young_pages", "old_pages", "young_bytes", "old_bytes"}            # by generation

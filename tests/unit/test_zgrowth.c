@@ -173,7 +173,7 @@ static void test_what_is_frozen_is_no_base_and_its_return_no_growth(void **state
   (void)state;
   now.old = now.promoted = 1000000;
   collect(0);
-  zgrowth_note_frozen();
+  zgrowth_note_frozen(1000000);
   now.old = 0;
   run(60000, 0);
   assert_true(zgrowth_is_due(&now));
@@ -183,6 +183,19 @@ static void test_what_is_frozen_is_no_base_and_its_return_no_growth(void **state
   assert_false(zgrowth_is_due(&now));
 }
 
+/* A program that freezes and unfreezes all the time: its growth counts all the same. */
+static void test_freezing_hides_no_growth(void **state) {
+  (void)state;
+  now.old = now.promoted = 1000000;
+  collect(0);
+  for (int i = 0; i < 300 && !zgrowth_is_due(&now); i++) {
+    now.old += 1000;
+    zgrowth_note_frozen(now.old);
+    zgrowth_note_unfrozen(now.old);
+  }
+  assert_true(zgrowth_is_due(&now));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(test_no_more_garbage_than_with_cpython, start),
     cmocka_unit_test_setup(test_a_collection_is_not_begun_for_little, start),
@@ -190,6 +203,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup(test_a_queue_brings_few_collections, start),
     cmocka_unit_test_setup(test_garbage_in_the_place_of_live_objects_is_found, start),
     cmocka_unit_test_setup(test_what_has_left_makes_no_room_for_garbage, start),
+    cmocka_unit_test_setup(test_freezing_hides_no_growth, start),
     cmocka_unit_test_setup(test_one_that_found_nothing_has_to_pay_before_the_next, start),
     cmocka_unit_test_setup(test_the_longer_it_takes_the_sooner_it_begins, start),
     cmocka_unit_test_setup(test_what_is_frozen_is_no_base_and_its_return_no_growth, start),
