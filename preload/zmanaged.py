@@ -283,6 +283,10 @@ class DictKeys(_View, _abc.KeysView):
 class DictItems(_View, _abc.ItemsView):
     __slots__ = ()
 
+    def __contains__(self, item):
+        """As dict's: what is no pair is not in it."""
+        return isinstance(item, tuple) and len(item) == 2 and super().__contains__(item)
+
     def __iter__(self):
         return self._mapping._iterate(2, 1)
 

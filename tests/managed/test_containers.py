@@ -329,5 +329,16 @@ class Sizes(unittest.TestCase):
         self.assertLess(sys.getsizeof(Holder(shared)), 200)     # not its own
 
 
+class Items(unittest.TestCase):
+
+    def test_what_is_no_pair_is_not_in_it(self):
+        for kind in dict, zgc.Dict:
+            items = kind({1: 2, "a": "b"}).items()
+            for item in 3, (1,), (1, 2, 3), [1, 2], "ab", None:
+                self.assertNotIn(item, items, kind)
+            self.assertIn((1, 2), items)
+            self.assertTrue(items.isdisjoint([3, "ab"]))
+
+
 if __name__ == "__main__":
     unittest.main()
