@@ -184,6 +184,11 @@ void zcollector_after_unfreeze(void) {
   size_t frozen = zold_map_frozen_count;
   zpromotion_after_unfreeze(may_move_lists());
   zdirector_note_unfrozen(frozen);
+  /* A program that freezes often makes objects old without a young collection, whose end asks the director. */
+  if (zsafepoint_is_on() && zsafepoint_is_warm() && zdriver_phase() == ZPHASE_IDLE &&
+      zdirector_decide() != ZCAUSE_NONE) {
+    zsafepoint_request();
+  }
 }
 
 typedef enum { WAIT_ENDED, WAIT_EXCEPTION, WAIT_LOST } wait_t;
