@@ -108,7 +108,7 @@ void zpromotion_before_freeze(bool is_ours) {
   is_frozen_whole = is_whole && (is_frozen_whole || zgc_list_is_empty(zgc_state.permanent));
 }
 
-/* The registry has to be told of the death of its classes, also of those not enumerated again yet. */
+/* The registry must be notified when one of its classes dies, also of a class that is not enumerated again yet. */
 static void keep_class(const ztype_t *entry, void *unused) {
   (void)unused;
   if (zold_map_admit(entry->type)) zold_map_add(entry->type);

@@ -840,7 +840,7 @@ static bool calm_down(void) {
   return true;
 }
 
-/* Py_AddPendingCall computes anew whether the interpreter has to look at signals and pending calls. Until 3.12 it
+/* Py_AddPendingCall computes again whether the interpreter has to look at signals and pending calls. Until 3.12 it
  * asks whether the calling thread may handle them, so the collector thread's call makes the main thread overlook a
  * signal that has just come, until that is computed once more. The next collection does it, which has been asked
  * for. */

@@ -29,7 +29,7 @@ static const struct {
 };
 
 void ztype_learning_note_container(ztype_t *entry, const zpyabi_type_t *type) {
-  /* Whoever gives a type of his own such a name has a tp_traverse of his own, too. */
+  /* Another type of the same name has another tp_traverse. */
   if (!zpy_is_code((const void *)type->traverse)) return;
   for (size_t i = 0; i < ZARRAY_LENGTH(containers); i++) {
     if (strcmp(type->name, containers[i].name) != 0) continue;

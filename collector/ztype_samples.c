@@ -373,7 +373,7 @@ static const struct {
 };
 
 static int row_of(const zpyabi_type_t *type) {
-  /* Whoever gives a type of his own such a name has a tp_traverse of his own, too. */
+  /* Another type of the same name has another tp_traverse. */
   if (type->traverse == ztype_class_traverse || !zpy_is_code((const void *)type->traverse)) return -1;
   for (size_t i = 0; i < ZARRAY_LENGTH(known); i++) {
     if (strcmp(type->name, known[i].name) == 0) return (int)i;
