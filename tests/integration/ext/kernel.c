@@ -33,13 +33,21 @@ void *mmap(void *start, size_t size, int protection, int flags, int fd, off_t of
     if (is_inside(start)) return (void *)(intptr_t)refuse();
     return (void *)syscall(SYS_mmap, start, fd < 0 ? up(size) : size, protection, flags, fd, offset);
   }
-  if (fd >= 0) return (void *)syscall(SYS_mmap, start, size, protection, flags, fd, offset);
-  char *mapped = (char *)syscall(SYS_mmap, NULL, up(size) + page, protection, flags, fd, offset);
+  char *mapped = (char *)syscall(SYS_mmap, NULL, up(size) + page, fd < 0 ? protection : PROT_NONE,
+                                 fd < 0 ? flags : MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return mapped;
   char *first = (char *)up((uintptr_t)mapped);
   if (first > mapped) syscall(SYS_munmap, mapped, first - mapped);
   syscall(SYS_munmap, first + up(size), mapped + page - first);
-  return first;
+  if (fd < 0) return first;
+  /* A file, too, has whole pages to itself, so that unmapping them takes nothing of a neighbour's. */
+  void *file = (void *)syscall(SYS_mmap, first, size, protection, flags | MAP_FIXED, fd, offset);
+  if (file == MAP_FAILED) {
+    int reason = errno;
+    syscall(SYS_munmap, first, up(size));
+    errno = reason;
+  }
+  return file;
 }
 
 int munmap(void *start, size_t size) {
