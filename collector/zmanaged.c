@@ -5,7 +5,7 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 
-zmanaged_state_t zm = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+zmanaged_state_t zm = {.lock = PTHREAD_MUTEX_INITIALIZER};
 zmanaged_stats_t zmanaged_stat_values;
 zmanaged_generation_stats_t zmanaged_generation_values[2];
 zgive_way_t zmanaged_give_way;
@@ -98,6 +98,7 @@ bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *ho
   unsigned automatic = (unsigned)zmin(zmax(zos_cpu_count() / 4, 1), 8);
   zm.threads = threads == 0 ? automatic : (unsigned)zmin(threads, ZMARK_WORKERS_MAX);
   zm.started = true;
+  if (zoption(interval) != 0) zmanaged_driver_ensure_thread(); /* it tells the time */
   zlog_info("gc,init", "managed heap: capacity %luM, %u collector threads",
             zlog_mb(zbody_space.capacity_units << ZUNIT_SHIFT), zm.threads);
   return true;
@@ -131,7 +132,6 @@ void zmanaged_fork_child(void) {
   if (!zm.started) return;
   unlock_all();
   zmark_reset_workers();
-  pthread_cond_init(&zm.changed, NULL);
   zm.running = zm.helpers = zm.helper_slots = 0;
   zm.thread_alive = zm.job_open = false;
   zm.pause = NULL;

@@ -82,11 +82,8 @@ static void direct_full(const char *cause, bool has_grown_outside) {
 
 static void direct(void) {
   bool idle = zmanaged_phase() == ZMANAGED_IDLE;
-  if (!idle && !zload_relaxed(&zm.thread_alive)) { /* a fork's child takes its parent's collection up */
-    pthread_mutex_lock(&zm.lock);
-    zmanaged_driver_ensure_thread_locked();
-    pthread_mutex_unlock(&zm.lock);
-  }
+  /* A fork's child takes its parent's collection up. */
+  if (!idle && !zload_relaxed(&zm.thread_alive)) zmanaged_driver_ensure_thread();
   if (idle) {
     const char *cause = rule_full();
     if (cause == NULL) cause = rule_proactive();

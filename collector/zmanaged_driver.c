@@ -1,5 +1,3 @@
-#include <time.h>
-
 #include "collector/zmanaged_state.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
@@ -9,6 +7,8 @@
  * it takes a seventh, which is within the 15 % that marking and moving may cost. */
 #define THREAD_NICE 8
 
+#define WAIT_NS 2000000u /* for progress, before signals are looked for */
+
 /* ---- helpers ----------------------------------------------------------------------------------- */
 
 void zmanaged_driver_open_job(void) {
@@ -16,7 +16,7 @@ void zmanaged_driver_open_job(void) {
   pthread_mutex_lock(&zm.lock);
   zm.job_open = true;
   zm.job++;
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 
@@ -25,7 +25,7 @@ void zmanaged_driver_close_job(void) {
   pthread_mutex_lock(&zm.lock);
   zm.job_open = false;
   zmanaged_pause_leave_locked();
-  while (zm.helpers > 0) pthread_cond_wait(&zm.changed, &zm.lock);
+  while (zm.helpers > 0) zmanaged_await_change_locked();
   zmanaged_pause_enter_locked();
   pthread_mutex_unlock(&zm.lock);
 }
@@ -37,7 +37,7 @@ static void helper_main(void *argument) {
   pthread_mutex_lock(&zm.lock);
   for (;;) {
     while (!zm.job_open || zm.job == seen || zload_relaxed(&zm.stop)) {
-      pthread_cond_wait(&zm.changed, &zm.lock);
+      zmanaged_await_change_locked();
     }
     seen = zm.job;
     zm.helpers++;
@@ -75,7 +75,7 @@ static bool begin_wanted_locked(void) {
 
 static void finish_locked(void) {
   zm.done[ZGENERATION_OLD] = zm.started_count[ZGENERATION_OLD];
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
 }
 
 static void want_locked(zgeneration_t generation, const char *cause) {
@@ -87,15 +87,12 @@ static void want_locked(zgeneration_t generation, const char *cause) {
 }
 
 static void await_request_locked(void) {
-  uint64_t interval = zoption(interval);
+  uint64_t interval = zoption(interval) * 1000000000u;
   if (interval == 0) {
-    pthread_cond_wait(&zm.changed, &zm.lock);
-    return;
+    zmanaged_await_change_locked();
+  } else if (!zmanaged_await_locked(interval)) {
+    want_locked(ZGENERATION_OLD, "Timer");
   }
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += (time_t)interval;
-  if (pthread_cond_timedwait(&zm.changed, &zm.lock, &until) != 0) want_locked(ZGENERATION_OLD, "Timer");
 }
 
 static void driver_main(void *argument) {
@@ -129,12 +126,18 @@ bool zmanaged_driver_ensure_thread_locked(void) {
   return true;
 }
 
+void zmanaged_driver_ensure_thread(void) {
+  pthread_mutex_lock(&zm.lock);
+  zmanaged_driver_ensure_thread_locked();
+  pthread_mutex_unlock(&zm.lock);
+}
+
 uint64_t zmanaged_request(zgeneration_t generation, const char *cause) {
   pthread_mutex_lock(&zm.lock);
   want_locked(generation, cause);
   uint64_t ticket = zm.requested[generation];
   zmanaged_driver_ensure_thread_locked();
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
   pthread_mutex_unlock(&zm.lock);
   return ticket << 1 | (uint64_t)generation;
 }
@@ -147,15 +150,8 @@ bool zmanaged_is_done(uint64_t ticket) {
 }
 
 void zmanaged_wait(void) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += 2000000;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_nsec -= 1000000000;
-    until.tv_sec++;
-  }
   pthread_mutex_lock(&zm.lock);
-  if (zm.pause == NULL || zm.pausing) pthread_cond_timedwait(&zm.changed, &zm.lock, &until);
+  if (zm.pause == NULL || zm.pausing) zmanaged_await_locked(WAIT_NS);
   pthread_mutex_unlock(&zm.lock);
 }
 

@@ -1,5 +1,4 @@
 #include <stdlib.h>
-#include <time.h>
 
 #include "collector/zmanaged_state.h"
 #include "collector/zmanaged_verify.h"
@@ -16,15 +15,37 @@ uint64_t zmanaged_pauses[ZMANAGED_PAUSE_KINDS][ZMANAGED_PAUSE_BUCKETS];
 void zmanaged_poll_set(uint32_t bit) { (void)zfetch_or_relaxed(&zmanaged_poll_wanted, bit); }
 void zmanaged_poll_clear(uint32_t bit) { (void)zfetch_and_relaxed(&zmanaged_poll_wanted, ~bit); }
 
+#define ASK_AGAIN_NS 5000000u  /* between two looks at whether a safepoint has come */
+#define FOR_EVER_NS 3600000000000u
+
+/* ---- waiting ----------------------------------------------------------------------------------- */
+
+/* Not a condition variable: those of old C libraries wait by the clock that the program may set. The word is
+ * read under the lock, so no change between that and the sleep is missed. */
+void zmanaged_changed_locked(void) {
+  zstore_release(&zm.changes, zm.changes + 1);
+  zos_wake(&zm.changes);
+}
+
+bool zmanaged_await_locked(uint64_t ns) {
+  uint32_t seen = zm.changes;
+  pthread_mutex_unlock(&zm.lock);
+  bool changed = zos_sleep_while(&zm.changes, seen, ns);
+  pthread_mutex_lock(&zm.lock);
+  return changed;
+}
+
+void zmanaged_await_change_locked(void) { zmanaged_await_locked(FOR_EVER_NS); }
+
 /* ---- parking ----------------------------------------------------------------------------------- */
 
 void zmanaged_pause_enter_locked(void) {
-  while (zload_relaxed(&zm.stop)) pthread_cond_wait(&zm.changed, &zm.lock);
+  while (zload_relaxed(&zm.stop)) zmanaged_await_change_locked();
   zm.running++;
 }
 void zmanaged_pause_leave_locked(void) {
   zm.running--;
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
 }
 void zmanaged_pause_enter(void) {
   if (zm.inline_run) return;
@@ -47,14 +68,14 @@ void zmanaged_pause_yield(void) {
 void zmanaged_stop_world(void) {
   pthread_mutex_lock(&zm.lock);
   zstore_relaxed(&zm.stop, 1);
-  while (zm.running > 0) pthread_cond_wait(&zm.changed, &zm.lock);
+  while (zm.running > 0) zmanaged_await_change_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 
 void zmanaged_resume_world(void) {
   pthread_mutex_lock(&zm.lock);
   zstore_relaxed(&zm.stop, 0);
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 
@@ -119,17 +140,6 @@ static void run_timed(void (*pause)(void), zmanaged_phase_t phase) {
              phase > ZMANAGED_YOUNG_FINISH ? "full" : "young", zmanaged_phase_name(phase), zlog_ms(ns));
 }
 
-static struct timespec in_5_ms(void) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_nsec += 5000000;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_nsec -= 1000000000;
-    until.tv_sec++;
-  }
-  return until;
-}
-
 void zmanaged_pause_request(void (*pause)(void)) {
   if (zm.inline_run) {
     run_timed(pause, zmanaged_phase());
@@ -139,7 +149,7 @@ void zmanaged_pause_request(void (*pause)(void)) {
   zm.pause = pause;
   zmanaged_pause_leave_locked();
   zmanaged_poll_set(ZPOLL_PAUSE);
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
   unsigned asked = 0;
   while (zm.pause != NULL || zm.pausing) {
     /* A pending call can be refused (its queue is short) or be served late: ask again. */
@@ -149,8 +159,7 @@ void zmanaged_pause_request(void (*pause)(void)) {
       pthread_mutex_lock(&zm.lock);
       if (zm.pause == NULL && !zm.pausing) break;
     }
-    struct timespec until = in_5_ms();
-    pthread_cond_timedwait(&zm.changed, &zm.lock, &until);
+    zmanaged_await_locked(ASK_AGAIN_NS);
   }
   zmanaged_pause_enter_locked();
   pthread_mutex_unlock(&zm.lock);
@@ -170,7 +179,7 @@ static void run_wanted_pause(void) {
   pthread_mutex_lock(&zm.lock);
   zm.pause = NULL;
   zm.pausing = false;
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 

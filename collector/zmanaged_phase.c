@@ -5,6 +5,7 @@
 #include "heap/base/zos.h"
 #include "heap/base/zprobe.h"
 
+#define WEAK_STEP 4096 /* handle entries between two chances to park */
 #define TURN_MAX_NS 100000000u /* of the old mark, before it gives way again */
 
 void zmanaged_phase_set(zmanaged_phase_t phase) { zstore_release(&zm.phase, (uint32_t)phase); }
@@ -47,7 +48,7 @@ void zmanaged_phase_begin_locked(bool full) {
 static void end_young(void) {
   pthread_mutex_lock(&zm.lock);
   zm.done[ZGENERATION_YOUNG] = zm.started_count[ZGENERATION_YOUNG];
-  pthread_cond_broadcast(&zm.changed);
+  zmanaged_changed_locked();
   pthread_mutex_unlock(&zm.lock);
 }
 
@@ -83,6 +84,7 @@ static void collect_weak(void) {
   size_t top = zload_acquire(&zhandle_table.top);
   for (size_t i = 1; i < top; i++) {
     zhandle_entry_t *entry = &zhandle_table.entries[i];
+    if (i % WEAK_STEP == 0) zmanaged_pause_yield();
     if (!zhandle_is_weak(entry)) continue;
     zaddress_t body = zmark_heal_entry(&entry->word);
     if (zaddress_is_null(body) || !zmark_is_dead(body)) continue;
@@ -301,7 +303,7 @@ static void concurrent_young_finish(void) {
 /* ---- the old generation ---------------------------------------------------------------------------- */
 
 static void concurrent_old_mark(void) {
-  if (zm.grouped) zsuspects_arrange();
+  if (zm.grouped) zsuspects_arrange(zmanaged_pause_yield);
   zmark_take_up_old();
   zm.turn_end_ns = zmanaged_give_way == ZGIVE_WAY_BY_TURNS ? zos_now_ns() + zmin(zm.young_ns, TURN_MAX_NS) : 0;
   bool done = follow_all(zm.inline_run ? &steady : &by_turns);

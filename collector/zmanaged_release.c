@@ -3,6 +3,7 @@
 #include "heap/base/zos.h"
 
 #define RELEASE_CHUNK 1022
+#define SWEEP_STEP 4096 /* entries */
 
 typedef struct release_chunk {
   struct release_chunk *next;
@@ -33,20 +34,34 @@ static bool add_dead(uint32_t index) {
   return true;
 }
 
-void zmanaged_release_sweep(zgeneration_t generation) {
-  size_t top = zload_acquire(&zpyref_table.top);
+static bool is_dead(const zpyref_t *entry, zgeneration_t generation) {
+  return !zpyref_is_free(entry) && zload_acquire(&entry->old) == (uint32_t)generation &&
+         zload_relaxed(&entry->seq) != zbody_space.seq[generation];
+}
+
+/* Lists the dead ones of [from, to). True when there were some. */
+static bool list_dead(size_t from, size_t to, zgeneration_t generation) {
   bool found = false;
   pthread_mutex_lock(&list.lock);
-  for (size_t i = 1; i < top; i++) {
+  for (size_t i = from; i < to; i++) {
     zpyref_t *entry = &zpyref_table.entries[i];
-    if (zpyref_is_free(entry)) continue;
-    if (zload_acquire(&entry->old) != (uint32_t)generation) continue;
-    if (zload_relaxed(&entry->seq) == zbody_space.seq[generation]) continue;
+    if (!is_dead(entry, generation)) continue;
     if (!add_dead((uint32_t)i)) break; /* found again by the next collection */
     zstore_relaxed(&entry->old, 2);
     found = true;
   }
   pthread_mutex_unlock(&list.lock);
+  return found;
+}
+
+/* In steps: the program's thread waits for the lock with the GIL, and a fork for this one to park. */
+void zmanaged_release_sweep(zgeneration_t generation) {
+  size_t top = zload_acquire(&zpyref_table.top);
+  bool found = false;
+  for (size_t i = 1; i < top; i += SWEEP_STEP) {
+    found = list_dead(i, zmin(i + SWEEP_STEP, top), generation) || found;
+    zmanaged_pause_yield();
+  }
   if (found) zmanaged_poll_set(ZPOLL_RELEASE);
 }
 

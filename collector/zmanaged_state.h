@@ -28,7 +28,7 @@ typedef struct {
   unsigned threads;
 
   pthread_mutex_t lock;
-  pthread_cond_t changed; /* anything below */
+  uint32_t changes; /* lock: grows whenever anything below has changed that a thread may wait for */
 
   /* lock */
   unsigned running;       /* collector threads that are not parked */
@@ -82,6 +82,14 @@ extern zmanaged_state_t zm;
 
 /* ---- zmanaged_pause.c */
 
+/* Something has changed: whoever waits looks again. */
+void zmanaged_changed_locked(void);
+/* Lets go of the lock until something changes, for `ns` at most; false where nothing did. The time is relative:
+ * the program may set its clock, or replace it. */
+bool zmanaged_await_locked(uint64_t ns);
+/* The same without an end, for loops that ask for a condition. */
+void zmanaged_await_change_locked(void);
+
 enum { ZPOLL_PAUSE = 1, ZPOLL_RELEASE = 2 };
 
 void zmanaged_poll_set(uint32_t bit);
@@ -114,6 +122,7 @@ void zmanaged_phase_relocate_here(void);
 void zmanaged_driver_open_job(void);
 void zmanaged_driver_close_job(void); /* helpers that are at it finish it */
 bool zmanaged_driver_ensure_thread_locked(void);
+void zmanaged_driver_ensure_thread(void);
 
 /* ---- zmanaged_release.c */
 

@@ -26,6 +26,7 @@ typedef struct {
 #define RECORDED_CHUNK ((size_t)1 << 16)
 #define RECORDED_CHUNKS 4096
 #define TABLE_FIRST 1024
+#define YIELD 4096 /* items between two chances to park */
 
 /* What a suspect's number is, is also its group's to begin with, plus 1: group 0 is "in use". */
 static struct {
@@ -47,6 +48,7 @@ static struct {
   /* The results, by group: made by the collector thread, then read with the GIL. */
   struct {
     uint32_t *suspects, *references, *shapes; /* sorted by group */
+    uint32_t *number;                         /* of each group, by root; while they are made */
     uint32_t *first[3];                       /* of each group in those, one more than there are groups */
     uint32_t groups, next;
     size_t sizes[3];
@@ -102,6 +104,7 @@ static bool is_suspect(const zhandle_entry_t *entry) {
 
 static void free_results(void) {
   for (int i = 0; i < 3; i++) free_words(&s.result.first[i], s.result.groups + 2);
+  free_words(&s.result.number, s.entries.count + 1);
   free_words(&s.result.suspects, s.result.sizes[0]);
   free_words(&s.result.references, s.result.sizes[1]);
   free_words(&s.result.shapes, s.result.sizes[2]);
@@ -302,26 +305,31 @@ bool zsuspects_end(void) {
 
 /* ---- results --------------------------------------------------------------------------------------- */
 
-/* Numbers the groups 1, 2, ... in `number`, by root; 0 stays 0. */
-static uint32_t number_groups(uint32_t *number) {
-  uint32_t groups = 0;
+/* Numbers the groups 1, 2, ... by root; 0 stays 0. */
+static uint32_t number_groups(void (*yield)(void)) {
+  uint32_t groups = 0, *number = s.result.number;
   for (size_t i = 1; i <= s.entries.count; i++) {
     uint32_t root = root_of((uint32_t)i);
     if (root != 0 && number[root] == 0) number[root] = ++groups;
+    if (i % YIELD == 0) yield();
   }
   return groups;
 }
 
 /* Counting sort: item i of `count` has the group `group_of(i)`, and stands for `value_of(i)`. Those of group 0 are
  * left out. */
-static bool sort_by_group(int kind, size_t count, const uint32_t *number, uint32_t (*group_of)(size_t),
-                          uint32_t (*value_of)(size_t), uint32_t **sorted) {
+static bool sort_by_group(int kind, size_t count, uint32_t (*group_of)(size_t), uint32_t (*value_of)(size_t),
+                          uint32_t **sorted, void (*yield)(void)) {
+  const uint32_t *number = s.result.number;
   uint32_t groups = s.result.groups, *first = zos_table_map((groups + 2) * sizeof *first);
   s.result.first[kind] = first;
   s.result.sizes[kind] = count + 1;
   *sorted = zos_table_map((count + 1) * sizeof **sorted);
   if (first == NULL || *sorted == NULL) return false;
-  for (size_t i = 0; i < count; i++) first[number[root_of(group_of(i))]]++;
+  for (size_t i = 0; i < count; i++) {
+    first[number[root_of(group_of(i))]]++;
+    if (i % YIELD == 0) yield();
+  }
   uint32_t at = 0;
   for (uint32_t group = 0; group <= groups; group++) {
     uint32_t size = group == 0 ? 0 : first[group];
@@ -331,6 +339,7 @@ static bool sort_by_group(int kind, size_t count, const uint32_t *number, uint32
   for (size_t i = 0; i < count; i++) {
     uint32_t group = number[root_of(group_of(i))];
     if (group != 0) (*sorted)[first[group]++] = value_of(i);
+    if (i % YIELD == 0) yield();
   }
   /* Each start has moved to its group's end, which is the next one's start. */
   for (uint32_t group = groups + 1; group > 0; group--) first[group] = first[group - 1];
@@ -345,17 +354,18 @@ static uint32_t reference_value(size_t i) { return ((found_t *)s.references.item
 static uint32_t shape_group(size_t i) { return ((found_t *)s.shapes.items)[i].group; }
 static uint32_t shape_value(size_t i) { return ((found_t *)s.shapes.items)[i].index; }
 
-void zsuspects_arrange(void) {
+void zsuspects_arrange(void (*yield)(void)) {
   if (!zsuspects_has_results() || s.given_up || s.result.is_made) return;
-  uint32_t *number = zos_table_map((s.entries.count + 1) * sizeof *number);
-  if (number == NULL) return;
-  s.result.groups = number_groups(number);
+  free_results(); /* of a forked child's parent */
+  s.result.number = zos_table_map((s.entries.count + 1) * sizeof *s.result.number);
+  if (s.result.number == NULL) return;
+  s.result.groups = number_groups(yield);
   s.result.next = 1;
   s.result.is_made =
-      sort_by_group(0, s.entries.count, number, suspect_group, suspect_value, &s.result.suspects) &&
-      sort_by_group(1, s.references.count, number, reference_group, reference_value, &s.result.references) &&
-      sort_by_group(2, s.shapes.count, number, shape_group, shape_value, &s.result.shapes);
-  free_words(&number, s.entries.count + 1);
+      sort_by_group(0, s.entries.count, suspect_group, suspect_value, &s.result.suspects, yield) &&
+      sort_by_group(1, s.references.count, reference_group, reference_value, &s.result.references, yield) &&
+      sort_by_group(2, s.shapes.count, shape_group, shape_value, &s.result.shapes, yield);
+  free_words(&s.result.number, s.entries.count + 1);
 }
 
 zhandle_entry_t *zsuspects_entry(uint32_t suspect) { return entry_of(suspect); }

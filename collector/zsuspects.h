@@ -35,8 +35,8 @@ bool zsuspects_has_results(void);
 /* Forgets all, flags included. GIL. */
 void zsuspects_clear(void);
 
-/* Collector thread, once the groups are final: sorts what was found by group. */
-void zsuspects_arrange(void);
+/* Collector thread, once the groups are final: sorts what was found by group. Can be started again. */
+void zsuspects_arrange(void (*yield)(void));
 
 /* A group: its suspects (zsuspects_entry has their entries), the indexes of the Python references that its bodies
  * hold, the ids of the shapes whose bodies are all in it. */
