@@ -291,9 +291,16 @@ static bool is_main_interpreter(void) {
   return false;
 }
 
+static bool add_version(PyObject *module) {
+  PyObject *version = text(ZVERSION);
+  bool added = version != NULL && zpy.PyObject_SetAttrString(module, "__version__", version) == 0;
+  if (version != NULL) zpy.Py_DecRef(version);
+  return added;
+}
+
 PyObject *zmodule_init(void) {
   PyObject *module = is_main_interpreter() ? create() : NULL;
-  if (module == NULL || zmanaged_add_to_module(module)) return module;
+  if (module == NULL || (add_version(module) && zmanaged_add_to_module(module))) return module;
   zpy.Py_DecRef(module);
   return NULL;
 }

@@ -9,7 +9,10 @@ PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev zlib1g
   libcmocka-dev libbenchmark-dev systemtap-sdt-dev python3 python3-prometheus-client
   python3-protobuf)
 # What the tests of the tools run; without one of them its tests are skipped.
-TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time)
+TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time python3-venv)
+# What builds and checks the wheel, from PyPI, in an environment of its own: Debian's pip knows no Python after its own.
+PACKAGING=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/zgcpreload/packaging
+FROM_PYPI=('pip>=24' 'scikit-build-core>=0.10' mypy)
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -83,6 +86,14 @@ set_up_tools() {
       >/dev/null 2>&1 || say "$package cannot be installed here; its tests are skipped"
   done
 }
+
+# The test of the wheel is skipped where this cannot be made.
+set_up_packaging() {
+  "$PACKAGING/bin/python" -c 'import scikit_build_core, mypy' 2>/dev/null && return
+  say "for the test of the wheel: ${FROM_PYPI[*]} in $PACKAGING"
+  /usr/bin/python3 -m venv --clear "$PACKAGING" && "$PACKAGING/bin/pip" install -q "${FROM_PYPI[@]}" ||
+    say "they cannot be installed here; the test of the wheel is skipped"
+} >&2
 
 install_packages() {
   local missing=("$@")

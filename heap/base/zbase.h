@@ -20,8 +20,6 @@
 #define ZM ((size_t)1 << 20)
 #define ZG ((size_t)1 << 30)
 
-#define ZVERSION "0.1.0"
-
 #define ZARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 #define ZCACHE_LINE 64
 

@@ -1,7 +1,8 @@
-"""Where libzgcpreload.so is, in a source tree and when installed."""
+"""Where libzgcpreload.so is, in a source tree, in a wheel and under an installation prefix."""
 
 import glob
 import os
+import re
 
 from .tool import ToolError
 
@@ -9,13 +10,16 @@ NAME = 'libzgcpreload.so'
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def candidates():
-    """PREFIX/share/zgcpreload/zgctools and SOURCE/scripts/zgctools are the places we run from."""
-    source = os.path.dirname(os.path.dirname(HERE))
-    yield os.path.join(source, 'build', NAME)
-    prefix = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-    for pattern in ('lib', 'lib64', 'lib/*-linux-*', 'lib/zgcpreload', 'lib64/zgcpreload'):
-        yield from sorted(glob.glob(os.path.join(prefix, pattern, NAME)))
+def beside(name, *places):
+    """Where a file that was built may be: we run from SITE-PACKAGES/zgcpreload/zgctools, from
+    SOURCE/scripts/zgctools or from PREFIX/share/zgcpreload/zgctools. places: patterns below PREFIX."""
+    package = os.path.dirname(HERE)
+    if os.path.basename(package) == 'zgcpreload':
+        yield os.path.join(package, name)
+    yield os.path.join(os.path.dirname(package), 'build', name)
+    prefix = os.path.dirname(os.path.dirname(package))
+    for pattern in places:
+        yield from sorted(glob.glob(os.path.join(glob.escape(prefix), pattern, name)))
 
 
 def find(given=None):
@@ -25,7 +29,7 @@ def find(given=None):
         if not os.path.isfile(named):
             raise ToolError('no library at %s' % named)
         return os.path.abspath(named)
-    for path in candidates():
+    for path in beside(NAME, 'lib', 'lib64', 'lib/*'):
         if os.path.isfile(path):
             return path
     raise ToolError('%s not found; build it (cmake -B build && cmake --build build) '
@@ -39,6 +43,9 @@ def without(preload):
 
 
 def preloading(path, preload):
-    """An LD_PRELOAD value with our library behind whatever is there, as zgc-run does it."""
+    """An LD_PRELOAD value with our library, once, behind whatever is there."""
+    if re.search(r'[\s:]', path):
+        raise ToolError('LD_PRELOAD cannot name %s: blanks and colons separate its entries; copy the '
+                        'library or make a link to it elsewhere, and name that with --lib' % path)
     others = without(preload)
     return (others + ':' if others else '') + path

@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from .version import VERSION
+
 OK = 0
 MISSED = 1        # the tool worked, and what it was asked to check does not hold
 USAGE = 2         # nothing was checked: bad arguments, unreadable input, missing tool
@@ -22,10 +24,12 @@ def parser(name, usage, summary, examples):
     """An ArgumentParser whose help ends with examples, one per line. usage: what follows the name, in a
     line or two: all options, before an error of one line, would hide it."""
     lines = '\n'.join('  ' + line for line in examples)
-    return argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog=name, usage='\n       '.join('%s %s' % (name, line) for line in usage),
         description=summary, epilog='examples:\n' + lines,
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument('--version', action='version', version='%(prog)s ' + VERSION)
+    return made
 
 
 def split_command(argv):
@@ -40,12 +44,12 @@ def note(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def run(name, main):
+def run(name, main, argv=None):
     """Run main(argv) -> exit code as a program."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors='replace')    # a damaged log on a terminal that is not UTF-8
     try:
-        code = main(sys.argv[1:])
+        code = main(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except ToolError as error:
         note('%s: %s' % (name, error))

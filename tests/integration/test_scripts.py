@@ -57,6 +57,13 @@ class Case(unittest.TestCase):
         os.chmod(path, 0o755)
         return path
 
+    def lonely(self, folder="."):
+        """zgc-run and what it is made of, without anything that is built."""
+        place = os.path.join(self.folder, folder)
+        shutil.copytree(os.path.join(ROOT, "scripts", "zgctools"), os.path.join(place, "zgctools"),
+                        ignore=shutil.ignore_patterns("__pycache__"))
+        return shutil.copy(ZGC_RUN, place)
+
     def assert_refused(self, result, status, *phrases):
         self.assertEqual(result.returncode, status, result.stderr)
         self.assertNotIn("Traceback", result.stderr)
@@ -70,13 +77,11 @@ class ZgcRunRefusals(Case):
         self.assert_refused(run(ZGC_RUN, "--lib", some_library(), *words), status, *phrases)
 
     def test_missing_library_is_named_with_the_way_to_build_it(self):
-        lonely = shutil.copy(ZGC_RUN, self.folder)
-        result = run(lonely, "--", sys.executable, "-c", "pass")
+        result = run(self.lonely(), "--", sys.executable, "-c", "pass")
         self.assert_refused(result, 2, "libzgcpreload.so not found", "cmake --build build")
 
     def test_missing_library_is_named_before_an_option_it_would_explain(self):
-        lonely = shutil.copy(ZGC_RUN, self.folder)
-        result = run(lonely, "--stats", "--", sys.executable)
+        result = run(self.lonely(), "--stats", "--", sys.executable)
         self.assert_refused(result, 2, "libzgcpreload.so not found")
 
     def test_library_given_by_hand_and_missing(self):
@@ -97,9 +102,13 @@ class ZgcRunRefusals(Case):
     def test_program_that_is_no_python(self):
         self.refuse(2, "--", "ls", phrases=["ls is not a Python", "--force"])
 
-    def test_shell_script_that_is_no_python(self):
-        wrapper = self.script("start", '#!/bin/sh\nexec python3 "$@"\n')
-        self.refuse(2, "--", wrapper, phrases=["(run by /bin/sh) is not a Python"])
+    def test_script_that_is_no_python(self):
+        self.refuse(2, "--", self.script("start", "#!/bin/sed -f\n"), phrases=["(run by /bin/sed) is not a Python"])
+
+    def test_program_that_takes_no_preload(self):
+        odd = shutil.copy("/bin/true", self.folder)
+        os.chmod(odd, 0o4755)
+        self.refuse(2, "--", odd, phrases=["set-user-ID", "in front of zgc-run"])
 
     def test_text_file_that_is_no_program(self):
         self.refuse(2, "--", self.script("notes", "just text\n"), phrases=["neither an ELF"])
@@ -128,8 +137,7 @@ class ZgcRunRefusals(Case):
         self.refuse(2, phrases=["no program given"])
 
     def test_unknown_option_without_a_table(self):
-        lonely = shutil.copy(ZGC_RUN, self.folder)
-        result = run(lonely, "--lib", some_library(), "--stats", "--", sys.executable)
+        result = run(self.lonely(), "--lib", some_library(), "--stats", "--", sys.executable)
         self.assert_refused(result, 2, "--stats", "zgc-options")
 
 
@@ -139,6 +147,7 @@ class ZgcRunInstalled(Case):
     def setUp(self):
         super().setUp()
         self.script("libexec/zgcpreload/zgc-options", f"#!/bin/sh\ncat <<'EOF'\n{TABLE}EOF\n")
+        self.lonely("share/zgcpreload")
         os.mkdir(os.path.join(self.folder, "bin"))
         self.zgc_run = shutil.copy(ZGC_RUN, os.path.join(self.folder, "bin"))
         self.library = os.path.join(self.folder, "lib", "some-machine", "libzgcpreload.so")
@@ -207,6 +216,15 @@ class ZgcRunInstalled(Case):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
         self.assertIn(self.library, self.show(os.path.join(venv, "bin", "python")))
 
+    def test_launchers_need_no_force(self):
+        python = sys.executable
+        wrapper = self.script("start", '#!/bin/sh\nexec python3 "$@"\n')
+        for command in ((wrapper,), ("sh", "-c", python), ("bash", "-c", python), ("env", "A=1", python),
+                        ("timeout", "9", python), ("nice", python), (self.script("uv", "\x7fELF"), "run", "app.py"),
+                        (self.script("poetry", f"#!{python}\n"), "run", "app.py")):
+            with self.subTest(command):
+                self.assertTrue(self.show("--", *command).startswith(f"LD_PRELOAD={self.library} "))
+
     def test_force_starts_anything(self):
         self.assertIn(self.library, self.show("--force", "--", "ls"))
 
@@ -224,6 +242,13 @@ class ZgcRunForReal(Case):
     def test_program_runs_under_the_library(self):
         self.assertTrue(self.status()["active"])
 
+    def test_launchers_hand_it_on(self):
+        code = 'import zgc; print(zgc.status()["active"])'
+        for launcher in (["env", "A=1"], ["timeout", "60"], ["nice", "-n", "1"], ["sh", "-c", 'exec "$0" "$@"']):
+            with self.subTest(launcher):
+                result = run(ZGC_RUN, "--lib", LIB, "--", *launcher, sys.executable, "-c", code)
+                self.assertEqual((result.returncode, result.stdout), (0, "True\n"), result.stderr)
+
     def test_exit_status_is_the_programs(self):
         result = run(ZGC_RUN, "--lib", LIB, "--", sys.executable, "-c", "raise SystemExit(7)")
         self.assertEqual(result.returncode, 7)
@@ -232,10 +257,9 @@ class ZgcRunForReal(Case):
         table = os.path.join(os.path.dirname(LIB), "zgc-options")
         if not os.access(table, os.X_OK):
             self.skipTest("no zgc-options beside the library")
-        for folder in ("build", "scripts"):
-            os.mkdir(os.path.join(self.folder, folder))
+        os.mkdir(os.path.join(self.folder, "build"))
         shutil.copy(table, os.path.join(self.folder, "build"))
-        zgc_run = shutil.copy(ZGC_RUN, os.path.join(self.folder, "scripts"))
+        zgc_run = self.lonely("scripts")
         text = run(zgc_run, "--help").stdout
         for line in run(table).stdout.splitlines():
             name = line.split("\t")[0]

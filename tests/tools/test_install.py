@@ -1,6 +1,7 @@
 """Every tool: help, any directory, installed by `cmake --install` under a prefix that then moves."""
 
 import glob
+import json
 import os
 import re
 import shutil
@@ -47,7 +48,7 @@ CMAKE = cached('CMAKE_COMMAND')
 @unittest.skipUnless(CMAKE, 'needs the build folder of the library')
 @requires_lib
 class Installed(ToolCase):
-    """bin/zgc-*, share/zgcpreload/zgctools, lib/libzgcpreload.so, libexec/zgcpreload/zgc-options."""
+    """bin/zgc-*, bin/zgcpreload, share/zgcpreload/zgctools, lib/libzgcpreload.so, libexec/zgcpreload/zgc-options."""
 
     @classmethod
     def setUpClass(cls):
@@ -66,7 +67,7 @@ class Installed(ToolCase):
         cls.bin = os.path.join(cls.prefix, 'bin')
         cls.links = case.path('links')
         os.mkdir(cls.links)
-        for tool in TOOLS:
+        for tool in TOOLS + ['zgcpreload']:
             os.symlink(os.path.join(cls.bin, tool), os.path.join(cls.links, tool))
 
     def setUp(self):
@@ -74,10 +75,12 @@ class Installed(ToolCase):
         self.alone = {'ZGC_LIB': ''}        # nothing but the prefix tells where the library is
 
     def test_every_tool_starts(self):
-        self.assertEqual(sorted(os.listdir(self.bin)), TOOLS)
+        self.assertEqual(sorted(os.listdir(self.bin)), TOOLS + ['zgcpreload'])
         for place in (self.bin, self.links):
-            for tool in TOOLS:
+            for tool in TOOLS + ['zgcpreload']:
                 with self.subTest(tool):
+                    self.assertRegex(self.succeed(tool, '--version', scripts=place, env=self.alone),
+                                     rf'^{tool} \d+\.\d+')
                     self.assertIn('examples:', self.succeed(tool, '--help', scripts=place,
                                                             env=self.alone))
 
@@ -94,6 +97,16 @@ class Installed(ToolCase):
         self.assertRegex(said, r"^True .*33")
         shown = self.succeed('zgc-run', '--show', '--', PYTHON, scripts=self.bin, env=self.alone)
         self.assertIn(self.prefix, shown)
+
+    def test_zgcpreload(self):
+        program = self.write('app.py', 'import sys, zgc; print(zgc.status()["active"], sys.argv[1:])')
+        said = self.succeed('zgcpreload', 'run', '--young', 500, program, '--young', 7, scripts=self.links,
+                            env=self.alone)
+        self.assertEqual(said, "True ['--young', '7']\n")
+        self.assertIn(self.prefix, self.succeed('zgcpreload', 'path', scripts=self.links, env=self.alone))
+        self.assertIn('ZGC_YOUNG', self.succeed('zgcpreload', 'options', scripts=self.bin, env=self.alone))
+        said = self.succeed('zgcpreload', 'status', '--json', scripts=self.bin, env=self.alone)
+        self.assertTrue(json.loads(said)['zgc']['active'])
 
     def test_ab(self):
         said = self.succeed('zgc-ab', '-n', 1, '--warmup', 0, '--html', 'r.html', '--', PYTHON,

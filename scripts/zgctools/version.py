@@ -1,0 +1,3 @@
+"""The version. Every other place (CMakeLists.txt, pyproject.toml, the library) reads it here."""
+
+VERSION = '0.2.0'
