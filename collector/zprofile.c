@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "collector/zprofile.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/random.h>
 
 #include "heap/base/zbacktrace.h"
+#include "heap/base/zexponential.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -55,7 +55,7 @@ static double draw(void) {
   random_state ^= random_state >> 7;
   random_state ^= random_state << 17;
   double uniform = (double)((random_state >> 11) + 1) * 0x1p-53; /* (0, 1] */
-  double bytes = -log(uniform) * (double)rate;
+  double bytes = zexponential_minus_log(uniform) * (double)rate;
   return bytes < NEVER ? bytes : NEVER;
 }
 
@@ -66,7 +66,7 @@ static void draw_left(void) {
   has_drawn = true;
 }
 
-static double weight_of(size_t bytes) { return -1 / expm1(-(double)bytes / (double)rate); }
+static double weight_of(size_t bytes) { return 1 / zexponential_chance((double)bytes / (double)rate); }
 
 /* -- samples, under the lock ----------------------------------------------------------------------- */
 

@@ -5,7 +5,6 @@
 #include "collector/zalive.h"
 #include "collector/zpyabi.h"
 #include "heap/base/zos.h"
-#include "heap/zfallback.h"
 #include "heap/zold_map.h"
 
 #define SET_SIZE (4 * ZWEAKREFS_MOST)
@@ -107,7 +106,7 @@ static size_t callbacks_of(PyObject *object) {
 static bool make_room(size_t more) {
   if (waiting.count + more <= waiting.room) return true;
   size_t room = zmax(waiting.room * 2, waiting.count + more);
-  PyObject **refs = zfallback_prepare() ? realloc(waiting.refs, room * sizeof *refs) : NULL;
+  PyObject **refs = realloc(waiting.refs, room * sizeof *refs);
   if (refs == NULL) return false;
   waiting.refs = refs;
   waiting.room = room;

@@ -615,7 +615,7 @@ static znoinline void *alloc_slow(size_t size, unsigned first_class, request_t r
   void *block = alloc_entered(size, first_class, &zeroed, request, &sample);
   if (zunlikely(block == NULL)) {
     if (zfetch_add_relaxed(&fallback_blocks, 1) == 0) {
-      zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from jemalloc",
+      zlog_warn("gc,fault", "the heap cannot give %lu bytes: such blocks come from malloc",
                 (unsigned long)size);
     }
     return zeroed ? zfallback_alloc_zeroed(1, size) : zfallback_alloc(size);

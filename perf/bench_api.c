@@ -1,7 +1,8 @@
 #include "perf/bench_api.h"
 
+#include <stdlib.h>
+
 #include "heap/zallocator.h"
-#include "heap/zfallback.h"
 
 /* Linking with jemalloc replaces malloc; glibc's own stay reachable by these names. */
 extern void *__libc_malloc(size_t size);
@@ -10,7 +11,7 @@ extern void __libc_free(void *block);
 static const bench_allocator_t allocators[] = {
     {"zpage", zallocator_alloc, zallocator_free},
     {"libc", __libc_malloc, __libc_free},
-    {"jemalloc", zfallback_alloc, zfallback_free},
+    {"jemalloc", malloc, free},
 };
 
 const bench_allocator_t *bench_allocator(unsigned i) {

@@ -8,7 +8,6 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
-#include "heap/zfallback.h"
 
 #define NODES_FIRST 4096
 #define NODES_CHEAP 10000  /* so many objects are looked at whenever a full collection comes */
@@ -161,7 +160,7 @@ int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument
 
 static proxy_t *new_proxy(const zsuspects_group_t *group) {
   size_t bytes = (group->suspect_count + group->shape_count) * sizeof(void *);
-  void *block = !zfallback_prepare() ? NULL : malloc(bytes + group->reference_count * sizeof(uint32_t));
+  void *block = malloc(bytes + group->reference_count * sizeof(uint32_t));
   proxy_t *proxy = block == NULL ? NULL : (proxy_t *)zma._PyObject_GC_New(proxy_type);
   if (proxy == NULL) {
     free(block);

@@ -15,7 +15,7 @@
 #define NAME_MAX_BYTES 80
 #define CAUSE_PREFIX "collections_"
 
-/* A growing text. Not open_memstream: its memory is libc's, and free() here is jemalloc's. */
+/* A growing text. */
 typedef struct {
   char *text; /* NULL once memory was short */
   size_t length, capacity;

@@ -5,16 +5,17 @@
 
 It is loaded into every child of a Python program too, so: it defines what preload/exports.map lists
 and nothing else that could take the place of a program's symbol, it names no undefined symbol of
-Python (a data symbol alone would keep /bin/true from starting), and it needs no library that is not
-on every machine. Uses nm and readelf."""
+Python (a data symbol alone would keep /bin/true from starting), it needs no library but libc, and
+hardly any static TLS. Uses nm and readelf."""
 
 import os
 import re
 import subprocess
 import sys
 
-NEEDED = re.compile(r'(libc|libm|ld-linux[\w-]*|libpthread|libdl|libjemalloc|libunwind[\w-]*)\.so\.\d+')
+NEEDED = re.compile(r'(libc|ld-linux[\w-]*)\.so\.\d+')
 SANITIZERS = re.compile(r'lib(asan|tsan|ubsan)\.so\.\d+')
+TLS_MAX = 64  # bytes; more may find no room where there is an auditor, or much else is loaded late
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = re.compile(r'_?Py[A-Z_]')
 
@@ -51,6 +52,10 @@ def check(library):
             yield f'{found[1]} is needed'
         if '(TEXTREL)' in line:
             yield 'code is not position independent'
+    for line in lines_of('readelf', '-l', '-W', library):
+        segment, _, rest = line.strip().partition(' ')
+        if segment == 'TLS' and int(rest.split()[4], 16) > TLS_MAX:
+            yield f'{int(rest.split()[4], 16)} bytes of static TLS, more than {TLS_MAX}'
 
 
 def main():

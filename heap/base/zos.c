@@ -297,7 +297,7 @@ static void *thread_main(void *raw) {
 int zos_thread_start(void (*run)(void *), void *argument, const char *name) {
   if (faulty(ZOS_FAULT_THREAD)) return -EAGAIN;
   if (zos_is_restricted()) return -EPERM;
-  /* Not malloc: here that is jemalloc, which would be set up (0.5 MB) for these few bytes. */
+  /* Not malloc: the thread would give the block back, and its first call makes an arena of its own for that. */
   thread_start_t *start = zos_table_map(sizeof *start);
   if (start == NULL) return -ENOMEM;
   start->run = run;

@@ -23,7 +23,7 @@
   X(MOVE, "move")         /* memory to move a managed body to */            \
   X(THREAD, "thread")     /* pthread_create, and what it is told */       \
   X(ATFORK, "atfork")     /* pthread_atfork */                              \
-  X(FALLBACK, "fallback") /* jemalloc, for what the heap cannot give */
+  X(FALLBACK, "fallback") /* malloc, for what the heap cannot give */
 
 typedef enum {
 #define X(id, name) ZOS_FAULT_##id,

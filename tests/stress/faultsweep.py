@@ -16,7 +16,7 @@ compares all of it with what it must be. One row per kind:
     passive    ... of these, where the library stayed out and the program ran as stock CPython
     LOST       anything else; its output is printed. Exit status 1, also when nothing failed at all.
 
-"heap+fallback" lets the heap's growth fail for good and jemalloc for 31 calls: only then memory is really
+"heap+fallback" lets the heap's growth fail for good and malloc for 31 calls: only then memory is really
 short, and any statement of the program may raise MemoryError.
 """
 
