@@ -22,7 +22,7 @@ import runner  # noqa: E402
 CACHE = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
 BUILDER = os.environ.get('ZGC_WHEEL_PYTHON') or os.path.join(CACHE, 'zgcpreload', 'packaging', 'bin', 'python')
 COMMANDS = ['zgc-ab', 'zgc-log', 'zgc-perf', 'zgc-run', 'zgc-stat', 'zgcpreload']
-STUBS = os.path.join(ROOT, 'scripts', 'stubs', '__init__.pyi')
+STUBS = os.path.join(ROOT, 'scripts', 'stubs', 'zgc-stubs', '__init__.pyi')
 
 APP = '''
 import gc, sys, zgc
