@@ -170,7 +170,7 @@ Py_ssize_t zcollector_collect(int generation) {
 
 /* In the midst of a collection of CPython's the lists are left as they are.
  *
- * The collection under way goes on: what is frozen is outside of it from now on, and holds what it refers to. */
+ * The collection under way goes on, with what has been frozen since it began: garbage is fed once it is not. */
 static bool may_move_lists(void) { return zsafepoint_is_on() && zsafepoint_is_warm() && !*zgc_state.collecting; }
 
 void zcollector_before_freeze(void) { zpromotion_before_freeze(may_move_lists()); }

@@ -46,6 +46,7 @@ typedef struct {
   zcollection_t record;        /* as at the start, for the thread's log */
   uint64_t found, concurrent_ns; /* handed over with RECLAIMING */
   bool stop;            /* atomic; set by a thread with the GIL, polled by who works */
+  bool with_frozen;     /* for the passes */
   bool is_first_pass;   /* atomic; the thread's, a hint for others */
   bool deferred_failed; /* handed over with CONCURRENT */
   uint32_t use;         /* atomic */
@@ -218,6 +219,7 @@ static bool concurrent_passes(tables_t *mine) {
   static uint64_t audits; /* the collector thread's */
   zpass_t *pass = &mine->pass;
   if (!zpass_begin(pass, &mine->stop, false)) return false;
+  pass->with_frozen = mine->with_frozen;
   pass->audit = ++audits;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
     size_t before = k == 1 ? SIZE_MAX : pass->candidate_count;
@@ -387,6 +389,7 @@ bool zdriver_request(zcause_t cause) {
   tables_t *tables = take_tables();
   tables->ticket = ticket_of(word) + 1;
   tables->record = zdriver_collection;
+  tables->with_frozen = zold_map_frozen_count == 0;
   zstore_release(&current, tables);
   zstore_release(&state, word_of(tables->ticket, ZPHASE_REQUESTED)); /* in IDLE only who has the GIL writes it */
   zstat_set(running, 1);

@@ -98,6 +98,15 @@ size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
   return fed;
 }
 
+/* gc.freeze freezes all or nothing of it, but what has died meanwhile is not frozen. */
+bool zfeed_is_frozen(const zcomponents_t *c) {
+  if (zold_map_frozen_count == 0) return false;
+  for (size_t i = c->next_object; i < c->object_count; i++) {
+    if (zold_map_is_old(c->objects[i])) return !zold_map_is_member(c->objects[i]);
+  }
+  return false;
+}
+
 size_t zfeed_reach(const zcomponents_t *c, size_t objects) {
   size_t reach = 0;
   for (size_t i = c->next_component; i < c->component_count; i++) {

@@ -17,6 +17,9 @@ void zfeed_open(void);
 /* Puts them, and what of the batch survived, back into generation 0. Phase `stop`. */
 void zfeed_close(size_t survivors_most);
 
+/* What is left of the garbage is frozen by now: it must not be fed. */
+bool zfeed_is_frozen(const zcomponents_t *components);
+
 /* Objects in the components that the next batch takes: as many whole ones as fit `objects`, at least one. */
 size_t zfeed_reach(const zcomponents_t *components, size_t objects);
 

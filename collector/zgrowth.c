@@ -28,14 +28,21 @@ static struct {
   double yield;        /* garbage, of an object that becomes old */
 } base = {.yield = 1};
 
-static zgrowth_record_t at_start; /* of the collection under way */
-static uint64_t started_grown;
+static zgrowth_record_t at_start; /* of the collection under way; `old` is base.old where none is */
+
+/* Of the objects that are frozen: those that the last collection has seen, and those that had become old before the
+ * one under way began. They come back as what they were when they went. */
+static struct {
+  uint64_t objects, seen, at_start;
+} frozen;
 
 static void lower_base(const zgrowth_record_t *now) {
   if (now->old < base.old) base.old = now->old;
 }
 
 static uint64_t grown(const zgrowth_record_t *now) { return now->old > base.old ? now->old - base.old : 0; }
+
+static uint64_t started_grown(void) { return at_start.old > base.old ? at_start.old - base.old : 0; }
 
 static bool is_small(void) { return base.old * zoption(trigger) / 100 <= SMALL; }
 
@@ -73,7 +80,7 @@ bool zgrowth_is_due(const zgrowth_record_t *now) {
 void zgrowth_note_start(const zgrowth_record_t *now) {
   lower_base(now);
   at_start = *now;
-  started_grown = grown(now);
+  frozen.at_start = frozen.seen;
 }
 
 static void learn_yield(uint64_t found, uint64_t promoted) {
@@ -91,28 +98,29 @@ void zgrowth_note_end(const zgrowth_record_t *now, uint64_t found, uint64_t recl
   uint64_t left = at_start.old > reclaimed ? at_start.old - reclaimed : 0;
   base.old = left < now->old ? left : now->old;
   base.at_end = now->old;
+  frozen.seen = frozen.at_start;
   base.promoted = at_start.promoted;
   base.time_ns = now->time_ns;
   base.program_ns = now->program_ns();
   base.took_ns = now->time_ns - at_start.time_ns;
   base.price_ns = now->price_ns - at_start.price_ns;
+  at_start.old = base.old;
 }
 
-static uint64_t frozen, frozen_grown; /* objects; the growth that was frozen with them */
-
 void zgrowth_note_frozen(uint64_t objects) {
-  uint64_t added = objects > frozen ? objects - frozen : 0;
-  frozen_grown += added > base.old ? added - base.old : 0;
-  frozen = objects;
-  base.old = base.at_end = at_start.old = started_grown = 0;
+  uint64_t added = objects > frozen.objects ? objects - frozen.objects : 0;
+  frozen.objects = objects;
+  frozen.seen += zmin(added, base.old);
+  frozen.at_start += zmin(added, at_start.old);
+  base.old = base.at_end = at_start.old = 0;
 }
 
 void zgrowth_note_unfrozen(uint64_t objects) {
-  uint64_t known = objects > frozen_grown ? objects - frozen_grown : 0;
-  base.old += known;
-  base.at_end += known;
-  at_start.old += known;
-  frozen = frozen_grown = 0;
+  uint64_t seen = zmin(frozen.seen, objects);
+  base.old += seen;
+  base.at_end += seen;
+  at_start.old += zmin(frozen.at_start, objects);
+  memset(&frozen, 0, sizeof frozen);
 }
 
 bool zgrowth_is_fruitful(void) { return base.is_fruitful; }
@@ -120,9 +128,9 @@ bool zgrowth_is_fruitful(void) { return base.is_fruitful; }
 /* What the old set may have grown by at this point. From where it stood at the start, it may go up to the
  * limit by the end: then no more garbage piles up than CPython lets pile up. */
 static uint64_t pace(uint64_t most, unsigned progress) {
-  uint64_t least = most / PACE_ROOM_MIN;
-  uint64_t room = started_grown + least < most ? most - started_grown : least;
-  return started_grown + room * progress / 1000 + PACE_SLACK;
+  uint64_t least = most / PACE_ROOM_MIN, started = started_grown();
+  uint64_t room = started + least < most ? most - started : least;
+  return started + room * progress / 1000 + PACE_SLACK;
 }
 
 /* A heap that is being loaded is no reason for haste. */
@@ -149,6 +157,6 @@ void zgrowth_describe(const zgrowth_record_t *now, char *text, size_t size) {
 void zgrowth_reset(void) {
   memset(&base, 0, sizeof base);
   memset(&at_start, 0, sizeof at_start);
+  memset(&frozen, 0, sizeof frozen);
   base.yield = 1;
-  started_grown = 0;
 }

@@ -34,7 +34,7 @@ void zgrowth_note_start(const zgrowth_record_t *now);
 void zgrowth_note_end(const zgrowth_record_t *now, uint64_t found, uint64_t reclaimed);
 
 /* All old objects have left the old set at once, and return (gc.freeze): no garbage, and no growth but what there was
- * before. `objects` are all that are frozen now, or were. */
+ * before, also where a collection begins, runs or ends meanwhile. `objects` are all that are frozen now, or were. */
 void zgrowth_note_frozen(uint64_t objects);
 void zgrowth_note_unfrozen(uint64_t objects);
 

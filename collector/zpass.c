@@ -147,7 +147,7 @@ static zalways_inline void visit_old(zpass_t *pass, zlane_t *lane, chunk_t chunk
     note_look(lane);
     if (!filter(pass, w / WORDS_PER_GRANULE)) continue;
     for (; w < next; w++) {
-      uint64_t bits = zold_map_members(w);
+      uint64_t bits = pass->with_frozen ? zload_relaxed(&zold_map_bits[w]) : zold_map_members(w);
       for (; bits != 0; bits &= bits - 1) {
         size_t unit = w * 64 + (size_t)__builtin_ctzll(bits);
         PyObject *object = (PyObject *)(zgranules_range.base + (unit << ZOLD_UNIT_SHIFT));
@@ -542,6 +542,10 @@ static zalways_inline bool has_unmarked(const zpass_t *pass, size_t granule) {
   return unmarked != 0;
 }
 
+static zalways_inline bool is_member(const zpass_t *pass, const PyObject *object) {
+  return pass->with_frozen ? zold_map_has(object) : zold_map_is_member(object);
+}
+
 static zalways_inline void sweep_member(zpass_t *pass, zlane_t *lane, PyObject *object,
                                         size_t cell) {
   uint8_t value = cell_get(pass, cell);
@@ -550,7 +554,7 @@ static zalways_inline void sweep_member(zpass_t *pass, zlane_t *lane, PyObject *
     pass->lanes[0].minus[cell] = 0;
     if (pass->lanes[1].is_used) pass->lanes[1].minus[cell] = 0;
   }
-  if (value == CELL_NONE || value == CELL_MARKED || !zold_map_is_member(object)) return;
+  if (value == CELL_NONE || value == CELL_MARKED || !is_member(pass, object)) return;
   if (lane->top == lane->size) return; /* more than there were members: a race */
   lane->stack[lane->top++] = object;
 }

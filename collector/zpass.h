@@ -118,6 +118,7 @@ typedef struct {
   zpass_step_t step;     /* written under the gate */
   size_t next_member __attribute__((aligned(2 * ZCACHE_LINE))); /* atomic */
   zdeferred_t deferred;
+  bool with_frozen;      /* the driver's to set; nothing was frozen at the start, and what is since is a member */
   bool exact;            /* the world is stopped and the driver holds the GIL; see above */
   const bool *stop;      /* polled: abandon soon when it becomes true */
   bool failed;           /* atomic; memory for a table was short */

@@ -40,6 +40,7 @@
 #define STACK_TO_PROVE (32 * ZK)
 #define PACE_IDLE_ROUNDS 100 /* in vain, until it counts as absent: 0.2 ms, or 4 ms where the machine has one processor */
 #define ABANDONED_MOST 4 /* collections in a row, by a program that switches us off and on: the next is not concurrent */
+#define FROZEN_MOST 1000 /* safepoints, one behind the other, until garbage that is frozen by now is given up */
 #define ABSENT_MOST 1000 /* safepoints, one behind the other, until the collection is done without the thread */
 #define BATCH_TARGETS_MOST 8 /* pause targets that a batch may take beyond the first */
 #define YOUNG_LOG_NS 1000000000u
@@ -287,8 +288,18 @@ static bool is_automatic(long generation) {
   return asked->count > asked->threshold || (generation == 0 && now.hurried);
 }
 
+/* A program that freezes what there is for a while (to fork, to measure) gets rid of the garbage afterwards. Where all
+ * stays frozen the collection is given up: what is unfrozen one day counts as growth again. */
+static bool is_garbage_frozen(void) {
+  static unsigned safepoints; /* one behind the other */
+  bool is_frozen = zfeed_is_frozen(zdriver_garbage());
+  safepoints = is_frozen ? safepoints + 1 : 0;
+  if (safepoints > FROZEN_MOST) zdriver_abandon("its garbage is frozen");
+  return is_frozen;
+}
+
 static bool is_reclaiming(void) {
-  return zdriver_phase() == ZPHASE_RECLAIMING &&
+  return zdriver_phase() == ZPHASE_RECLAIMING && !is_garbage_frozen() &&
          zweakrefs_are_cleared(zdriver_garbage(), zdriver_collection.sequence);
 }
 
@@ -351,6 +362,7 @@ static void open_batch(void) {
 static void take_over(void) {
   set_aside = (zgc_head_t){(uintptr_t)&set_aside, (uintptr_t)&set_aside};
   for (int i = ZGC_GENERATIONS - 1; i >= 0; i--) zgc_list_splice(list_of(i), &set_aside);
+  ztenuring_note_cleared();
   zstat_add(young_skipped, 1);
 }
 
@@ -656,6 +668,7 @@ static void consult_director(void) {
 
 /* What both ways of a full collection with the world stopped leave to be said. */
 static void conclude_full(void) {
+  ztenuring_note_cleared();
   zdriver_end_stopped();
   const zcollection_t *c = &zdriver_collection;
   uint64_t took = zos_now_ns() - c->started_ns;
@@ -708,7 +721,7 @@ static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   serve_deferred(deadline); /* first: the collection waits for it */
-  if (zdriver_phase() == ZPHASE_RECLAIMING) {
+  if (zdriver_phase() == ZPHASE_RECLAIMING && !zfeed_is_frozen(zdriver_garbage())) {
     zweakrefs_clear(zdriver_garbage(), zdriver_collection.sequence, deadline);
   }
   if (zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_call(deadline); /* left by an abandoned collection */

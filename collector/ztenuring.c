@@ -43,6 +43,8 @@ bool ztenuring_is_on(void) { return is_on; }
 
 bool ztenuring_is_clearing(void) { return since_cleared >= (is_on ? AGE_MAX_ON : AGE_MAX); }
 
+void ztenuring_note_cleared(void) { since_cleared = 0; }
+
 static uint64_t target_ns(void) { return zoption(pause_target) * 1000; }
 
 size_t ztenuring_weight(size_t members) {

@@ -40,6 +40,8 @@ size_t ztenuring_kept(void);
 #define ZTENURING_KEPT_WEIGHT 16
 /* Whether this young collection is one that keeps nothing, so that no object stays young for ever. */
 bool ztenuring_is_clearing(void);
+/* Something else has made all young objects old. */
+void ztenuring_note_cleared(void);
 
 /* What `members` of generation 0 may weigh when they are looked at. */
 size_t ztenuring_weight(size_t members);

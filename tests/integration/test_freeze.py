@@ -103,6 +103,43 @@ del keep
 print(zgc.collect() >= 200000, zgc.verify() >= 0)
 """
 
+# A collection goes on with what is frozen since it began, finds it, and waits with it until it is not frozen.
+MEANWHILE = BEGIN + """
+keep = rings(100000)
+zgc.collect()
+refs = [weakref.ref(x) for x in keep[::100]]
+del keep
+zgc.collect(wait=False)
+gc.freeze()
+for _ in range(10000):
+    if zgc.stats()["pending_garbage"]:
+        break
+    young = rings(100)
+for _ in range(5):
+    young = rings(1000)
+print(zgc.stats()["pending_garbage"] >= 200000, all(r() is not None for r in refs))
+gc.unfreeze()
+before = zgc.stats()["collections_explicit"]
+for _ in range(10000):
+    if zgc.stats()["collections_explicit"] > before:
+        break
+    young = rings(100)
+print(sum(r() is not None for r in refs), zgc.stats()["collections_abandoned"])
+"""
+
+# What stays frozen keeps no collection from ending.
+FOREVER = BEGIN + """
+keep = rings(100000)
+zgc.collect()
+del keep
+zgc.collect(wait=False)
+gc.freeze()
+zgc.collect()
+print(zgc.stats()["collections_explicit"], zgc.stats()["collections_abandoned"], zgc.stats()["pending_garbage"])
+gc.unfreeze()
+print(zgc.collect() >= 200000)
+"""
+
 # Growth is measured against what is not frozen.
 GROWTH = BEGIN + """
 keep = [[i] for i in range(600000)]
@@ -129,6 +166,14 @@ class Freeze(unittest.TestCase):
     @requires_active
     def test_nothing_is_gone_through_again(self):
         self.assertEqual(run(COSTS, options={"SMALL": 0, "STRESS": 0}).out, "True 0\nTrue True\n")
+
+    @requires_active
+    def test_garbage_that_is_frozen_for_a_while_is_found_once(self):
+        self.assertEqual(run(MEANWHILE, options={"SMALL": 0, "STRESS": 0}).out, "True True\n0 0\n")
+
+    @requires_active
+    def test_what_stays_frozen_holds_up_no_collection(self):
+        self.assertEqual(run(FOREVER, options={"SMALL": 0, "STRESS": 0}).out, "2 1 0\nTrue\n")
 
     @requires_active
     def test_growth_leaves_out_what_is_frozen(self):

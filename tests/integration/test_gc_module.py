@@ -373,12 +373,15 @@ class Thresholds(unittest.TestCase):
         self.assertEqual(len(lists), 200000)
 
     def test_low_threshold_collects_at_once(self):
-        gc.collect()            # a generation 0 that is large for this threshold grows old without a look
-        gc.set_threshold(5)
-        ref = weakref.ref(ring())
-        keep = [[] for _ in range(2000)]
-        self.assertIsNone(ref())
-        self.assertEqual(len(keep), 2000)
+        for before in range(40):            # young collections; now and then one makes all survivors old
+            with self.subTest(before):
+                gc.set_threshold(5)
+                keep = [[] for _ in range(5 * before)]
+                gc.collect()    # a generation 0 that is large for this threshold grows old without a look
+                ref = weakref.ref(ring())
+                keep = [[] for _ in range(2000)]
+                self.assertIsNone(ref())
+                self.assertEqual(len(keep), 2000)
 
 
 class Counts(unittest.TestCase):

@@ -196,7 +196,50 @@ static void test_freezing_hides_no_growth(void **state) {
   assert_true(zgrowth_is_due(&now));
 }
 
+/* What became old before the collection began has been looked at, wherever it was when the collection ended. */
+static void test_freezing_while_a_collection_runs_makes_no_growth(void **state) {
+  (void)state;
+  now.old = now.promoted = 1000000;
+  collect(0);
+  run(300000, 0);
+  zgrowth_note_start(&now);
+  uint64_t frozen = now.old;
+  zgrowth_note_frozen(frozen);
+  zgrowth_note_unfrozen(frozen);
+  zgrowth_note_end(&now, 0, 0);
+  assert_false(zgrowth_is_due(&now));
+  run(300000, 0);
+  zgrowth_note_start(&now);
+  zgrowth_note_frozen(now.old);
+  frozen = now.old;
+  now.old = 0;
+  zgrowth_note_end(&now, 0, 0);
+  assert_false(zgrowth_is_due(&now));
+  zgrowth_note_unfrozen(frozen);
+  now.old = frozen;
+  assert_false(zgrowth_is_due(&now));
+}
+
+/* A collection of what has grown beside a frozen heap says nothing of that heap's own growth. */
+static void test_what_was_frozen_before_a_collection_stays_growth(void **state) {
+  (void)state;
+  now.old = now.promoted = 1000000;
+  collect(0);
+  run(300000, 0);
+  uint64_t frozen = now.old;
+  zgrowth_note_frozen(frozen);
+  now.old = 0;
+  run(60000, 0);
+  collect(0);
+  assert_false(zgrowth_is_due(&now));
+  zgrowth_note_unfrozen(frozen);
+  now.old += frozen;
+  assert_true(zgrowth_is_due(&now));
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test_setup(test_freezing_while_a_collection_runs_makes_no_growth, start),
+    cmocka_unit_test_setup(test_what_was_frozen_before_a_collection_stays_growth, start),
     cmocka_unit_test_setup(test_no_more_garbage_than_with_cpython, start),
     cmocka_unit_test_setup(test_a_collection_is_not_begun_for_little, start),
     cmocka_unit_test_setup(test_what_dies_by_reference_count_brings_no_collection, start),
