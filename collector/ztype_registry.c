@@ -201,8 +201,10 @@ static ztype_kind_t exact_kind(PyTypeObject *type) {
   return ZTYPE_DEFERRED;
 }
 
+zpy_traverse_t ztype_not_learned;
+
 static bool is_learnable(const zpyabi_type_t *t, uint64_t *words) {
-  return ztype_class_traverse != NULL && t->traverse != NULL && !(t->flags & ZPYABI_FLAG_MANAGED_DICT) &&
+  return ztype_class_traverse != NULL && t->traverse != NULL && t->traverse != ztype_not_learned && !(t->flags & ZPYABI_FLAG_MANAGED_DICT) &&
          ztype_words(t, words);
 }
 

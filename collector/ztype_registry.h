@@ -109,6 +109,10 @@ void ztype_recheck(void);
  * done now: nothing is lost, try again later. */
 bool ztype_registry_start(void);
 
+/* This tp_traverse reports what lies outside of the instance: its types are always deferred. Set before the first
+ * of them is met. GIL. */
+extern zpy_traverse_t ztype_not_learned;
+
 /* What the samples found out. GIL. */
 extern const void *ztype_set_dummy;         /* fills deleted set entries; not an edge */
 extern zpy_traverse_t ztype_class_traverse; /* tp_traverse of every class made by a class statement */

@@ -29,7 +29,11 @@ enum {
   ZHANDLE_SUSPECT = 4, /* not a root of a full mark: zsuspects.h */
   ZHANDLE_HASHED = 8   /* the body has a hash: hashes[id] */
 };
-#define ZHANDLE_FLAGS ((uintptr_t)15)
+/* SOLE: nothing refers to the body but the handle; HOLDS: then, and the body refers to Python objects, or may
+ * (preload/zmanaged_sole.h). Above every address of a program. */
+#define ZHANDLE_SOLE ((uintptr_t)1 << 63)
+#define ZHANDLE_HOLDS ((uintptr_t)1 << 62)
+#define ZHANDLE_FLAGS ((uintptr_t)15 | ZHANDLE_SOLE | ZHANDLE_HOLDS)
 
 typedef struct {
   zhandle_entry_t *entries; /* fixed once started; entry 0 is never used */

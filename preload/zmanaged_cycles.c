@@ -8,6 +8,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "preload/zmanaged_sole.h"
 
 #define NODES_FIRST 4096
 #define NODES_CHEAP 10000  /* so many objects are looked at whenever a full collection comes */
@@ -109,7 +110,7 @@ static void unlink_group(proxy_t *proxy) {
 static void leave_group(zhandle_t *handle) {
   proxy_of[zhandle_id(handle->entry)] = NULL;
   (void)zfetch_and_relaxed(&handle->entry->word, ~ZCOLOR_SUSPECT);
-  zma.PyObject_GC_UnTrack(handle);
+  zmanaged_handle_untrack(&handle->base);
 }
 
 /* The bodies take their references back. Runs no Python code: the proxy owns nothing by itself. */
@@ -258,6 +259,7 @@ static struct {
   size_t room, count;
   PyObject **queue;
   size_t queued, queue_room;
+  uint64_t *sole; /* by index: references that a sole handle visits */
   bool failed;
 } walk;
 
@@ -341,7 +343,10 @@ static int see(PyObject *object, void *unused) {
 }
 
 static void traverse(PyObject *object, zpy_visit_t visit) {
-  if (zmanaged_is_handle(object)) return;
+  if (zmanaged_is_handle(object)) {
+    zmanaged_sole_traverse(object, visit, NULL);
+    return;
+  }
   ((zpy_traverse_t)*zmanaged_type_word(object->type, ZMANAGED_TYPE_TRAVERSE))(object, visit, NULL);
 }
 
@@ -361,10 +366,11 @@ static void set_borders(void) {
   }
 }
 
-/* What bodies hold, one reference each; a class is held while it may have bodies. */
+/* What bodies hold, one reference each, but for those that a sole handle holds: it is an object of Python's. A class is held while it may have bodies. */
 static void see_roots(void) {
   for (size_t i = 1; i < zpyref_table.top; i++) {
     zpyref_t *entry = &zpyref_table.entries[i];
+    if (walk.sole[i / 64] >> i % 64 & 1) continue;
     if (!zpyref_is_free(entry) && entry->object != 0 && entry->old != 2) see((PyObject *)entry->object, NULL);
   }
   for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
@@ -417,7 +423,9 @@ static void add_suspects(bool is_asked_for) {
     PyObject *object = walk.queue[i];
     if (!zmanaged_is_handle(object) || node_of(object)->is_held) continue;
     zhandle_entry_t *entry = ((zhandle_t *)object)->entry;
-    if (entry == NULL || zpyabi_is_tracked(object) || zhandle_is_weak(entry)) continue;
+    if (entry == NULL || zhandle_is_weak(entry)) continue;
+    zmanaged_sole_share(entry); /* other bodies are in the cycle, or Python's gc would have found it */
+    if (zpyabi_is_tracked(object)) continue;
     if ((entry->object & ZHANDLE_SUSPECT) || is_left_out(entry, is_asked_for)) continue;
     if (!zsuspects_add(entry)) return;
   }
@@ -439,8 +447,11 @@ static void choose(bool is_asked_for) {
     note_vain(groups);
     dissolve(groups);
   }
-  walk.failed = !grow_nodes();
+  size_t words = zpyref_table.top / 64 + 1;
+  walk.sole = zos_table_map(words * sizeof *walk.sole);
+  walk.failed = walk.sole == NULL || !grow_nodes();
   if (!walk.failed) {
+    zmanaged_sole_mark_references(walk.sole);
     set_borders();
     see_roots();
   }
@@ -455,6 +466,7 @@ static void choose(bool is_asked_for) {
   zlog_debug("gc,managed", "Pause Suspects %.3fms objects %zu suspects %zu%s", zlog_ms(zos_now_ns() - start), walk.count,
              zsuspects_count(), walk.failed ? " (memory is short)" : "");
   if (walk.nodes != NULL) zos_table_unmap(walk.nodes, walk.room * sizeof *walk.nodes);
+  if (walk.sole != NULL) zos_table_unmap(walk.sole, words * sizeof *walk.sole);
   if (walk.queue != NULL) zos_table_unmap(walk.queue, walk.queue_room * sizeof *walk.queue);
   memset(&walk, 0, sizeof walk);
 }

@@ -5,6 +5,9 @@
  * from outside; so each would keep such a cycle for the other's sake. The way out is to let Python's
  * own gc judge, over exact counts:
  *
+ * Most cycles are not of this kind: what a body holds that nothing but its handle refers to is held by the handle,
+ * for Python's gc, too (zmanaged_sole.h). For the others:
+ *
  * 1. Suspects. Before a full mark: trial deletion over the Python objects that bodies hold, the classes that have
  *    bodies, and all that tp_traverse reaches from those (modules are the border). A handle that is held by bodies
  *    only, by way of such objects, is a suspect. How many there are, and how deep they lie, does not matter.

@@ -2,8 +2,10 @@
 
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
+#include "heap/zold_map.h"
 #include "preload/zmanaged_cycles.h"
 #include "preload/zmanaged_number.h"
+#include "preload/zmanaged_sole.h"
 
 #define SPARE_BATCH 64
 #define SPARE_MAX 1024
@@ -159,26 +161,43 @@ void zmanaged_handle_dealloc(PyObject *self) {
     zmanaged_cycles_forget(self);
     zma.PyObject_GC_UnTrack(self);
   }
+  bool holds = false;
   if (zlikely(entry != NULL)) {
+    bool is_sole = zmanaged_is_sole(entry);
     if (zunlikely(handle->weak_list != NULL)) {
-      weaken(handle);
-      return;
+      if (!is_sole) {
+        weaken(handle);
+        return;
+      }
+      zma.PyObject_ClearWeakRefs(self); /* the body is dead, as surely as the handle */
     }
+    holds = (entry->object & ZHANDLE_HOLDS) != 0;
+    if (zunlikely(holds)) zmanaged_sole_let_go(entry);
     if (zunlikely(entry->object & ZHANDLE_HASHED)) hand_back_hash(entry);
     zbarrier_drop_root(zslot(&entry->word));
     zhandle_table_free(entry);
   }
   end_handle(handle, !tracked);
+  if (zunlikely(holds)) zmanaged_sole_drop();
+}
+
+void zmanaged_handle_untrack(PyObject *self) {
+  zma.PyObject_GC_UnTrack(self);
+  if (zold_map_is_old(self)) zold_map_remove(self);
 }
 
 int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
   int result = visit((PyObject *)self->type, argument);
+  if (result == 0) result = zmanaged_sole_traverse(self, visit, argument);
   return result != 0 ? result : zmanaged_cycles_traverse(self, visit, argument);
 }
 
-/* Breaking a cycle is left to the group's proxy, which releases what the bodies hold. */
+/* In a group, breaking the cycle is left to the proxy, which releases what the bodies hold. */
 int zmanaged_handle_clear(PyObject *self) {
-  (void)self;
+  zhandle_entry_t *entry = ((zhandle_t *)self)->entry;
+  if (entry == NULL || (entry->object & ZHANDLE_HOLDS) == 0) return 0;
+  zmanaged_sole_let_go(entry);
+  zmanaged_sole_drop();
   return 0;
 }
 
@@ -189,6 +208,12 @@ zaddress_t zmanaged_new_body(const zshape_t *shape, uint64_t length) {
   return zlikely(!zaddress_is_null(body)) ? body : zmanaged_stall(shape, length);
 }
 
+static inline PyObject *new_sole_handle(zaddress_t body, zclass_t *class) {
+  PyObject *handle = new_handle(body, class);
+  if (zlikely(handle != NULL)) zmanaged_sole_begin(handle, class);
+  return handle;
+}
+
 static znoinline PyObject *new_object_slow(zclass_t *class, uint64_t length) {
   zaddress_t body = zmanaged_new_body(&class->shape, length);
   if (zaddress_is_null(body)) return NULL;
@@ -197,13 +222,13 @@ static znoinline PyObject *new_object_slow(zclass_t *class, uint64_t length) {
     return new_object_slow(class, length);
   }
   zmanaged_class_note_use(class);
-  return new_handle(body, class);
+  return new_sole_handle(body, class);
 }
 
 PyObject *zmanaged_new_object(zclass_t *class, uint64_t length) {
   if (class->shape.kind == ZBODY_FIXED && class->alloc_seq == zbody_space.number) {
     zaddress_t body = zmanaged_try_alloc_fixed(&class->shape);
-    if (zlikely(!zaddress_is_null(body))) return new_handle(body, class);
+    if (zlikely(!zaddress_is_null(body))) return new_sole_handle(body, class);
   }
   return new_object_slow(class, length);
 }
@@ -241,6 +266,7 @@ static bool prepare_python(PyObject *value, zaddress_t holder, zcolored_t *word)
     return false;
   }
   *word = zcolored_value(ZKIND_PYTHON, index);
+  zmanaged_sole_note(holder, value);
   zmanaged_note_reference();
   return true;
 }
@@ -248,6 +274,7 @@ static bool prepare_python(PyObject *value, zaddress_t holder, zcolored_t *word)
 bool zmanaged_prepare(PyObject *value, zaddress_t holder, zcolored_t *word) {
   PyObject *type = (PyObject *)value->type;
   if (zmanaged_is_handle(value)) {
+    zmanaged_sole_share(((zhandle_t *)value)->entry);
     *word = zcolored_store_good(zmanaged_body(value));
     return true;
   }

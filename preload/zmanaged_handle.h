@@ -32,6 +32,9 @@ void zmanaged_handle_finish_weak(PyObject *self);
 int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument);
 int zmanaged_handle_clear(PyObject *self);
 
+/* Out of the sight of Python's gc, while it lives on: an old one must not stay in the map of what is old. */
+void zmanaged_handle_untrack(PyObject *self);
+
 static inline bool zmanaged_is_handle(PyObject *object) {
   return *zmanaged_type_word(object->type, ZMANAGED_TYPE_DEALLOC) == (void *)zmanaged_handle_dealloc;
 }

@@ -1,7 +1,9 @@
 /* zgc.Object: attribute access, construction, and the base of all handles. */
 #include <string.h>
 
+#include "collector/ztype_registry.h"
 #include "preload/zmanaged_field.h"
+#include "preload/zmanaged_sole.h"
 #include "preload/zmanaged_types.h"
 
 /* ---- attribute access ---------------------------------------------------------------------------- */
@@ -36,8 +38,9 @@ static inline bool write_common(zaddress_t body, const zclass_cache_t *field, Py
   zcolored_t word = zcolored_none(), overwritten = {zload_acquire(place)};
   if (!may_overwrite(overwritten)) return false;
   if (zmanaged_is_handle(value)) {
-    zcolored_t entry = {zload_acquire(&((zhandle_t *)value)->entry->word)};
-    if (!zcolored_is_load_good(entry)) return false;
+    zhandle_entry_t *handle = ((zhandle_t *)value)->entry;
+    zcolored_t entry = {zload_acquire(&handle->word)};
+    if (zmanaged_is_sole(handle) || !zcolored_is_load_good(entry)) return false;
     word = zcolored_store_good(zcolored_strip(entry));
   } else if (value != zpy_None()) {
     return false;
@@ -109,6 +112,7 @@ static inline bool set_newborn(zaddress_t body, const zfield_t *field, PyObject 
   if (field->kind == ZFIELD_REFERENCE) {
     if (value == zpy_None()) return true;
     if (!zmanaged_is_handle(value)) return false;
+    zmanaged_sole_share(((zhandle_t *)value)->entry);
     zstore_relaxed((uint64_t *)place, zcolored_store_good(zmanaged_body(value)).bits);
     return true;
   }
@@ -304,6 +308,7 @@ bool zmanaged_object_start(PyObject *names) {
   for (PyType_Slot *slot = handle_slots; slot->slot != 0; slot++) {
     if (slot->slot == Py_tp_richcompare) slot->pfunc = zmanaged_identity_compare;
   }
+  ztype_not_learned = zmanaged_handle_traverse;
   zmanaged_handle_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&handle_spec, NULL);
   return zmanaged_handle_type != NULL && zmanaged_field_start() && zmanaged_class_start(names);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "preload/zmanaged_number.h"
+#include "preload/zmanaged_sole.h"
 
 /* ---- words --------------------------------------------------------------------------------------- */
 
@@ -17,6 +18,7 @@ zcold bool zmanaged_copy_python(zcolored_t word, zaddress_t holder, zcolored_t *
   uint32_t index = zpyref_alloc(object, zbody_page_is_old(zbody_page_of(holder)));
   if (index == 0) return zma.PyErr_NoMemory() != NULL;
   zpy.Py_IncRef(object);
+  zmanaged_sole_note(holder, object);
   *copy = zcolored_value(ZKIND_PYTHON, index);
   return true;
 }
