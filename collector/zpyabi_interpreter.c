@@ -2,6 +2,7 @@
 #include "collector/zpyabi_interpreter.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <string.h>
 
 /* Words of _Py_DebugOffsets, with which _PyRuntime begins from 3.13 on. */
@@ -17,4 +18,80 @@ size_t zpyabi_interpreter_size(void) {
   memcpy(words, runtime, sizeof words);
   uintptr_t begin = (uintptr_t)zpy.PyInterpreterState_Main() - (uintptr_t)runtime;
   return begin + words[INTERPRETER_SIZE] == words[RUNTIME_SIZE] ? words[INTERPRETER_SIZE] : 0;
+}
+
+PyThreadState *(*zpyabi_current_thread(void))(void) {
+  return zpy.PyThreadState_GetUnchecked != NULL ? zpy.PyThreadState_GetUnchecked : zpy._PyThreadState_UncheckedGet;
+}
+
+/* -- how a thread leads to its interpreter ------------------------------------------------------------ */
+
+typedef struct {
+  PyThreadState *const *begin, *const *end;
+} variables_t;
+
+/* dl_iterate_phdr: the calling thread's variables of the module that CPython's code is in. */
+static int find_variables(struct dl_phdr_info *module, size_t size, void *to) {
+  bool is_it = false;
+  size_t bytes = 0;
+  if (size < offsetof(struct dl_phdr_info, dlpi_tls_data) + sizeof module->dlpi_tls_data) return 0;
+  for (int i = 0; i < module->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &module->dlpi_phdr[i];
+    if (p->p_type == PT_LOAD) is_it |= (uintptr_t)zpy.PyMem_SetAllocator - module->dlpi_addr - p->p_vaddr < p->p_memsz;
+    if (p->p_type == PT_TLS) bytes = p->p_memsz;
+  }
+  if (!is_it) return 0;
+  if (module->dlpi_tls_data == NULL || (uintptr_t)module->dlpi_tls_data % sizeof(void *) != 0) return 1;
+  variables_t *variables = to;
+  variables->begin = module->dlpi_tls_data;
+  variables->end = variables->begin + bytes / sizeof(void *);
+  return 1;
+}
+
+#define VARIABLES_MAX 8 /* 3.15 has one more, for PyGILState_Ensure, that holds on to the state */
+
+/* The variable that holds the thread's state while it has one, and nothing meanwhile. */
+static PyThreadState *const *find_current(PyThreadState *thread) {
+  variables_t all = {NULL, NULL};
+  PyThreadState *const *found[VARIABLES_MAX], *const *current = NULL;
+  size_t count = 0, fitting = 0;
+  dl_iterate_phdr(find_variables, &all);
+  for (; all.begin < all.end && count < VARIABLES_MAX; all.begin++) {
+    if (*all.begin == thread) found[count++] = all.begin;
+  }
+  if (count == 0 || count == VARIABLES_MAX) return NULL;
+  PyThreadState *volatile const *seen[VARIABLES_MAX];
+  memcpy(seen, found, sizeof seen);
+  bool is_empty[VARIABLES_MAX];
+  zpy.PyEval_SaveThread();
+  for (size_t i = 0; i < count; i++) is_empty[i] = *seen[i] == NULL;
+  zpy.PyEval_RestoreThread(thread);
+  for (size_t i = 0; i < count; i++) {
+    if (!is_empty[i] || *seen[i] != thread) continue;
+    current = found[i];
+    fitting++;
+  }
+  return fitting == 1 ? current : NULL;
+}
+
+#define WORDS_MAX 8 /* of a state that are looked at: `interp` is the third in 3.11 to 3.15 */
+
+static bool find_interpreter(PyThreadState *thread, size_t *place) {
+  void *const *words = (void *const *)thread;
+  const void *interpreter = zpy.PyThreadState_GetInterpreter(thread);
+  size_t count = 0;
+  for (size_t i = 0; i < WORDS_MAX; i++) {
+    if (words[i] != interpreter) continue;
+    *place = i * sizeof(void *);
+    count++;
+  }
+  return count == 1;
+}
+
+bool zpyabi_find_thread_place(zpyabi_thread_place_t *place) {
+  if (zpyabi_current_thread() == NULL || zpy.PyThreadState_GetInterpreter == NULL) return false;
+  PyThreadState *thread = zpyabi_current_thread()();
+  if (thread == NULL || !find_interpreter(thread, &place->interpreter)) return false;
+  place->current = find_current(thread);
+  return place->current != NULL;
 }

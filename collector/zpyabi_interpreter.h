@@ -1,4 +1,4 @@
-/* The size of an interpreter's state. */
+/* The size of an interpreter's state, and how a thread's variables lead to the interpreter that it runs. */
 #ifndef COLLECTOR_ZPYABI_INTERPRETER_H
 #define COLLECTOR_ZPYABI_INTERPRETER_H
 
@@ -6,5 +6,17 @@
 
 /* sizeof(PyInterpreterState), or 0 where it is not proven. Interpreter up. */
 size_t zpyabi_interpreter_size(void);
+
+/* The calling thread's current state, NULL where it has none. Any thread of 3.12 and later; NULL where CPython has
+ * no function for it. */
+PyThreadState *(*zpyabi_current_thread(void))(void);
+
+typedef struct {
+  PyThreadState *const *current; /* CPython's variable of the calling thread for what zpyabi_current_thread tells */
+  size_t interpreter;            /* where a state tells its interpreter */
+} zpyabi_thread_place_t;
+
+/* False: not proven. Lets the GIL go for a moment. Interpreter up, GIL held. */
+bool zpyabi_find_thread_place(zpyabi_thread_place_t *place);
 
 #endif

@@ -10,6 +10,7 @@
 #include "heap/zfallback.h"
 #include "heap/zold_map.h"
 #include "heap/zsparse.h"
+#include "heap/zthread_heap.h"
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
 #define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
@@ -49,6 +50,7 @@ typedef struct {
 
 /* Who may touch a heap and its pages, and why no lock is needed, says zallocator.h. */
 typedef struct {
+  zpage_t *front[ZCLASS_ALL];  /* what blocks are popped from: the current pages, with a watcher the batches' */
   pages_t plain, sampled;      /* sampled: those with ZPAGE_FLAG_SAMPLED */
   batch_t batches[ZCLASS_ALL]; /* with a watcher */
   zblock_t *returned;          /* freed by others; any thread pushes, who works in the heap takes all */
@@ -68,9 +70,8 @@ static const zallocator_watcher_t *watcher;
 
 /* -- open and closed ----------------------------------------------------------------------- */
 
-/* What the fast path pops from: the first heap's current pages, or its batches. Closed, it is closed_page for
- * good. Written by who works in the first heap, in one step from what stood there before, and by the closer:
- * so what the closer wrote stays. */
+/* What the fast path pops from: the first heap's `front`. Closed, it is closed_page for good. Written by who works in
+ * the first heap, in one step from what stood there before, and by the closer: so what the closer wrote stays. */
 static zpage_t *open_page[ZCLASS_ALL];
 static zpage_t closed_page;
 
@@ -81,7 +82,14 @@ static pthread_mutex_t common_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static heap_t *heap_of(unsigned number) { return zload_acquire(&heaps[number]); }
 
+void *zallocator_heap(unsigned number) { return heap_of(number); }
+
+/* The calling thread's heap where no question and no lock is needed for it, or NULL. */
+static inline heap_t *known_heap(void) { return zthread_heap_is_known() ? zthread_heap.heap : NULL; }
+
 static znoinline heap_t *enter_closed(void) {
+  heap_t *known = known_heap();
+  if (zlikely(known != NULL)) return known;
   unsigned number = holder();
   if (zunlikely(number == ZALLOCATOR_COMMON)) pthread_mutex_lock(&common_lock);
   return heap_of(number);
@@ -112,15 +120,22 @@ static zpage_t *current_of(heap_t *heap, unsigned size_class, uint32_t page_flag
   return pages_of(heap, page_flags)->current[size_class];
 }
 
+static void set_front(heap_t *heap, unsigned size_class, zpage_t *page) {
+  zpage_t *before = heap->front[size_class];
+  heap->front[size_class] = page;
+  if (heap == &first_heap) zcas_relaxed(&open_page[size_class], &before, page);
+}
+
 static void set_current(heap_t *heap, unsigned size_class, uint32_t page_flags, zpage_t *page) {
   pages_t *pages = pages_of(heap, page_flags);
-  zpage_t *before = pages->current[size_class];
   pages->current[size_class] = page;
-  if (pages == &first_heap.plain && watcher == NULL) zcas_relaxed(&open_page[size_class], &before, page);
+  if (pages == &heap->plain && watcher == NULL) set_front(heap, size_class, page);
 }
 
 static void start_heap(heap_t *heap) {
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) heap->plain.current[i] = heap->sampled.current[i] = &empty_page;
+  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
+    heap->front[i] = heap->plain.current[i] = heap->sampled.current[i] = &empty_page;
+  }
 }
 
 bool zallocator_start(size_t range_size) {
@@ -475,19 +490,13 @@ static void take_returned(heap_t *heap) {
 #define BATCH_MIN 16
 #define BATCH_MAX 32 /* of more, the rest waits in reserve: blocks that are freed meanwhile are warm */
 
-static bool is_small(unsigned size_class) { return size_class < ZSMALL_CLASSES || size_class >= ZCLASS_GC; }
-
-/* What blocks are popped from: the current page, or with a watcher the batch. */
-static zpage_t *front_of(heap_t *heap, unsigned size_class) {
-  return watcher != NULL && is_small(size_class) ? &heap->batches[size_class].front
-                                                 : heap->plain.current[size_class];
-}
-
 static size_t batch_waiting(const heap_t *heap, unsigned size_class) {
   const batch_t *batch = &heap->batches[size_class];
   uint32_t carved = zload_relaxed(&batch->front.carved), used = zload_relaxed(&batch->front.used);
   return zload_relaxed(&batch->reserve_count) + (carved > used ? carved - used : 0);
 }
+
+static bool is_small(unsigned size_class) { return size_class < ZSMALL_CLASSES || size_class >= ZCLASS_GC; }
 
 /* The reserve, unless the page has enough; then all that is free there. As a whole: how long such a list
  * is, is known, and to walk it would be a cache miss for each block. */
@@ -551,7 +560,7 @@ static unsigned class_of(size_t size, unsigned first_class) {
   return size <= ZSMALL_MAX ? first_class + zsize_class_small(size) : zsize_class_medium(size);
 }
 
-static void *pop(zpage_t *page) {
+static inline void *pop(zpage_t *page) {
   zblock_t *block = page->free;
   if (zunlikely(block == NULL)) return NULL;
   page->free = block->next;
@@ -587,15 +596,10 @@ static bool is_sample(heap_t *heap, size_t size, unsigned first_class, request_t
   return false;
 }
 
-/* The fast path of a heap that no fast path leads to. */
-static void *alloc_from_front(heap_t *heap, size_t size, unsigned first_class) {
-  return size <= ZSMALL_MAX ? pop(front_of(heap, class_of(size, first_class))) : NULL;
-}
-
 /* In the calling thread's heap; *sample says whether the block is one. */
 static void *alloc_entered(size_t size, unsigned first_class, bool *zeroed, request_t request, bool *sample) {
   heap_t *heap = enter();
-  void *block = alloc_from_front(heap, size, first_class);
+  void *block = size <= ZSMALL_MAX ? pop(heap->front[class_of(size, first_class)]) : NULL;
   if (zlikely(block == NULL)) {
     if (zallocator_slow_hook != NULL && heap == &first_heap) zallocator_slow_hook();
     if (zunlikely(watcher != NULL) && is_sample(heap, size, first_class, request)) {
@@ -635,25 +639,49 @@ static void free_entered(zpage_t *page, void *block) {
   leave(heap);
 }
 
-static znoinline void free_slow(void *block) {
+static znoinline void free_anywhere(void *block) {
   zpage_t *page = zpage_find(block);
   if (zunlikely(zpage_flags(page) & ZPAGE_FLAG_SAMPLED)) watcher->freed(block);
   free_entered(page, block);
 }
 
+/* Whether the heap has no more to do for a block than to push it, in a page of these flags. */
+static bool is_plain_free(const heap_t *heap, const zpage_t *page, uint32_t flags, const void *block) {
+  if (((flags ^ heap->page_flags) & ~(uint32_t)(ZPAGE_FLAG_OLD | ZPAGE_FLAG_CLOSED)) != 0) return false;
+  return page->used != 1 && (!(flags & ZPAGE_FLAG_OLD) || !zold_map_may_start_in(block));
+}
+
+static inline void push(zpage_t *page, void *block) {
+  zblock_t *b = block;
+  b->next = page->free;
+  page->free = b;
+  page->used--;
+}
+
+/* The fast paths of a heap that no fast path leads to. */
+
+static znoinline void *alloc_small_slow(size_t size, unsigned size_class, request_t request) {
+  heap_t *heap = known_heap();
+  void *block = heap != NULL ? pop(heap->front[size_class]) : NULL;
+  return zlikely(block != NULL) ? block : alloc_slow(size, size_class >= ZCLASS_GC ? ZCLASS_GC : 0, request);
+}
+
+static znoinline void free_slow(void *block, zpage_t *page, uint32_t flags) {
+  heap_t *heap = flags & ZPAGE_FLAG_CLOSED ? known_heap() : NULL;
+  if (heap != NULL && is_plain_free(heap, page, flags, block)) {
+    push(page, block);
+  } else {
+    free_anywhere(block);
+  }
+}
+
 /* -- fast paths ---------------------------------------------------------------------------- */
 
 static inline void *alloc(size_t size, unsigned first_class, request_t request) {
-  if (zlikely(size <= ZSMALL_MAX)) {
-    zpage_t *page = zload_relaxed(&open_page[first_class + zsize_class_small(size)]);
-    zblock_t *block = page->free;
-    if (zlikely(block != NULL)) {
-      page->free = block->next;
-      page->used++;
-      return block;
-    }
-  }
-  return alloc_slow(size, first_class, request);
+  if (zunlikely(size > ZSMALL_MAX)) return alloc_slow(size, first_class, request);
+  unsigned size_class = first_class + zsize_class_small(size);
+  void *block = pop(zload_relaxed(&open_page[size_class]));
+  return zlikely(block != NULL) ? block : alloc_small_slow(size, size_class, request);
 }
 
 void *zallocator_alloc(size_t size) { return alloc(size, 0, PLAIN); }
@@ -676,13 +704,10 @@ void zallocator_free(void *block) {
   /* Flags first: CLOSED says that the rest may be another's. */
   if (zunlikely((flags & ~(uint32_t)ZPAGE_FLAG_OLD) != 0 || page->used == 1 ||
                 (flags != 0 && zold_map_may_start_in(block)))) {
-    free_slow(block);
+    free_slow(block, page, flags);
     return;
   }
-  zblock_t *b = block;
-  b->next = page->free;
-  page->free = b;
-  page->used--;
+  push(page, block);
 }
 
 /* -- realloc ------------------------------------------------------------------------------- */
@@ -809,7 +834,9 @@ void *zallocator_realloc_gc(void *block, size_t size) {
 
 static void start_batches(heap_t *heap) {
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    if (is_small(i)) heap->batches[i].before_sample = watcher->blocks_before_sample(zsize_class_block_size(i));
+    if (!is_small(i)) continue;
+    heap->batches[i].before_sample = watcher->blocks_before_sample(zsize_class_block_size(i));
+    set_front(heap, i, &heap->batches[i].front);
   }
 }
 
@@ -817,7 +844,6 @@ void zallocator_start_watch(const zallocator_watcher_t *with) {
   watcher = with;
   start_batches(&first_heap);
   start_batches(&common_heap);
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = front_of(&first_heap, i);
 }
 
 bool zallocator_is_sampled(const void *block) {

@@ -93,6 +93,9 @@ bool zallocator_is_closed(void);
  * thread is here at a time. */
 unsigned zallocator_new_heap(void);
 
+/* What zthread_heap.h remembers of a heap. */
+void *zallocator_heap(unsigned number);
+
 /* The interpreter has ended: nobody works in its heap until the caller gives it to another, with what lives in
  * it still. */
 void zallocator_leave_heap(unsigned number);

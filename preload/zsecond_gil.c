@@ -6,6 +6,7 @@
 #include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
 #include "heap/zallocator.h"
+#include "heap/zthread_heap.h"
 
 #define STATE_MIN (64 * ZK) /* a PyInterpreterState has 190 KiB and more */
 
@@ -18,7 +19,6 @@ static PyInterpreterState *main_interpreter; /* a part of _PyRuntime: the same f
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const PyInterpreterState *interpreter_of[ZALLOCATOR_HEAPS]; /* NULL: nobody works there */
 static unsigned heaps_end = ZALLOCATOR_COMMON + 1;
-static unsigned endings; /* of interpreters; what a thread remembers from before one may be wrong */
 
 static unsigned find(const PyInterpreterState *interpreter) {
   unsigned i = ZALLOCATOR_COMMON + 1;
@@ -33,6 +33,7 @@ static unsigned add_heap(void) {
 }
 
 static unsigned heap_for(const PyInterpreterState *interpreter) {
+  if (interpreter == zload_relaxed(&main_interpreter)) return ZALLOCATOR_FIRST;
   unsigned number = find(interpreter);
   if (number < heaps_end) return number;
   number = find(NULL);
@@ -41,20 +42,28 @@ static unsigned heap_for(const PyInterpreterState *interpreter) {
   return number;
 }
 
-/* What the thread found the last time. */
-static __thread __attribute__((tls_model("initial-exec"))) struct {
-  const PyInterpreterState *interpreter;
-  unsigned heap, endings;
-} last;
-
-/* An interpreter at the address of one that has ended came after that ending was counted. */
+/* What has no heap of its own is asked for each time. */
 static znoinline unsigned look_up(const PyInterpreterState *interpreter) {
   pthread_mutex_lock(&lock);
-  last.interpreter = interpreter;
-  last.endings = endings;
-  last.heap = heap_for(interpreter);
+  unsigned number = heap_for(interpreter);
+  if (number == ZALLOCATOR_COMMON) interpreter = NULL;
+  zthread_heap = (zthread_heap_t){NULL, interpreter, zallocator_heap(number), number, zthread_heap_endings};
   pthread_mutex_unlock(&lock);
-  return last.heap;
+  return number;
+}
+
+/* CPython's variable for the current state, from zthread_heap; fixed for the life of the process once it is known. */
+static ptrdiff_t state_place = ZTHREAD_HEAP_NO_STATE;
+
+/* The proof was for one thread at one time. */
+static void check_place(const PyThreadState *thread, const PyInterpreterState *interpreter) {
+  ptrdiff_t place = zload_acquire(&zthread_heap_state);
+  if (place == ZTHREAD_HEAP_NO_STATE) return;
+  const char *found = *(const char *const *)((const char *)&zthread_heap + place);
+  if (found == (const char *)thread && *(const void *const *)(found + zthread_heap_interpreter) == interpreter) return;
+  zstore_relaxed(&state_place, ZTHREAD_HEAP_NO_STATE);
+  zstore_release(&zthread_heap_state, ZTHREAD_HEAP_NO_STATE);
+  zlog_notice("a thread's state is not where it was at the start of CPython: each allocation asks CPython for it");
 }
 
 /* A thread's current state is of the interpreter whose GIL it holds: CPython sets it after it took the GIL and
@@ -64,15 +73,15 @@ static unsigned holder(void) {
   PyThreadState *thread = current_thread();
   if (zunlikely(thread == NULL)) return ZALLOCATOR_COMMON;
   const PyInterpreterState *interpreter = zpy.PyThreadState_GetInterpreter(thread);
-  if (interpreter == zload_relaxed(&main_interpreter)) return ZALLOCATOR_FIRST;
-  if (interpreter == last.interpreter && last.endings == zload_relaxed(&endings)) return last.heap;
+  if (zthread_heap_is_of(interpreter)) return zthread_heap.number;
+  check_place(thread, interpreter);
   return look_up(interpreter);
 }
 
 static void end(unsigned number) {
   zallocator_leave_heap(number);
   zstore_relaxed(&interpreter_of[number], NULL);
-  zstore_relaxed(&endings, endings + 1);
+  zstore_relaxed(&zthread_heap_endings, zthread_heap_endings + 1);
 }
 
 /* Without the lock: the block is the caller's, and an interpreter's state is one that was given a heap before
@@ -97,8 +106,7 @@ void zsecond_gil_unlock_after_fork(void) { pthread_mutex_unlock(&lock); }
 
 bool zsecond_gil_start(int minor) {
   if (minor < 12) return true;
-  current_thread = zpy.PyThreadState_GetUnchecked != NULL ? zpy.PyThreadState_GetUnchecked
-                                                          : zpy._PyThreadState_UncheckedGet;
+  current_thread = zpyabi_current_thread();
   if (current_thread == NULL || zpy.PyThreadState_GetInterpreter == NULL) return false;
   state_min = STATE_MIN;
   return true;
@@ -106,9 +114,32 @@ bool zsecond_gil_start(int minor) {
 
 size_t zsecond_gil_least(void) { return zload_relaxed(&state_min); }
 
+static void find_place(void) {
+  zpyabi_thread_place_t place;
+  if (zload_relaxed(&state_place) != ZTHREAD_HEAP_NO_STATE) return;
+  if (!zpyabi_find_thread_place(&place)) {
+    zlog_debug("gc,init", "a thread's current state was not found among its variables: allocations beside a second "
+               "GIL ask for it");
+    return;
+  }
+  zthread_heap_interpreter = place.interpreter;
+  zstore_release(&state_place, (const char *)place.current - (const char *)&zthread_heap);
+}
+
+/* Beside one GIL it is not needed. If the two sides miss each other here, allocations ask. */
+static void use_place(void) {
+  ptrdiff_t place = zload_acquire(&state_place);
+  if (!zallocator_is_closed() || place == zload_relaxed(&zthread_heap_state)) return;
+  zstore_release(&zthread_heap_state, place);
+  zlog_debug("gc,heap", "threads see in their own variables which heap is theirs");
+}
+
 void zsecond_gil_settle(void) {
+  if (state_min == SIZE_MAX) return;
   size_t size = zpyabi_interpreter_size();
-  if (state_min != SIZE_MAX && size > state_min) zstore_relaxed(&state_min, size);
+  if (size > state_min) zstore_relaxed(&state_min, size);
+  find_place();
+  use_place();
 }
 
 void zsecond_gil_expect(void) {
@@ -117,4 +148,5 @@ void zsecond_gil_expect(void) {
   if (!zallocator_is_closed()) zlog_info("gc,heap", "another interpreter may be made: each has a heap from now on");
   zstore_relaxed(&main_interpreter, interpreter);
   zallocator_close(holder);
+  use_place();
 }

@@ -140,6 +140,13 @@ class SecondGil(unittest.TestCase):
         """, flags=()).log
         self.assertEqual(log.count("another interpreter may be made"), sys.version_info >= (3, 12), log)
 
+    @requires_active
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_threads_find_their_heap_without_a_call(self):
+        """CPython's own variable for it is found, in each version: otherwise each allocation asks CPython."""
+        log = run(textwrap.dedent(INTERPRETERS) + "live()", flags=(), options={"LOG_LEVEL": "debug"}).log
+        self.assertEqual(log.count("threads see in their own variables which heap is theirs"), 1, log)
+
     @requires_lib
     @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
     @unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
