@@ -9,8 +9,10 @@ zpy_t zpy;
 
 bool zpy_is_python(void) { return dlsym(RTLD_DEFAULT, "PyMem_SetAllocator") != NULL; }
 
+static void *scope = RTLD_DEFAULT; /* where the interpreter's names are looked for */
+
 static bool find(const char *name, void *where, const char **missing, bool needed) {
-  void *symbol = dlsym(RTLD_DEFAULT, name);
+  void *symbol = dlsym(scope, name);
   *(void **)where = symbol;
   if (symbol != NULL || !needed) return true;
   if (*missing == NULL) *missing = name;
@@ -36,7 +38,8 @@ static int find_code(struct dl_phdr_info *module, size_t size, void *unused) {
 
 bool zpy_is_code(const void *address) { return (uintptr_t)address - code_start < code_end - code_start; }
 
-bool zpy_resolve(const char **missing) {
+bool zpy_resolve(void *library, const char **missing) {
+  scope = library != NULL ? library : RTLD_DEFAULT;
   *missing = NULL;
 #define NEED(result, name, arguments) find(#name, &zpy.name, missing, true);
 #define MAY(result, name, arguments) find(#name, &zpy.name, missing, false);

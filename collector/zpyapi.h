@@ -250,8 +250,9 @@ bool zpy_is_code(const void *address);
 /* A build without a GIL, whose objects have other heads: nothing here may look into one. */
 bool zpy_is_free_threaded(void);
 
-/* Fills the table. False, with the first missing name in *missing, when a NEED row is not found. */
-bool zpy_resolve(const char **missing);
+/* Fills the table. False, with the first missing name in *missing, when a NEED row is not found. library: from
+ * dlopen, or NULL for the global scope. */
+bool zpy_resolve(void *library, const char **missing);
 
 #define zpy_None() (zpy._Py_NoneStruct)
 PyObject *zpy_new_none(void); /* a new reference */

@@ -1,7 +1,8 @@
 /* Start-up and end, in stages:
  *
  *   constructor   before main, maybe not even a Python process. There is no interpreter, no thread but
- *                 ours. Decides whether to stay asleep; otherwise sets the allocators.
+ *                 ours. Decides whether to stay asleep; otherwise sets the allocators. Where a Python is loaded
+ *                 later, zboot_start_late does so in its place.
  *   late start    a pending call, queued by the allocator's slow path once the interpreter is up; it
  *                 fires while `site` is imported, before user code. GIL held. Proves the interpreter
  *                 and starts the collector.
@@ -222,37 +223,54 @@ static size_t range_size(void) {
   return (size_t)1 << (zlog2(memory) + 2);
 }
 
-static void start_in_python(void) {
+/* Otherwise the program has set others, for reasons of its own. */
+static bool allocators_are_cpythons(void) {
+  PyMemAllocatorEx object, mem;
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_OBJ, &object);
+  zpy.PyMem_GetAllocator(PYMEM_DOMAIN_MEM, &mem);
+  return zpy_is_code(*(void **)&object.malloc) && zpy_is_code(*(void **)&mem.malloc);
+}
+
+/* What keeps us from a Python that came after our constructor, or NULL. */
+static const char *why_not_late(void *library) {
+  if (library != NULL) return "the program loaded libpython without RTLD_GLOBAL, so not all of it can be found";
+  if (zpy.Py_IsInitialized()) return "the program loaded libpython, which was up before it was noticed";
+  if (!allocators_are_cpythons()) return "the program loaded libpython, and has set allocators of its own";
+  return NULL;
+}
+
+/* Reads the options and opens the log. What in the environment keeps us out, or NULL. */
+static const char *why_not_wanted(void) {
+  static const char misread[] = "an option was not understood";
+  if (!zoption_parse()) return misread;
+  if (zoption_text(log)[0] != '\0') zlog_start(zoption_text(log), (zlog_level_t)zoption(log_level));
+  if (!zoption(enable)) return "ZGC_ENABLE=0";
+  if (zoption_text(fault)[0] != '\0' && !zos_fault_parse(zoption_text(fault))) {
+    zlog_notice("ZGC_FAULT=%s not understood (as in commit=3,thread=1+,table=2-4); running as stock "
+                "CPython", zoption_text(fault));
+    return misread;
+  }
+  const char *allocator = getenv("PYTHONMALLOC");
+  if (allocator == NULL || allocator[0] == '\0') return NULL;
+  static char text[96];
+  snprintf(text, sizeof text, "PYTHONMALLOC=%.30s asks for another allocator than ours: unset it", allocator);
+  return text;
+}
+
+static void start_in_python(void *library, bool is_late) {
   const char *missing;
-  if (!zpy_resolve(&missing)) {
+  if (!zpy_resolve(library, &missing)) {
     snprintf(reason, sizeof reason, "the interpreter has no %.80s", missing);
     return;
   }
   zbuiltin_start((zbuiltin_t){"zgc", zmodule_init}, "gc", zgc_facade_adopt);
   state = ZBOOT_PASSIVE;
-  if (!zoption_parse()) {
-    become_passive("an option was not understood");
+  const char *why = why_not_wanted();
+  if (why == NULL && is_late) why = why_not_late(library);
+  if (why != NULL) {
+    become_passive(why);
     return;
   }
-  if (zoption_text(log)[0] != '\0') {
-    zlog_start(zoption_text(log), (zlog_level_t)zoption(log_level));
-  }
-  if (!zoption(enable)) {
-    become_passive("ZGC_ENABLE=0");
-    return;
-  }
-  if (zoption_text(fault)[0] != '\0' && !zos_fault_parse(zoption_text(fault))) {
-    zlog_notice("ZGC_FAULT=%s not understood (as in commit=3,thread=1+,table=2-4); running as stock "
-                "CPython", zoption_text(fault));
-    become_passive("an option was not understood");
-    return;
-  }
-  const char *allocator = getenv("PYTHONMALLOC");
-  if (allocator != NULL && allocator[0] != '\0') {
-    become_passive("PYTHONMALLOC is set");
-    return;
-  }
-  const char *why;
   int minor = zpyabi_recognise(&why);
   if (minor == 0) {
     become_passive(why);
@@ -279,9 +297,15 @@ static void start_in_python(void) {
   state = ZBOOT_WAITING;
 }
 
-__attribute__((constructor)) static void construct(void) {
-  if (getauxval(AT_SECURE) != 0 || !zpy_is_python()) return;
+static void start(void *library, bool is_late) {
+  if (getauxval(AT_SECURE) != 0) return;
   zos_start_ns();
   zos_note_filters();
-  start_in_python();
+  start_in_python(library, is_late);
+}
+
+void zboot_start_late(void *library) { start(library, true); }
+
+__attribute__((constructor)) static void construct(void) {
+  if (zpy_is_python()) start(NULL, false);
 }

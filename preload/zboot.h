@@ -15,4 +15,8 @@ typedef enum {
 zboot_state_t zboot_state(void);
 const char *zboot_reason(void); /* "" when there is none */
 
+/* A Python has been loaded into a process that had none (zlate_python.h), and has not got far yet. library: from
+ * dlopen, or NULL where its names are in the global scope. Called once. */
+void zboot_start_late(void *library);
+
 #endif

@@ -7,6 +7,8 @@ from .tool import ToolError
 
 # Any interpreter offers this one, static or shared, since 3.4.
 PYTHON_SYMBOL = b"PyMem_SetAllocator"
+# PyInstaller's programs hold this, and load the libpython that they bring along.
+PYINSTALLER_MARK = b"MEI\014\013\012\013\016"
 
 
 class Elf:
@@ -58,7 +60,8 @@ class Elf:
 
     def is_python(self):
         return (any(name.startswith(b"libpython") for name in self.needed)
-                or b"\0" + PYTHON_SYMBOL + b"\0" in self.strings)
+                or b"\0" + PYTHON_SYMBOL + b"\0" in self.strings
+                or self.data.rfind(PYINSTALLER_MARK) >= 0)
 
 
 def read(path):

@@ -10,13 +10,13 @@ import subprocess
 from . import elf
 from .tool import ToolError
 
-# Programs that start other programs and hand on the environment. Their own names say that the command
-# is no mistake, although they are no Pythons.
+# Programs that start others and hand on the environment, or load a libpython by themselves: no mistake,
+# although they are no Pythons.
 LAUNCHERS = frozenset('''
-    ash bash busybox chrt conda dash dumb-init env fish gdb hatch ionice ksh make mamba micromamba mpirun
-    nice ninja nohup nox numactl parallel pdm perf pipenv pipx pixi poetry prlimit pyenv rye s6-setuidgid
-    script setpriv setsid sh srun stdbuf strace supervisord systemd-run taskset tini time timeout torchrun
-    tox unshare uv uvx watch xargs xvfb-run zsh
+    apache2 apache2ctl ash bash busybox chrt conda dash dumb-init env fish gdb hatch httpd ionice ksh
+    make mamba micromamba mpirun nice ninja nohup nox numactl parallel pdm perf pipenv pipx pixi poetry
+    prlimit pyenv rye s6-setuidgid script setpriv setsid sh srun stdbuf strace supervisord systemd-run
+    taskset time timeout tini torchrun tox unitd unshare uv uvx uwsgi uwsgi-core watch xargs xvfb-run zsh
 '''.split())
 
 

@@ -225,6 +225,12 @@ class ZgcRunInstalled(Case):
             with self.subTest(command):
                 self.assertTrue(self.show("--", *command).startswith(f"LD_PRELOAD={self.library} "))
 
+    def test_program_of_pyinstaller(self):
+        program = shutil.copy("/bin/true", self.folder)
+        with open(program, "ab") as file:
+            file.write(b"archive MEI\014\013\012\013\016 and its table")
+        self.assertIn(self.library, self.show("--", program))
+
     def test_force_starts_anything(self):
         self.assertIn(self.library, self.show("--force", "--", "ls"))
 
