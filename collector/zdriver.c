@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "collector/zdriver.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "collector/ztype_learning.h"
@@ -18,8 +17,6 @@
 #define REST_SHARE 250  /* of a collection's progress, in thousandths: what follows the first pass */
 #define DEFERRING_AT 360
 #define TICK_NS 500000000u
-#define HELP_SPINS 64
-#define HELP_SLEEP_NS 50000u
 
 zcollection_t zdriver_collection;
 void (*zdriver_wake_program)(void);
@@ -321,10 +318,8 @@ static void help_exact_pass(void) {
     if (did == ZPASS_HELP_INHERITED) free_tables(tables);
     if (did != ZPASS_HELP_NONE) {
       idle = 0;
-    } else if (++idle < HELP_SPINS) {
-      sched_yield();
     } else {
-      zos_sleep_ns(HELP_SLEEP_NS);
+      zos_wait_round(idle++);
     }
   }
 }

@@ -1,6 +1,5 @@
 #include "collector/zforwarding.h"
 
-#include <sched.h>
 
 #include "heap/base/zos.h"
 
@@ -60,5 +59,5 @@ void zforwarding_set_state(zforwarding_t *forwarding, zforwarding_state_t state)
 }
 
 void zforwarding_await_mutator(const zforwarding_t *forwarding) {
-  while (zload_seq_cst(&zforwarding_hazard) == forwarding) sched_yield();
+  for (unsigned round = 0; zload_seq_cst(&zforwarding_hazard) == forwarding; round++) zos_wait_round(round);
 }

@@ -1,6 +1,5 @@
 #include "collector/zpass.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "collector/ztype_learning.h"
@@ -30,7 +29,7 @@
 #define LOOKS_PER_US 1   /* in a hurry; a look takes longer than that, unless the clock stands still */
 #define WAIT_MIN_NS 1000000u  /* for a helper that does not get on */
 #define WAIT_ROUNDS_MIN 64
-#define WAIT_ROUNDS_MAX (1u << 18) /* whatever the clock says */
+#define WAIT_ROUNDS_MAX (1u << 12) /* whatever the clock says */
 
 enum { GATE_FREE, GATE_HELPER, GATE_DRIVER, GATE_LOST };
 
@@ -609,13 +608,14 @@ static bool work(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
 /* How long the driver has been waiting for a helper that does not get on. */
 typedef struct {
   size_t looks;
-  unsigned rounds;
+  unsigned rounds; /* since then */
+  unsigned all_rounds;
   uint64_t since_ns;
 } wait_t;
 
 static bool has_waited_enough(const zpass_t *pass, wait_t *wait) {
   size_t looks = zload_relaxed(&pass->lanes[1].looks);
-  if (wait->rounds == 0 || looks != wait->looks) *wait = (wait_t){looks, 0, zos_now_ns()};
+  if (wait->rounds == 0 || looks != wait->looks) *wait = (wait_t){looks, 0, wait->all_rounds, zos_now_ns()};
   if (++wait->rounds < WAIT_ROUNDS_MIN || !pass->exact) return false;
   if (wait->rounds > WAIT_ROUNDS_MAX) return true;
   uint64_t most = zmax(wait->since_ns - pass->started_ns, WAIT_MIN_NS);
@@ -641,7 +641,7 @@ static bool wait_for_helper(zpass_t *pass, wait_t *wait) {
     pass->is_lost = true;
     return false;
   }
-  sched_yield();
+  zos_wait_round(wait->all_rounds++);
   return true;
 }
 
@@ -697,7 +697,7 @@ static bool run_step(zpass_t *pass, zpass_step_t step) {
   bool is_there = open_step(pass, step);
   wait_t wait = {0};
   while (is_there) {
-    if (work(pass, &pass->lanes[0], UINT64_MAX)) wait.rounds = 0;
+    if (work(pass, &pass->lanes[0], UINT64_MAX)) wait.rounds = wait.all_rounds = 0;
     if (close_step(pass)) break;
     is_there = wait_for_helper(pass, &wait);
   }

@@ -268,10 +268,8 @@ bool zprofile_start(const char *text) {
     random_state = zos_now_ns();
   }
   random_state |= 1;
-  if (!zbacktrace_start()) {
-    zlog_notice("ZGC_PROFILE: libunwind.so.8 cannot be loaded (Debian's libunwind8); stacks will show "
-                "Python functions only");
-  }
+  const char *why = zbacktrace_start();
+  if (why != NULL) zlog_notice("ZGC_PROFILE: %s; stacks will show Python functions only", why);
   started_ns = zos_now_ns();
   is_on = true;
   zallocator_start_watch(&watcher);

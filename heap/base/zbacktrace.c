@@ -3,9 +3,14 @@
 #include "heap/base/zbacktrace.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <libunwind.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "heap/base/zos.h"
 
 static struct {
   int (*backtrace)(void **, int);
@@ -28,18 +33,30 @@ static bool find(void *library, const char *name, void *where) {
   return symbol != NULL;
 }
 
-bool zbacktrace_start(void) {
-  if (is_started) return true;
+/* What libunwind calls to set itself up, for the validation of addresses. */
+static void try_calls(void) {
+  int ends[2];
+  unsigned char present;
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) close(ends[0]), close(ends[1]);
+  mincore((void *)zalign_down((uintptr_t)&present, zos_page_size()), 1, &present);
+}
+
+static bool find_all(void *library) {
+  return find(library, SYMBOL_OF(unw_backtrace), &lib.backtrace) &&
+         find(library, SYMBOL_OF(UNW_ARCH_OBJ(getcontext)), &lib.getcontext) &&
+         find(library, SYMBOL_OF(unw_init_local), &lib.init_local) &&
+         find(library, SYMBOL_OF(unw_step), &lib.step) &&
+         find(library, SYMBOL_OF(unw_get_reg), &lib.get_reg) &&
+         find(library, SYMBOL_OF(unw_get_proc_info_by_ip), &lib.get_proc_info_by_ip) &&
+         find(library, SYMBOL_OF(unw_local_addr_space), &lib.local_space);
+}
+
+const char *zbacktrace_start(void) {
+  if (is_started) return NULL;
+  if (!zos_survives(try_calls)) return "a seccomp filter kills for mincore or pipe2, which libunwind calls";
   void *library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-  if (library == NULL) return false;
-  is_started = find(library, SYMBOL_OF(unw_backtrace), &lib.backtrace) &&
-               find(library, SYMBOL_OF(UNW_ARCH_OBJ(getcontext)), &lib.getcontext) &&
-               find(library, SYMBOL_OF(unw_init_local), &lib.init_local) &&
-               find(library, SYMBOL_OF(unw_step), &lib.step) &&
-               find(library, SYMBOL_OF(unw_get_reg), &lib.get_reg) &&
-               find(library, SYMBOL_OF(unw_get_proc_info_by_ip), &lib.get_proc_info_by_ip) &&
-               find(library, SYMBOL_OF(unw_local_addr_space), &lib.local_space);
-  return is_started;
+  is_started = library != NULL && find_all(library);
+  return is_started ? NULL : "libunwind.so.8 cannot be loaded (Debian's libunwind8)";
 }
 
 /* From the linker: where this library (in a unit test: the program) begins, and its code ends. */

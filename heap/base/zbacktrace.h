@@ -12,9 +12,9 @@
 
 #include "heap/base/zbase.h"
 
-/* False where libunwind.so.8 cannot be loaded: then stacks are empty. Before other threads start, or
+/* NULL, or why there will be no stacks: libunwind.so.8 cannot be loaded, or may not make its calls. Before other threads start, or
  * under a lock of the caller's. */
-bool zbacktrace_start(void);
+const char *zbacktrace_start(void);
 
 /* Return addresses, innermost first, without the innermost ones that lie in this library. At most
  * `max`, cut at the outer end. */

@@ -13,10 +13,12 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +32,9 @@
 #endif
 
 #define UNMAP_SLICE (2 * ZM) /* some 0.1 ms */
+#define WAIT_SPINS 64 /* 20 us in all: as long as the sleep takes to end */
+#define WAIT_SPIN_HINTS 8
+#define WAIT_SLEEP_NS 20000u
 #define THREAD_STACK (256 * ZK) /* the collector thread keeps its stacks in tables of its own */
 
 /* `from` and `to` are fixed before other threads exist (tests: while none calls); counts are relaxed. */
@@ -151,6 +156,20 @@ static unsigned long filters_at_start; /* written before there are threads */
 
 void zos_note_filters(void) { filters_at_start = count_filters(); }
 bool zos_is_restricted(void) { return count_filters() > filters_at_start; }
+
+/* A fork without a signal at the child's end, so that wait() does not see it; and without what others do at a fork. */
+bool zos_survives(void (*calls)(void)) {
+  if (count_filters() == 0) return true;
+  long child = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+  if (child == 0) {
+    prctl(PR_SET_DUMPABLE, 0);
+    calls();
+    _exit(0);
+  }
+  int status = -1;
+  while (child > 0 && waitpid((pid_t)child, &status, __WALL) < 0 && errno == EINTR) continue;
+  return child > 0 && WIFEXITED(status);
+}
 
 void *zos_reserve(size_t size, size_t alignment) {
   if (faulty(ZOS_FAULT_RESERVE)) return NULL;
@@ -368,8 +387,17 @@ uint64_t zos_thread_cpu_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 uint64_t zos_process_cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 void zos_sleep_ns(uint64_t ns) {
-  struct timespec duration = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-  nanosleep(&duration, NULL);
+  static const uint32_t never_changed;
+  zos_sleep_while(&never_changed, 0, ns);
+}
+
+/* Where there is one processor, who is waited for needs it. */
+void zos_wait_round(unsigned round) {
+  if (round < WAIT_SPINS && zos_cpu_count() > 1) {
+    for (int i = 0; i < WAIT_SPIN_HINTS; i++) zspin_hint();
+  } else {
+    zos_sleep_ns(WAIT_SLEEP_NS);
+  }
 }
 
 uint64_t zos_start_ns(void) {

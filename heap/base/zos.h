@@ -120,6 +120,10 @@ size_t zos_stack_left(void);
 bool zos_sleep_while(const uint32_t *word, uint32_t seen, uint64_t ns);
 void zos_wake(uint32_t *word);
 
+/* One round of a wait for another thread that should be done soon, counted from 0: early ones take a fraction of a
+ * microsecond, later ones give way. */
+void zos_wait_round(unsigned round);
+
 /* Around a fork. A child of a fork in a thread other than the first ends when that thread returns, as
  * it would without us: then its threads of ours do not count. GIL or not, any thread. */
 void zos_thread_fork_prepare(void);
@@ -133,7 +137,7 @@ void zos_thread_lower_priority(int nice);
 bool zos_peek(const void *from, void *to, size_t size);
 
 uint64_t zos_now_ns(void);        /* monotonic clock */
-void zos_sleep_ns(uint64_t ns);
+void zos_sleep_ns(uint64_t ns);   /* by futex, the one call to wait with that every filter lets through */
 uint64_t zos_thread_cpu_ns(void); /* CPU time of the calling thread */
 uint64_t zos_process_cpu_ns(void); /* ... of all threads of this process */
 uint64_t zos_start_ns(void);      /* monotonic time of the first call in this process */
@@ -150,6 +154,10 @@ unsigned zos_cpu_count(void);     /* processors this process might use when it w
  * whoever runs Python under one chose it for Python and what is preloaded. */
 void zos_note_filters(void);
 bool zos_is_restricted(void); /* opens a file */
+
+/* Whether the process outlives these calls: where there are filters a child tries, which the program cannot wait
+ * for. Some kill instead of refusing. */
+bool zos_survives(void (*calls)(void));
 
 /* Counts a call; true when it shall fail. For callers whose failure is no system call's. */
 bool zos_fault_hit(zos_fault_t fault);
