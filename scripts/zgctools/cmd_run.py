@@ -43,6 +43,9 @@ def make_parser(table, name, usage, epilog):
                         help='print what would be run, and with which variables, and stop')
     parser.add_argument('--lib', metavar='FILE',
                         help=f'the library (default: {library.NAME} of this installation)')
+    parser.add_argument('--malloc', metavar='NAME',
+                        help='the malloc behind the heap and of all C code: jemalloc, mimalloc or a library file, '
+                             'preloaded before the library (default: libc)')
     group = parser.add_argument_group('options of the library')
     for option, kind, default, accepted, text in table:
         about = f"{text} ({accepted}; default: {default or 'unset'})".replace('%', '%%')
@@ -63,7 +66,10 @@ def locate_library(chosen):
 
 def settings(chosen, table, path):
     """The environment variables to set."""
-    variables = {'LD_PRELOAD': library.preloading(path, os.environ.get('LD_PRELOAD', ''))}
+    preload = os.environ.get('LD_PRELOAD', '')
+    if chosen.malloc:
+        preload = ':'.join(filter(None, (library.of_malloc(chosen.malloc), preload)))
+    variables = {'LD_PRELOAD': library.preloading(path, preload)}
     for name, kind, *_ in table:
         value = getattr(chosen, name)
         if value is not None:

@@ -36,6 +36,20 @@ def find(given=None):
                     'or name it with --lib PATH' % NAME)
 
 
+def of_malloc(name):
+    """What LD_PRELOAD must name for this malloc: the file given, or the soname of an installed library."""
+    if os.sep in name:
+        if not os.path.isfile(name):
+            raise ToolError('no library at %s' % name)
+        return os.path.abspath(name)
+    import ctypes.util          # slow to import, and seldom needed
+    found = ctypes.util.find_library(name)
+    if not found:
+        raise ToolError('lib%s is not installed (Debian: jemalloc is libjemalloc2, mimalloc is libmimalloc2.0); '
+                        '--malloc takes a file, too' % name)
+    return found
+
+
 def without(preload):
     """An LD_PRELOAD value with our library taken out."""
     parts = (preload or '').replace(' ', ':').split(':')

@@ -1,5 +1,6 @@
 """zgc-run, bench.py and demo.py as users meet them: what they start, and how they refuse."""
 
+import ctypes.util
 import glob
 import json
 import os
@@ -22,6 +23,22 @@ TABLE = """\
 ZGC_ENABLE\tbool\t1\t0 or 1\tthe kill switch
 ZGC_LOG\ttext\t\ttext\ta log, with %p for the pid
 ZGC_HEAP_MAX\tsize\t0\ta size\treserved range
+"""
+
+
+# Blocks of the RAW domain count in jemalloc's own sum for this thread.
+RAW_BLOCKS = """
+import ctypes, zgc
+raw = ctypes.pythonapi.PyMem_RawMalloc
+raw.restype, raw.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+mallctl = ctypes.CDLL(None).mallctl
+def allocated():
+    value, size = ctypes.c_uint64(), ctypes.c_size_t(8)
+    assert mallctl(b"thread.allocated", ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0)) == 0
+    return value.value
+before = allocated()
+raw(10_000_000)
+print(allocated() - before >= 10_000_000, zgc.status()["active"])
 """
 
 
@@ -172,6 +189,16 @@ class ZgcRunInstalled(Case):
         shown = self.show("--", sys.executable, LD_PRELOAD="libm.so.6")
         self.assertIn(f"LD_PRELOAD=libm.so.6:{self.library} ", shown)
 
+    def test_malloc_comes_first(self):
+        other = self.script("lib/libother.so", "")
+        shown = self.show("--malloc", other, sys.executable, LD_PRELOAD="libm.so.6")
+        self.assertIn(f"LD_PRELOAD={other}:libm.so.6:{self.library} ", shown)
+
+    def test_malloc_that_is_not_installed(self):
+        result = run(self.zgc_run, "--malloc", "nosuchmalloc", "--", sys.executable)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("libnosuchmalloc is not installed", result.stderr)
+
     def test_library_is_named_once(self):
         shown = self.show("--", sys.executable, LD_PRELOAD=self.library)
         self.assertEqual(shown.count("libzgcpreload.so"), 1)
@@ -247,6 +274,13 @@ class ZgcRunForReal(Case):
 
     def test_program_runs_under_the_library(self):
         self.assertTrue(self.status()["active"])
+
+    def test_malloc_is_the_one_behind_the_heap(self):
+        jemalloc = ctypes.util.find_library("jemalloc")
+        if not jemalloc:
+            self.skipTest("needs jemalloc (Debian: libjemalloc2)")
+        result = run(ZGC_RUN, "--lib", LIB, "--malloc", "jemalloc", "--", sys.executable, "-c", RAW_BLOCKS)
+        self.assertEqual((result.returncode, result.stdout), (0, "True True\n"), result.stderr)
 
     def test_launchers_hand_it_on(self):
         code = 'import zgc; print(zgc.status()["active"])'
