@@ -5,14 +5,19 @@
 
 It is loaded into every child of a Python program too, so: it defines what preload/exports.map lists
 and nothing else that could take the place of a program's symbol, it names no undefined symbol of
-Python (a data symbol alone would keep /bin/true from starting), it needs no library but libc, and
-hardly any static TLS. Uses nm and readelf."""
+Python (a data symbol alone would keep /bin/true from starting), it needs no library but libc, nothing
+of a newer libc than the wheel is for, and hardly any static TLS. Uses nm and readelf."""
 
 import os
 import re
 import subprocess
 import sys
 
+GLIBC = (2, 28)  # of the wheel (scripts/manylinux)
+OLDER = set("""dladdr dladdr1 dlclose dlopen dlsym fstat lstat stat pthread_attr_getguardsize pthread_attr_getstack
+    pthread_attr_setstacksize pthread_create pthread_getattr_np pthread_getspecific pthread_join pthread_key_create
+    pthread_key_delete pthread_kill pthread_mutex_trylock pthread_once pthread_setname_np pthread_setspecific
+    pthread_sigmask""".split())  # glibc had them before, and gave them another version later
 NEEDED = re.compile(r'(libc|ld-linux[\w-]*)\.so\.\d+')
 SANITIZERS = re.compile(r'lib(asan|tsan|ubsan)\.so\.\d+')
 TLS_MAX = 64  # bytes; more may find no room where there is an auditor, or much else is loaded late
@@ -44,6 +49,9 @@ def check(library):
             yield f'{name} is exported'
         elif PYTHON.match(name):
             yield f'{name} of Python is named'
+        found = re.search(r'^(\w+)@GLIBC_(\d+)\.(\d+)', name)
+        if found and (int(found[2]), int(found[3])) > GLIBC and found[1] not in OLDER and '__isoc23' not in name:
+            yield f'{name} is newer than glibc {GLIBC[0]}.{GLIBC[1]}'
     for name in sorted(missing):
         yield f'{name} is in exports.map and not exported'
     for line in lines_of('readelf', '-d', '-W', library):
