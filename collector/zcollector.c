@@ -29,6 +29,7 @@
 #define FAULTS_MAX 3
 #define WAIT_SLICE_MS 5
 #define WAIT_ROUNDS 100 /* half a second */
+#define ROUNDS_MOST 3 /* of collections, each for what the last one has left */
 
 static int user_thresholds[ZGC_GENERATIONS];
 static unsigned consecutive_faults;
@@ -110,7 +111,7 @@ bool zcollector_start(const char **why) {
 }
 
 void zcollector_stop(void) {
-  zweakrefs_call(UINT64_MAX);
+  zsafepoint_settle_weakrefs();
   zdriver_abandon("the program ends");
   zcollector_switch(false);
   PyObject *gc = zbuiltin_module("gc");
@@ -128,7 +129,7 @@ void zcollector_stop(void) {
 
 void zcollector_switch(bool on) {
   if (on == zsafepoint_is_on()) return;
-  if (!on) zweakrefs_call(UINT64_MAX);
+  if (!on) zsafepoint_settle_weakrefs();
   if (!on) zdriver_abandon("switched to the stock collector");
   if (on) zpromotion_rewind(); /* the stock collector has reordered the list meanwhile */
   zsafepoint_switch(on);
@@ -161,7 +162,10 @@ Py_ssize_t zcollector_collect(int generation) {
               !zsafepoint_is_cramped();
   Py_ssize_t count = ours ? zsafepoint_collect(ZCAUSE_SYSTEM_GC) : -2;
   if (count == -2) {
-    if (generation == ZGC_GENERATIONS - 1) zdriver_abandon("CPython's own full collection takes its place");
+    if (generation == ZGC_GENERATIONS - 1) {
+      zsafepoint_settle_weakrefs();
+      zdriver_abandon("CPython's own full collection takes its place");
+    }
     count = zsafepoint_stock_collect(generation);
     if (count >= 0 && generation < ZGC_GENERATIONS - 1) zsafepoint_follow();
   }
@@ -220,8 +224,7 @@ static wait_t wait_for_end(void) {
 
 /* Brings all that is tracked into the old set, in slices between which other threads may run. */
 static bool promote_everything(void) {
-  zgc_list_splice(&zgc_state.generations[0].head, &zgc_state.generations[2].head);
-  zgc_list_splice(&zgc_state.generations[1].head, &zgc_state.generations[2].head);
+  zsafepoint_promote_young();
   while (!zpromotion_is_complete()) {
     zpromotion_slice(zos_now_ns() + zoption(pause_target) * 1000u, 0);
     PyThreadState *thread = zpy.PyEval_SaveThread();
@@ -238,6 +241,27 @@ static Py_ssize_t collect_for(wait_t ended) {
   return zcollector_collect(ZGC_GENERATIONS - 1);
 }
 
+/* One collection. -2: it has come to its end, else what to return. */
+static Py_ssize_t collect_once(zcause_t cause, bool wait) {
+  if (wait && !promote_everything()) return -1;
+  if (*zgc_state.collecting) return 0; /* another thread's has begun meanwhile: as gc.collect() */
+  if (wait && zpromotion_foreign() > 0) return zcollector_collect(ZGC_GENERATIONS - 1);
+  while (!zsafepoint_begin(cause)) {
+    if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
+    if (zdriver_phase() == ZPHASE_IDLE) {
+      zcollector_note_fault("zgc.collect could not start a collection");
+      return zcollector_collect(ZGC_GENERATIONS - 1);
+    }
+    if (!wait) return 0;
+    wait_t ended = wait_for_end(); /* another thread was faster */
+    if (ended != WAIT_ENDED) return collect_for(ended);
+    if (*zgc_state.collecting) return 0;
+  }
+  if (!wait) return 0;
+  wait_t ended = wait_for_end();
+  return ended == WAIT_ENDED ? -2 : collect_for(ended);
+}
+
 Py_ssize_t zcollector_collect_concurrently(bool wait) {
   if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
   if (*zgc_state.collecting) return 0;
@@ -246,23 +270,11 @@ Py_ssize_t zcollector_collect_concurrently(bool wait) {
   wait_t ended = wait ? wait_for_end() : WAIT_ENDED; /* one under way does not see what is garbage by now */
   if (ended != WAIT_ENDED) return collect_for(ended);
   if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1); /* a callback has switched it off */
-  if (wait && !promote_everything()) return -1;
-  if (*zgc_state.collecting) return 0; /* another thread's has begun meanwhile: as gc.collect() */
-  if (wait && zpromotion_foreign() > 0) return zcollector_collect(ZGC_GENERATIONS - 1);
-  while (!zsafepoint_begin(ZCAUSE_EXPLICIT)) {
-    if (!zsafepoint_is_on()) return zcollector_collect(ZGC_GENERATIONS - 1);
-    if (zdriver_phase() == ZPHASE_IDLE) {
-      zcollector_note_fault("zgc.collect could not start a collection");
-      return zcollector_collect(ZGC_GENERATIONS - 1);
-    }
-    if (!wait) return 0;
-    ended = wait_for_end(); /* another thread was faster */
-    if (ended != WAIT_ENDED) return collect_for(ended);
-    if (*zgc_state.collecting) return 0;
+  Py_ssize_t count = collect_once(ZCAUSE_EXPLICIT, wait);
+  for (unsigned round = 1; round < ROUNDS_MOST && count == -2 && zweakrefs_waiting() > 0; round++) {
+    count = collect_once(ZCAUSE_GROWTH, wait); /* as the director would, later */
   }
-  if (!wait) return 0;
-  ended = wait_for_end();
-  return ended == WAIT_ENDED ? (Py_ssize_t)(zstat_get(reclaimed) - before) : collect_for(ended);
+  return count == -2 ? (Py_ssize_t)(zstat_get(reclaimed) - before) : count;
 }
 
 /* -- verification ---------------------------------------------------------------------------------------- */

@@ -115,7 +115,8 @@ static size_t rank_candidates(union_t *u, PyObject **ranked) {
 
 static bool is_observed(const PyObject *object) {
   const ztype_t *type = ztype_find(zpyabi_type(object));
-  return type != NULL && type->weaklist_offset != 0 && zpyabi_word(object, type->weaklist_offset) != NULL;
+  if (type == NULL) return false;
+  return type->has_finalizer || (type->weaklist_offset != 0 && zpyabi_word(object, type->weaklist_offset) != NULL);
 }
 
 /* Gives each component its place, small ones first; start_of is indexed by root. */
@@ -138,6 +139,7 @@ static void lay_out(const union_t *u, zcomponents_t *c, const uint32_t *size_of,
 static void arrange(const union_t *u, zcomponents_t *c, PyObject *const *candidates, uint32_t *size_of,
                     uint32_t *start_of) {
   uint32_t *parent = u->parent;
+  const uint8_t *at_start = u->pass->at_start;
   for (size_t i = 0; i < c->object_count; i++) {
     if (must_stop(u, i)) return;
     parent[i] = root_of(parent, (uint32_t)i);
@@ -147,13 +149,16 @@ static void arrange(const union_t *u, zcomponents_t *c, PyObject *const *candida
   lay_out(u, c, size_of, start_of);
   for (size_t i = 0; i < c->object_count; i++) {
     if (must_stop(u, i)) return;
-    c->objects[start_of[parent[i]]++] = candidates[i];
+    uint32_t place = start_of[parent[i]]++;
+    c->objects[place] = candidates[i];
+    if (at_start != NULL) c->at_start[place] = at_start[zpass_cell(u->pass, candidates[i])];
   }
 }
 
 /* Scratch of zcomponents_make: three numbers per candidate. */
 static size_t work_bytes(size_t count) { return 3 * count * sizeof(uint32_t) + 1; }
 static size_t objects_bytes(size_t count) { return count * sizeof(PyObject *) + 1; }
+static size_t at_start_bytes(size_t count) { return count + 1; }
 static size_t sizes_bytes(size_t count) { return count * sizeof(uint32_t) + 1; }
 
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
@@ -162,13 +167,14 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
   if (count >= ZCOMPONENTS_OBSERVED) return false;
   components->room = count;
   components->objects = zos_scratch_map(objects_bytes(count));
+  components->at_start = zos_scratch_map(at_start_bytes(count));
   components->sizes = zos_scratch_map(sizes_bytes(count));
   uint32_t *work = zos_scratch_map(work_bytes(count));
   PyObject **ranked = zos_scratch_map(objects_bytes(count));
   union_t u = {.pass = pass, .parent = work};
   u.ranks = zos_scratch_map(lines_of(pass) * sizeof(uint32_t));
-  bool made = components->objects != NULL && components->sizes != NULL && work != NULL &&
-              ranked != NULL && u.ranks != NULL;
+  bool made = components->objects != NULL && components->at_start != NULL && components->sizes != NULL &&
+              work != NULL && ranked != NULL && u.ranks != NULL;
   if (made) {
     components->object_count = rank_candidates(&u, ranked);
     for (size_t i = 0; i < components->object_count && !must_stop(&u, i); i++) {
@@ -189,6 +195,7 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
 void zcomponents_free(zcomponents_t *components) {
   size_t count = components->room;
   zos_table_unmap(components->objects, objects_bytes(count));
+  zos_table_unmap(components->at_start, at_start_bytes(count));
   zos_table_unmap(components->sizes, sizes_bytes(count));
   memset(components, 0, sizeof *components);
 }

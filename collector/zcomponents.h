@@ -14,6 +14,7 @@
 
 typedef struct {
   PyObject **objects;  /* members of one component stand together */
+  uint8_t *at_start;   /* of the objects, in the same order: see zpass.h; 0: not known */
   uint32_t *sizes;     /* of the components, in the same order: small ones first; see zcomponents_size */
   size_t object_count, component_count;
   size_t room; /* objects that the tables were made for */
@@ -32,7 +33,7 @@ static inline size_t zcomponents_size(const zcomponents_t *components, size_t co
   return components->sizes[component] & ~ZCOMPONENTS_OBSERVED;
 }
 
-/* Had a member with weak references when the component was made. */
+/* The program can see its end: when the component was made, a member had weak references, or has a finalizer. */
 static inline bool zcomponents_is_observed(const zcomponents_t *components, size_t component) {
   return (components->sizes[component] & ZCOMPONENTS_OBSERVED) != 0;
 }

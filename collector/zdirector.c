@@ -16,6 +16,7 @@
 #define FOREIGN_MIN 20000 /* objects outside our heap: below, a stock collection is not worth its pause */
 #define SPARSE_MIN (8 * ZM)     /* free within sparse pages: below, or ... */
 #define SPARSE_SHARE 16         /* ... below such a share of the heap, it is left there */
+#define LEFT_EARN 50 /* a collection for what another one has left takes a fiftieth of the program's CPU time */
 #define PRESSURE_PERCENT 85     /* of the memory limit */
 #define PRESSURE_PAUSE_NS 2000000000u
 #define PRESSURE_LOOK_NS 500000000u
@@ -24,6 +25,8 @@
 static struct {
   uint64_t heap, time_ns;
 } base;
+
+static bool has_left; /* garbage, to the next one. GIL */
 
 /* CPU time of collections: of the collector thread, and of the pauses in which garbage was fed. */
 static uint64_t pauses_ns; /* the second, of those that have ended */
@@ -79,6 +82,15 @@ bool zdirector_timer_is_due(void) {
   return seconds != 0 && zos_now_ns() - zload_relaxed(&base.time_ns) >= seconds * 1000000000u;
 }
 
+/* Its garbage would wait for the next growth, however long that takes. */
+static zcause_t rule_left(void) {
+  if (!has_left) return ZCAUSE_NONE;
+  zgrowth_record_t now = record();
+  if (!zgrowth_has_earned(&now, LEFT_EARN)) return ZCAUSE_NONE;
+  zlog_debug("gc,director", "rule left: the last collection has left garbage to the next");
+  return ZCAUSE_GROWTH;
+}
+
 static zcause_t rule_timer(void) {
   return zdirector_timer_is_due() ? ZCAUSE_TIMER : ZCAUSE_NONE;
 }
@@ -86,7 +98,7 @@ static zcause_t rule_timer(void) {
 static zcause_t rule_stress(void) { return zoption(stress) ? ZCAUSE_STRESS : ZCAUSE_NONE; }
 
 zcause_t zdirector_decide(void) {
-  static zcause_t (*const rules[])(void) = {rule_growth, rule_heap_growth, rule_memory, rule_timer,
+  static zcause_t (*const rules[])(void) = {rule_growth, rule_heap_growth, rule_memory, rule_left, rule_timer,
                                             rule_stress};
   if (base.time_ns == 0) base.time_ns = zos_now_ns();
   for (size_t i = 0; i < ZARRAY_LENGTH(rules); i++) {
@@ -108,7 +120,8 @@ void zdirector_note_start(void) {
   zgrowth_note_start(&now);
 }
 
-void zdirector_note_end(uint64_t found, uint64_t reclaimed) {
+void zdirector_note_end(uint64_t found, uint64_t reclaimed, uint64_t left) {
+  has_left = left > 0;
   pauses_ns += zdriver_collection.pause_total_ns;
   zgrowth_record_t now = record();
   zgrowth_note_end(&now, found, reclaimed);

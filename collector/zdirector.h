@@ -14,9 +14,10 @@ zcause_t zdirector_decide(void);
  * so many were there after the last one. */
 bool zdirector_foreign_is_due(size_t met, size_t before);
 
-/* A full collection of any kind begins; it ended with so many objects found and reclaimed. */
+/* A full collection of any kind begins; it ended with so many objects found, reclaimed or left to the next one, and
+ * of those so many left. */
 void zdirector_note_start(void);
-void zdirector_note_end(uint64_t found, uint64_t reclaimed);
+void zdirector_note_end(uint64_t found, uint64_t reclaimed, uint64_t left);
 /* What is frozen does not count as the heap that growth is measured against. */
 void zdirector_note_frozen(uint64_t objects);
 void zdirector_note_unfrozen(uint64_t objects);

@@ -218,6 +218,7 @@ static bool concurrent_passes(tables_t *mine) {
   if (!zpass_begin(pass, &mine->stop, false)) return false;
   pass->with_frozen = mine->with_frozen;
   pass->audit = ++audits;
+  if (!zpass_count(pass)) return false;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
     size_t before = k == 1 ? SIZE_MAX : pass->candidate_count;
     if (!one_pass(mine, k)) return false;
@@ -451,6 +452,12 @@ zcomponents_t *zdriver_garbage(void) {
   zdriver_collection.found = current->found;
   zdriver_collection.concurrent_ns = current->concurrent_ns;
   return &current->garbage;
+}
+
+void zdriver_leave(size_t objects) {
+  current->found -= objects;
+  zstat_add(found, -(uint64_t)objects);
+  zstat_set(pending_garbage, current->found);
 }
 
 /* GIL, and the tables are not the thread's. */

@@ -67,6 +67,8 @@ void zdriver_deferred_done(bool failed);
 
 /* The garbage, in phase RECLAIMING. GIL held. */
 zcomponents_t *zdriver_garbage(void);
+/* So much of it has been taken out, for another collection. GIL held. */
+void zdriver_leave(size_t objects);
 /* All is fed: the collection ends. GIL held. */
 void zdriver_finish(void);
 

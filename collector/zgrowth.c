@@ -67,9 +67,13 @@ static uint64_t start_at(const zgrowth_record_t *now) {
 
 uint64_t zgrowth_promoted(const zgrowth_record_t *now) { return now->promoted - base.promoted; }
 
+bool zgrowth_has_earned(const zgrowth_record_t *now, unsigned times) {
+  return now->program_ns() - base.program_ns >= base.price_ns * times;
+}
+
 static bool pays(const zgrowth_record_t *now) {
   if ((double)zgrowth_promoted(now) * base.yield < (double)limit()) return false;
-  return now->program_ns() - base.program_ns >= base.price_ns * EARN;
+  return zgrowth_has_earned(now, EARN);
 }
 
 bool zgrowth_is_due(const zgrowth_record_t *now) {

@@ -28,6 +28,8 @@ typedef struct {
 } zgrowth_record_t;
 
 bool zgrowth_is_due(const zgrowth_record_t *now);
+/* Since the last collection the program has used `times` the CPU time that this one will take. */
+bool zgrowth_has_earned(const zgrowth_record_t *now, unsigned times);
 
 /* A full collection of any kind begins; it ended with so many objects found and reclaimed. */
 void zgrowth_note_start(const zgrowth_record_t *now);

@@ -75,6 +75,7 @@ void zpass_trim(zpass_t *pass) {
 
 void zpass_end(zpass_t *pass) {
   for (int i = 0; i < ZPASS_LANES; i++) lane_free(&pass->lanes[i], pass->cells.count);
+  zos_table_unmap(pass->at_start, pass->cells.count);
   zcells_unmap(&pass->cells);
   zos_table_unmap(pass->candidates, pass->candidates_size * sizeof(PyObject *));
   zdeferred_free(&pass->deferred);
@@ -199,6 +200,13 @@ static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t d
     visit_chunk(pass, lane, chunk, visit, needed, filter);
   }
   return worked;
+}
+
+/* -- count --------------------------------------------------------------------------------------------------- */
+
+static zalways_inline void count_member(zpass_t *pass, zlane_t *lane, PyObject *object, size_t cell) {
+  (void)lane;
+  zstore_relaxed(&pass->at_start[cell], zpass_print(zpyabi_refcount(object)));
 }
 
 /* -- subtract ------------------------------------------------------------------------------------------- */
@@ -592,6 +600,8 @@ static void keep_candidates(zpass_t *pass) {
 
 static bool work(zpass_t *pass, zlane_t *lane, uint64_t deadline) {
   switch (pass->step) {
+    case ZPASS_STEP_COUNT:
+      return visit_chunks(pass, lane, deadline, count_member, true, is_old_page);
     case ZPASS_STEP_SUBTRACT:
       lane->is_used = true;
       return visit_chunks(pass, lane, deadline, subtract_member, true, is_old_page);
@@ -726,6 +736,11 @@ zpass_help_t zpass_help(zpass_t *pass, uint64_t deadline) {
   return ZPASS_HELP_INHERITED;
 }
 
+bool zpass_count(zpass_t *pass) {
+  pass->at_start = zos_scratch_map(pass->cells.count);
+  return pass->at_start != NULL && run_step(pass, ZPASS_STEP_COUNT);
+}
+
 bool zpass_subtract(zpass_t *pass) {
   zdeferred_reset(&pass->deferred);
   for (int i = 0; i < ZPASS_LANES; i++) {
@@ -763,8 +778,9 @@ bool zpass_sweep(zpass_t *pass) {
 /* -- asked from outside -------------------------------------------------------------------------------------- */
 
 /* Shares of a pass's time, in thousandths, as measured on random links. */
-#define SUBTRACT_SHARE 480
-#define MARK_SHARE 450
+#define COUNT_SHARE 60
+#define SUBTRACT_SHARE 450
+#define MARK_SHARE 420
 
 unsigned zpass_progress(const zpass_t *pass) {
   size_t end = end_of(pass), at = zmin(zload_relaxed(&pass->next_member), end);
@@ -772,18 +788,21 @@ unsigned zpass_progress(const zpass_t *pass) {
   switch (zload_relaxed(&pass->step)) {
     case ZPASS_STEP_NONE:
       return 0;
+    case ZPASS_STEP_COUNT:
+      return done * COUNT_SHARE / 1000;
     case ZPASS_STEP_SUBTRACT:
-      return done * SUBTRACT_SHARE / 1000;
+      return COUNT_SHARE + done * SUBTRACT_SHARE / 1000;
     case ZPASS_STEP_MARK: {
       size_t marked = zload_relaxed(&pass->lanes[0].marked) + zload_relaxed(&pass->lanes[1].marked);
       size_t members = zload_relaxed(&pass->members);
       size_t share = members == 0 ? 1000 : zmin(marked * 1000 / members, 1000);
-      return SUBTRACT_SHARE + (unsigned)share * MARK_SHARE / 1000;
+      return COUNT_SHARE + SUBTRACT_SHARE + (unsigned)share * MARK_SHARE / 1000;
     }
     case ZPASS_STEP_SWEEP:
       break;
   }
-  return SUBTRACT_SHARE + MARK_SHARE + done * (1000 - SUBTRACT_SHARE - MARK_SHARE) / 1000;
+  unsigned before = COUNT_SHARE + SUBTRACT_SHARE + MARK_SHARE;
+  return before + done * (1000 - before) / 1000;
 }
 
 void zpass_each_untrackable(const zpass_t *pass, void (*visit)(PyObject *)) {

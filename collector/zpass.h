@@ -71,6 +71,7 @@
 
 typedef enum {
   ZPASS_STEP_NONE,
+  ZPASS_STEP_COUNT,
   ZPASS_STEP_SUBTRACT,
   ZPASS_STEP_MARK,
   ZPASS_STEP_SWEEP
@@ -111,6 +112,7 @@ typedef struct {
   bool is_open;   /* a step may be joined; under the gate */
   bool is_lost;   /* the driver's: it has left the pass to the helper */
   zcells_t cells;
+  uint8_t *at_start; /* by cell: zpass_print of the refcount before the first pass; NULL: not asked for */
   PyObject **candidates; /* NULL: members are all old objects (the first pass) */
   size_t candidate_count, candidates_size, members;
   uint64_t audit;        /* its number; the driver's to set; 0: learned types are not audited */
@@ -129,6 +131,13 @@ typedef struct {
 /* Snapshots the page table and maps the cells. False when memory is short. The pass lies in memory that was
  * zero at first and outlives all helpers. */
 bool zpass_begin(zpass_t *pass, const bool *stop, bool exact);
+
+/* A refcount in a byte that is never 0: another one shows but for one in 255. */
+static inline uint8_t zpass_print(int64_t refcount) {
+  return (uint8_t)(((uint64_t)refcount * 0x9E3779B97F4A7C15u >> 32) % 255 + 1);
+}
+/* Before the first pass: notes the refcounts of all members. False when told to stop, or memory is short. */
+bool zpass_count(zpass_t *pass);
 
 /* The steps of one pass, in this order, by the thread that drives it. Each returns false when it was
  * told to stop or failed. After zpass_subtract, the driver has pass->deferred served before

@@ -1,5 +1,6 @@
 #include "collector/zpromotion.h"
 
+#include "collector/zrecent.h"
 #include "collector/ztype_registry.h"
 #include "collector/zuntrack.h"
 #include "heap/base/zos.h"
@@ -49,6 +50,7 @@ bool zpromotion_is_complete(void) {
 
 static void enumerate(PyObject *object) {
   if (zold_map_is_old(object)) {
+    zrecent_note(object); /* or another one than the bit was set for: a free list keeps blocks */
     zold_map_thaw_object(object); /* where it stands it is not frozen, whoever has unfrozen it */
     return;
   }
@@ -62,6 +64,7 @@ static void enumerate(PyObject *object) {
   }
   if (ztype_of(object) == NULL) return; /* memory is short: the object stays outside the old set */
   zold_map_add(object);
+  zrecent_note(object);
   zstat_add(promoted, 1);
 }
 

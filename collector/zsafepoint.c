@@ -43,6 +43,7 @@
 #define FROZEN_MOST 1000 /* safepoints, one behind the other, until garbage that is frozen by now is given up */
 #define ABSENT_MOST 1000 /* safepoints, one behind the other, until the collection is done without the thread */
 #define BATCH_TARGETS_MOST 8 /* pause targets that a batch may take beyond the first */
+#define YOUNG_MOST 20000 /* objects that are young at the end of a young collection: half a millisecond */
 #define YOUNG_LOG_NS 1000000000u
 
 /* All of this: GIL. */
@@ -121,6 +122,10 @@ static Py_ssize_t call_collect(int generation, int who) {
   Py_ssize_t count = zpy.PyLong_AsLong(result);
   zpy.Py_DecRef(result);
   return count;
+}
+
+void zsafepoint_promote_young(void) {
+  for (int i = 0; i < ZGC_GENERATIONS - 1; i++) zgc_list_splice(list_of(i), list_of(ZGC_GENERATIONS - 1));
 }
 
 /* Of a generation of CPython's, the oldest objects left out: no statistics, no output, no callbacks of
@@ -259,6 +264,15 @@ static const char *why_stop_world(void) {
   return zdirector_pressure() < ZDIRECTOR_STOP_WORLD ? NULL : "";
 }
 
+static void look_at_garbage(uint64_t deadline) {
+  if (zdriver_phase() != ZPHASE_RECLAIMING) return;
+  uint64_t sequence = zdriver_collection.sequence;
+  zcomponents_t *garbage = zdriver_garbage();
+  if (zweakrefs_are_cleared(garbage, sequence) || zfeed_is_frozen(garbage)) return;
+  if (!zweakrefs_clear(garbage, sequence, deadline)) return;
+  if (zweakrefs_waiting() > 0) zdriver_leave(zweakrefs_waiting());
+}
+
 /* The last escalation: nothing else has kept garbage from piling up. */
 static bool must_stop_world(void) {
   const char *why = why_stop_world();
@@ -266,6 +280,7 @@ static bool must_stop_world(void) {
   stop_is_due = false;
   zstat_add(escalations, 1);
   zlog_info("gc,director", "escalation: %sthe world is stopped for a full collection", why);
+  look_at_garbage(UINT64_MAX); /* callbacks see all weak references cleared, or none is called */
   zdriver_abandon("escalation");
   zdriver_begin_stopped(ZCAUSE_ESCALATION);
   return true;
@@ -276,6 +291,7 @@ static bool must_stop_world(void) {
 static bool must_take_whole(void) {
   if (!whole_is_due) return false;
   whole_is_due = false;
+  look_at_garbage(UINT64_MAX);
   zdriver_abandon("a collection of all objects by CPython takes its place");
   zdriver_begin_stopped(ZCAUSE_GROWTH);
   return true;
@@ -433,6 +449,7 @@ static void verify_walkers(void) {
 }
 
 static void open_full(void) {
+  zweakrefs_call(UINT64_MAX);
   zgc_list_splice(list_of(0), list_of(2));
   zgc_list_splice(list_of(1), list_of(2));
   if (zoption(verify)) verify_walkers();
@@ -467,6 +484,7 @@ static void count_as_stock(void) {
 
 /* In the order of age. */
 static void open_whole(void) {
+  zweakrefs_call(UINT64_MAX);
   zdirector_note_start();
   for (int i = 1; i >= 0; i--) zgc_list_splice(list_of(i), list_of(ZGC_GENERATIONS - 1));
   zgc_list_splice(list_of(ZGC_GENERATIONS - 1), list_of(0));
@@ -512,7 +530,8 @@ static void note_considered(void) {
 static void finish_collection(void) {
   note_considered();
   finish_census();
-  zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed);
+  size_t waiting = zweakrefs_waiting();
+  zdirector_note_end(zdriver_collection.found, zdriver_collection.reclaimed + waiting, waiting);
   if (zdirector_is_fruitful() && ztenuring_note_fruitful()) zcollector_apply_thresholds();
   zgc_state.generations[1].count = zgc_state.generations[2].count = 0;
   zdriver_finish();
@@ -676,7 +695,8 @@ static void conclude_full(void) {
   zstat_add(found, c->found);
   zcause_count(c->cause);
   zprobe_collection_done(c->sequence, c->found, c->reclaimed);
-  zdirector_note_end(c->found, c->reclaimed);
+  zdirector_note_end(c->found, c->reclaimed, 0);
+  zweakrefs_forget_waiting();
   note_pause(took);
   zlog_info("gc", "GC(%llu) Pause Full (%s) found %llu reclaimed %llu old %zu %.3fms",
             (unsigned long long)c->sequence, zcause_name(c->cause), (unsigned long long)c->found,
@@ -721,9 +741,7 @@ static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   serve_deferred(deadline); /* first: the collection waits for it */
-  if (zdriver_phase() == ZPHASE_RECLAIMING && !zfeed_is_frozen(zdriver_garbage())) {
-    zweakrefs_clear(zdriver_garbage(), zdriver_collection.sequence, deadline);
-  }
+  look_at_garbage(deadline);
   if (zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_call(deadline); /* left by an abandoned collection */
   /* Promotion must not outrun the slices: the director waits until all is counted, which it would never be
    * where the program has asked for young collections that leave no time. Twice, so that it catches up. */
@@ -960,6 +978,7 @@ bool zsafepoint_install(PyObject *gc_module) {
 
 void zsafepoint_remove(PyObject *gc_module) {
   is_on = is_warm = stats_are_due = whole_is_due = stop_is_due = false;
+  zweakrefs_forget_waiting();
   survivors_seen = 0;
   zcallbacks_remove(gc_module);
   /* stock_collect stays: finalizers may hold our gc.collect until the very end. */
@@ -984,8 +1003,18 @@ Py_ssize_t zsafepoint_stock_collect(int generation) {
   return count;
 }
 
+/* True when nothing is young, and all that is old is known. */
+static bool promote_all(zcause_t cause) {
+  if (cause != ZCAUSE_EXPLICIT && !zweakrefs_want_all_old()) return false;
+  zsafepoint_promote_young();
+  zpromotion_slice(zos_now_ns() + budget_ns(), YOUNG_MOST);
+  return zpromotion_is_complete();
+}
+
 bool zsafepoint_begin(zcause_t cause) {
   if (!is_on) return false; /* it would never end: safepoints leave all to CPython */
+  if (zdriver_phase() != ZPHASE_IDLE) return false;
+  zweakrefs_begin(promote_all(cause));
   zdirector_note_start();
   return zdriver_request(cause);
 }
@@ -1004,9 +1033,14 @@ static void clear_free_lists(void) {
   zgc_state.generations[0].count = young_count;
 }
 
+void zsafepoint_settle_weakrefs(void) {
+  look_at_garbage(UINT64_MAX);
+  zweakrefs_call(UINT64_MAX);
+}
+
 /* False: callbacks have run, and with them another thread's collection begun. */
 static bool begin_stopped(zcause_t cause) {
-  zweakrefs_call(UINT64_MAX);
+  zsafepoint_settle_weakrefs();
   if (*zgc_state.collecting) return false;
   zdriver_abandon("a collection with the world stopped takes its place");
   zdriver_begin_stopped(cause);

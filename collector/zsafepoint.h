@@ -38,6 +38,14 @@ bool zsafepoint_is_warm(void);
  * forwarded. -1 with an exception set, or the number of unreachable objects. */
 Py_ssize_t zsafepoint_stock_collect(int generation);
 
+/* All that is young is old, as soon as it has been enumerated. GIL held, not during a collection of CPython's, or
+ * at its end. */
+void zsafepoint_promote_young(void);
+
+/* The collection under way will be given up: callbacks of weak references that it has cleared are called, and until
+ * then all are cleared that it would clear. GIL held, not in a collection of CPython's. */
+void zsafepoint_settle_weakrefs(void);
+
 /* Starts a concurrent collection; false when one is under way or it cannot be started. */
 bool zsafepoint_begin(zcause_t cause);
 

@@ -316,6 +316,7 @@ static ztype_t *register_type(PyTypeObject *type) {
   entry->item_size = (uint32_t)t.item_size;
   entry->proofs_left = ZTYPE_PROOFS;
   entry->is_weakref = is_weakref(type);
+  entry->has_finalizer = zpyabi_has_finalizer(type);
   entry->weaklist_offset = (int32_t)t.weaklist_offset;
   entry->kind = (uint8_t)exact_kind(type);
   if (!will_be_told_of_death(type, &t)) {

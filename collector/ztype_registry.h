@@ -45,6 +45,7 @@ typedef struct ztype {
   uint8_t lesson_in;  /* so many more instances are promoted before the next; 0: none */
   bool is_learned;    /* from instances, not by what CPython's code says: may overlook something */
   bool is_weakref;    /* a weak reference or a proxy: see zcomponents.h */
+  bool has_finalizer; /* tp_finalize; as it was when the type was met */
   bool is_refuted;    /* its walker was compared with tp_traverse, and was wrong */
   bool is_sampled;    /* of a learned one: from samples that have every field set */
   uint8_t audit_every; /* of learned ones: see ztype_learning.h; written by the thread that drives a pass */

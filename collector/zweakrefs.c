@@ -1,21 +1,31 @@
 #include "collector/zweakrefs.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "collector/zalive.h"
 #include "collector/zpyabi.h"
+#include "collector/zrecent.h"
+#include "collector/zwaits.h"
+#include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
 
-#define SET_SIZE (4 * ZWEAKREFS_MOST)
+#define WAITS_MOST 2
 #define LOOK_EVERY 2000 /* components between two looks at the clock; ... */
 #define LOOK_WEIGHT 32  /* ... an object of one that is looked into counts as so many */
 
-/* Where the look at the garbage of a collection has got to. */
+/* Where the look at the garbage of a collection has got to, and what of it is kept so far. */
 static struct {
   uint64_t sequence;
   size_t component, object;
-} at;
+  size_t kept_components, kept_objects;
+  size_t overdue; /* objects that would have waited once more */
+} at = {.sequence = UINT64_MAX};
+
+static bool is_complete = false; /* the collection began when no object was young */
+static bool seen_any = true;     /* by the last one: the next has to be complete */
+static size_t left; /* objects that wait, since the last collection that has looked at all of its garbage */
 
 /* Weak references, each held, whose callbacks wait: those before `next` have been called. */
 static struct {
@@ -27,48 +37,76 @@ static size_t freed; /* weak references that died with their callback, and have 
 
 /* -- the component that is looked at ----------------------------------------------------------------------- */
 
-/* Its members, by address: open addressing. */
-static struct {
-  PyObject *slots[SET_SIZE];
-  uint32_t used[ZWEAKREFS_MOST]; /* slots, to be emptied afterwards */
-  size_t count;
-} *members;
+/* A bit for each unit of the old map, as far as that goes when the look begins. */
+typedef struct {
+  uint64_t *bits;
+  size_t words;
+} set_t;
 
-static size_t slot_of(const PyObject *object) {
-  size_t i = (size_t)((uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u % SET_SIZE;
-  while (members->slots[i] != NULL && members->slots[i] != object) i = (i + 1) % SET_SIZE;
-  return i;
+static set_t members, in_use;
+
+static void free_set(set_t *set) {
+  if (set->bits != NULL) zos_table_unmap(set->bits, set->words * sizeof *set->bits);
+  memset(set, 0, sizeof *set);
 }
 
-static bool is_member(const PyObject *object) { return members->slots[slot_of(object)] != NULL; }
-
-static void add_member(PyObject *object) {
-  size_t slot = slot_of(object);
-  members->slots[slot] = object;
-  members->used[members->count++] = (uint32_t)slot;
+static bool map_set(set_t *set) {
+  free_set(set); /* of a collection that was given up */
+  set->words = zgranules_range.committed_end >> ZOLD_UNIT_SHIFT >> 6;
+  set->bits = zos_table_map(set->words * sizeof *set->bits); /* not malloc: zos.c says why */
+  return set->bits != NULL;
 }
 
-static void forget_members(void) {
-  for (size_t i = 0; i < members->count; i++) members->slots[members->used[i]] = NULL;
-  members->count = 0;
+static void free_sets(void) {
+  free_set(&members);
+  free_set(&in_use);
+}
+
+static bool map_sets(void) { return map_set(&members) && map_set(&in_use); }
+
+/* Of any address. */
+static bool is_in(const set_t *set, const PyObject *object) {
+  size_t unit = zold_map_unit(object);
+  if (((uintptr_t)object & 15) != 0 || unit / 64 >= set->words) return false;
+  return set->bits[unit / 64] >> (unit % 64) & 1;
+}
+
+static void put_in(set_t *set, const PyObject *object) {
+  size_t unit = zold_map_unit(object);
+  set->bits[unit / 64] |= (uint64_t)1 << (unit % 64);
+}
+
+/* All that are in it, and perhaps others. */
+static void take_out(set_t *set, PyObject *const *objects, size_t count) {
+  for (size_t i = 0; i < count; i++) set->bits[zold_map_unit(objects[i]) / 64] = 0;
+}
+
+/* All of them are members, or one is not what it was when it was found. */
+static bool add_members(PyObject *const *objects, size_t count) {
+  size_t added = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (!zalive_is_member(objects[i])) continue;
+    put_in(&members, objects[i]);
+    added++;
+  }
+  return added == count;
 }
 
 static int count_member(PyObject *reference, void *count) {
-  if (is_member(reference)) ++*(int64_t *)count;
+  if (is_in(&members, reference)) ++*(int64_t *)count;
   return 0;
 }
 
-/* An object that is on its way out, or was never in, ends the look: CPython decides. */
-static bool is_whole(PyObject *object) {
-  if (!zalive_is_member(object)) return false;
-  return zpyabi_refcount(object) != ZPYABI_IMMORTAL && !zpyabi_has_legacy_finalizer(zpyabi_type(object));
-}
-
+/* CPython decides about what it would never reclaim. */
 static bool is_garbage(PyObject *const *objects, size_t count) {
   int64_t held = 0, internal = 0;
-  for (size_t i = 0; i < count; i++) held += zpyabi_refcount(objects[i]);
+  for (size_t i = 0; i < count; i++) {
+    int64_t refcount = zpyabi_refcount(objects[i]);
+    if (refcount == ZPYABI_IMMORTAL || zpyabi_has_legacy_finalizer(zpyabi_type(objects[i]))) return false;
+    held += refcount;
+  }
   for (size_t i = 0; i < count && internal <= held; i++) {
-    zpyabi_read_type(zpyabi_type(objects[i])).traverse(objects[i], count_member, &internal);
+    zpyabi_traverse(zpyabi_type(objects[i]))(objects[i], count_member, &internal);
   }
   return internal == held;
 }
@@ -82,25 +120,26 @@ static PyObject **list_of(PyObject *object) {
 
 static bool has_callback(PyObject *ref) { return zpyabi_word(ref, ZPYABI_WEAKREF_CALLBACK) != NULL; }
 
-static bool is_outside(PyObject *ref) { return zpyabi_refcount(ref) > 0 && !is_member(ref); }
+static bool is_outside(PyObject *ref) { return zpyabi_refcount(ref) > 0 && !is_in(&members, ref); }
 
-/* Weak references from outside of the kind that this version clears after the finalizers. */
-static bool has_late_ones(PyObject *object) {
-  if (!zpyabi_layout->late_plain_weakrefs) return false;
+/* Those from outside, with a callback and without. */
+typedef struct {
+  size_t called, plain;
+} refs_t;
+
+static refs_t refs_of(PyObject *object) {
+  refs_t refs = {0};
   PyObject **list = list_of(object);
   PyObject *ref = list == NULL ? NULL : *list;
   for (; ref != NULL; ref = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT)) {
-    if (is_outside(ref) && !has_callback(ref)) return true;
+    if (!is_outside(ref)) continue;
+    if (has_callback(ref)) {
+      refs.called++;
+    } else {
+      refs.plain++;
+    }
   }
-  return false;
-}
-
-static size_t callbacks_of(PyObject *object) {
-  size_t count = 0;
-  PyObject **list = list_of(object);
-  PyObject *ref = list == NULL ? NULL : *list;
-  for (; ref != NULL; ref = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT)) count += is_outside(ref) && has_callback(ref);
-  return count;
+  return refs;
 }
 
 static bool make_room(size_t more) {
@@ -126,52 +165,191 @@ static void clear_refs(PyObject *object) {
   }
 }
 
-/* Nothing of Python runs in here. */
-static void clear_if_garbage(PyObject *const *objects, size_t count) {
-  size_t callbacks = 0;
+/* -- what becomes of it ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+  size_t called, plain; /* weak references */
+  size_t seen;          /* members */
+  unsigned waits;       /* the most of one of those */
+} summary_t;
+
+static bool is_seen(PyObject *object) {
+  return zpyabi_has_finalizer(zpyabi_type(object)) || refs_of(object).called > 0;
+}
+
+static summary_t summarize(PyObject *const *objects, size_t count) {
+  summary_t sum = {0};
   for (size_t i = 0; i < count; i++) {
-    if (has_late_ones(objects[i])) return;
-    callbacks += callbacks_of(objects[i]);
+    if (!is_in(&members, objects[i])) continue;
+    refs_t refs = refs_of(objects[i]);
+    sum.called += refs.called;
+    sum.plain += refs.plain;
+    if (refs.called == 0 && !zpyabi_has_finalizer(zpyabi_type(objects[i]))) continue;
+    sum.seen++;
+    sum.waits = (unsigned)zmax(sum.waits, zwaits_of(objects[i]));
   }
-  if (!is_garbage(objects, count) || !make_room(callbacks)) return;
+  return sum;
+}
+
+/* False when memory is short. */
+static bool leave(PyObject *const *objects, size_t count, unsigned waits) {
+  for (size_t i = 0; i < count; i++) {
+    if (is_in(&members, objects[i]) && is_seen(objects[i]) && !zwaits_add(objects[i], waits)) return false;
+  }
+  return true;
+}
+
+static bool was_in_use(PyObject *object, uint8_t at_start) {
+  return at_start != zpass_print(zpyabi_refcount(object)) || zrecent_has(object);
+}
+
+/* Of the component, what was in use when the collection began, and what that refers to. */
+typedef struct {
+  PyObject **queue;
+  size_t count, room;
+} used_t;
+
+static int add_used(PyObject *reference, void *context) {
+  used_t *used = context;
+  if (!is_in(&members, reference) || is_in(&in_use, reference)) return 0;
+  put_in(&in_use, reference);
+  used->queue[used->count++] = reference;
+  return 0;
+}
+
+/* Moves them to the end; returns how many are left at the beginning. */
+static size_t divide(PyObject **objects, size_t count, used_t *used) {
+  for (size_t i = 0; i < used->count; i++) {
+    zpyabi_traverse(zpyabi_type(used->queue[i]))(used->queue[i], add_used, used);
+  }
+  size_t left_there = 0, moved = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (is_in(&in_use, objects[i])) {
+      used->queue[moved++] = objects[i];
+    } else {
+      objects[left_there++] = objects[i];
+    }
+  }
+  memcpy(objects + left_there, used->queue, moved * sizeof *objects);
+  take_out(&in_use, objects + left_there, moved);
+  return left_there;
+}
+
+/* A component that is garbage: how many of its objects, which are moved to its beginning, were garbage before the
+ * collection began. */
+static size_t dead_at_start(PyObject **objects, const uint8_t *at_start, size_t count) {
+  size_t changed = 0;
+  for (size_t i = 0; i < count; i++) changed += was_in_use(objects[i], at_start[i]);
+  if (changed == 0 || changed == count) return count - changed;
+  used_t used = {.queue = zos_table_map(count * sizeof *used.queue)};
+  if (used.queue == NULL) return 0;
+  for (size_t i = 0; i < count; i++) {
+    if (was_in_use(objects[i], at_start[i])) add_used(objects[i], &used);
+  }
+  size_t dead = divide(objects, count, &used);
+  zos_table_unmap(used.queue, count * sizeof *used.queue);
+  return dead;
+}
+
+static void clear(PyObject *const *objects, size_t count, const summary_t *sum) {
+  bool is_late = zpyabi_layout->late_plain_weakrefs && sum->plain > 0;
+  if (is_late || !make_room(sum->called)) return;
   for (size_t i = 0; i < count; i++) clear_refs(objects[i]);
 }
 
-static void look_at(PyObject *const *objects, size_t count) {
-  for (size_t i = 0; i < count && is_whole(objects[i]); i++) add_member(objects[i]);
-  if (members->count == count) clear_if_garbage(objects, count);
-  forget_members();
+/* How many objects are fed, the first ones; the others wait. Nothing of Python runs in here. */
+static size_t decide(PyObject **objects, const uint8_t *at_start, size_t count, bool is_whole) {
+  summary_t sum = summarize(objects, count);
+  bool is_dead = is_whole && is_garbage(objects, count);
+  size_t fed = count;
+  if (sum.seen > 0) seen_any = true;
+  if (sum.seen > 0) fed = is_dead && is_complete ? dead_at_start(objects, at_start, count) : 0;
+  if (fed < count && sum.waits >= WAITS_MOST) {
+    at.overdue += count - fed;
+    fed = count;
+  }
+  if (!leave(objects + fed, count - fed, sum.waits + 1)) fed = count;
+  if (is_dead) clear(objects, fed, &sum);
+  return fed;
+}
+
+static size_t look_into(PyObject **objects, const uint8_t *at_start, size_t count) {
+  bool is_whole = add_members(objects, count);
+  size_t fed = decide(objects, at_start, count, is_whole);
+  take_out(&members, objects, count);
+  return fed;
 }
 
 /* -- slices ------------------------------------------------------------------------------------------------------ */
 
-static void begin(uint64_t sequence) {
+static void begin(const zcomponents_t *garbage, uint64_t sequence) {
+  memset(&at, 0, sizeof at);
   at.sequence = sequence;
-  at.component = at.object = 0;
+  seen_any = false;
+  zwaits_drop(); /* of a collection that was given up */
+  if (map_sets()) return;
+  /* CPython alone gives the order, batch by batch. */
+  at.component = at.kept_components = garbage->component_count;
+  at.object = at.kept_objects = garbage->object_count;
+}
+
+static void keep(zcomponents_t *garbage, size_t count) {
+  PyObject **to = garbage->objects + at.kept_objects, **from = garbage->objects + at.object;
+  if (to != from) memmove(to, from, count * sizeof *to);
+  uint32_t flag = garbage->sizes[at.component] & ZCOMPONENTS_OBSERVED;
+  garbage->sizes[at.kept_components++] = (uint32_t)count | flag;
+  at.kept_objects += count;
+}
+
+static void end(zcomponents_t *garbage) {
+  free_sets();
+  zrecent_end();
+  zwaits_turn();
+  left = at.object - at.kept_objects;
+  if (left + at.overdue > 0) {
+    zlog_info("gc,phases", "GC(%llu) left %zu objects to the next collection, overdue %zu, began %s",
+              (unsigned long long)at.sequence, left, at.overdue, is_complete ? "with all" : "without young ones");
+  }
+  garbage->object_count = at.kept_objects;
+  garbage->component_count = at.kept_components;
 }
 
 bool zweakrefs_are_cleared(const zcomponents_t *garbage, uint64_t sequence) {
   return at.sequence == sequence && at.component >= garbage->component_count;
 }
 
-bool zweakrefs_clear(const zcomponents_t *garbage, uint64_t sequence, uint64_t deadline) {
-  if (at.sequence != sequence) begin(sequence);
-  if (members == NULL) members = zos_table_map(sizeof *members); /* not malloc: zos.c says why */
-  if (members == NULL) at.component = garbage->component_count; /* CPython alone gives the order, batch by batch */
-  for (size_t looks = 0; at.component < garbage->component_count; at.component++) {
-    size_t size = zcomponents_size(garbage, at.component);
-    if (zcomponents_is_observed(garbage, at.component) && size <= ZWEAKREFS_MOST) {
-      look_at(garbage->objects + at.object, size);
-      looks += size * LOOK_WEIGHT;
-    }
-    at.object += size;
-    if (++looks < LOOK_EVERY) continue;
-    looks = 0;
-    if (zos_now_ns() < deadline) continue;
+bool zweakrefs_want_all_old(void) { return seen_any; }
+
+void zweakrefs_begin(bool all_is_old) {
+  is_complete = all_is_old;
+  zrecent_begin();
+}
+
+size_t zweakrefs_waiting(void) { return left; }
+
+void zweakrefs_forget_waiting(void) {
+  left = 0;
+  zwaits_clear();
+}
+
+bool zweakrefs_clear(zcomponents_t *garbage, uint64_t sequence, uint64_t deadline) {
+  if (zweakrefs_are_cleared(garbage, sequence)) return true;
+  if (at.sequence != sequence) begin(garbage, sequence);
+  for (size_t looks = 0; at.component < garbage->component_count;) {
+    size_t size = zcomponents_size(garbage, at.component), fed = size;
+    bool is_looked_into = zcomponents_is_observed(garbage, at.component);
+    if (is_looked_into) fed = look_into(garbage->objects + at.object, garbage->at_start + at.object, size);
+    if (fed > 0) keep(garbage, fed);
     at.component++;
-    break;
+    at.object += size;
+    looks += is_looked_into ? size * LOOK_WEIGHT : 1;
+    if (looks < LOOK_EVERY) continue;
+    looks = 0;
+    if (zos_now_ns() >= deadline) break;
   }
-  return at.component >= garbage->component_count;
+  if (at.component < garbage->component_count) return false;
+  end(garbage);
+  return true;
 }
 
 bool zweakrefs_have_callbacks(void) { return waiting.next < waiting.count; }
