@@ -1,5 +1,6 @@
-"""The examples of the README, and of the page on managed objects, run as they stand there."""
+"""The examples of the README and of the pages in docs/, run as they stand there; and the links between the pages."""
 
+import glob
 import os
 import re
 import unittest
@@ -7,7 +8,9 @@ import unittest
 from zgctest import main, requires_active
 
 TOP = os.path.join(os.path.dirname(__file__), "..", "..")
-PAGES = "README.md", os.path.join("docs", "managed-objects.md")
+PAGES = ["README.md"] + sorted(os.path.relpath(path, TOP)
+                               for path in glob.glob(os.path.join(TOP, "docs", "**", "*.md"), recursive=True))
+MANAGED = os.path.join("docs", "managed-objects.md")
 
 
 def examples(page):
@@ -17,8 +20,20 @@ def examples(page):
 
 class Readme(unittest.TestCase):
     def test_there_are_examples(self):
-        self.assertGreaterEqual(len(examples(PAGES[0])), 2)
-        self.assertGreaterEqual(len(examples(PAGES[1])), 1)
+        self.assertGreaterEqual(len(examples("README.md")), 2)
+        self.assertGreaterEqual(len(examples(MANAGED)), 1)
+
+    def test_the_readme_is_short(self):
+        self.assertLessEqual(os.path.getsize(os.path.join(TOP, "README.md")), 8192)
+
+    def test_links_lead_somewhere(self):
+        for page in PAGES:
+            folder = os.path.dirname(os.path.join(TOP, page))
+            with open(os.path.join(TOP, page), encoding="utf-8") as file:
+                links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", file.read())
+            for link in links:
+                with self.subTest(page, link=link):
+                    self.assertTrue(os.path.exists(os.path.join(folder, link)))
 
     @requires_active
     def test_they_run(self):
