@@ -1,6 +1,6 @@
 /* ZPage: a run of granules cut into blocks of one size.
  *
- *   small    1 granule (64 KiB), blocks of 16..1024 bytes
+ *   small    1 granule, blocks of 16..1024 bytes
  *   medium   as few granules as waste little at the end, blocks up to 64 KiB
  *   large    as many granules as its only block needs
  *

@@ -10,7 +10,7 @@ MOST_DEEP = 250             # frames, outermost first; what runs below counts fo
 
 
 def group_of(comm):
-    """The collector names its threads zgc-collector and zgc-worker."""
+    """The library names its threads zgc-collector, zgc-managed and so on."""
     return COLLECTOR if comm.startswith('zgc-') else PROGRAM
 
 
