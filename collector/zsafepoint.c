@@ -41,6 +41,7 @@
 #define PACE_IDLE_ROUNDS 100 /* in vain, until it counts as absent: 0.2 ms, or 4 ms where the machine has one processor */
 #define ABANDONED_MOST 4 /* collections in a row, by a program that switches us off and on: the next is not concurrent */
 #define FROZEN_MOST 1000 /* safepoints, one behind the other, until garbage that is frozen by now is given up */
+#define STOPPED_TIMES 3 /* ZGC_SMALL: up to so many old objects are left to CPython when the world has to be stopped */
 #define ABSENT_MOST 1000 /* safepoints, one behind the other, until the collection is done without the thread */
 #define BATCH_TARGETS_MOST 8 /* pause targets that a batch may take beyond the first */
 #define YOUNG_MOST 20000 /* objects that are young at the end of a young collection: half a millisecond */
@@ -82,6 +83,7 @@ static struct {
   bool is_rethought;   /* the same: another threshold fits them */
   size_t promoted;     /* the same: of the survivors */
   bool is_large;       /* the same: looked at as an exception */
+  bool is_left_out;    /* not looked at, for it would be in vain */
   zgc_generation_stats_t young_stats; /* at start */
   bool is_last;       /* PLAN_BATCH: it is the last one of its collection */
   zcallbacks_report_t report; /* for the users' callbacks */
@@ -225,6 +227,7 @@ static bool is_oversized(void) {
   size_t limit = (size_t)young->threshold * OVERSIZED_TIMES;
   if (limit < OVERSIZED_MIN) limit = OVERSIZED_MIN;
   if (young->count > 0 && (size_t)young->count > limit) return true;
+  if (now.is_left_out) return false;
   limit += ztenuring_kept();
   size_t reach = zmax(limit, ztenuring_reach());
   now.looked = zsurvivors_count(reach + 1, &now.aged);
@@ -288,6 +291,12 @@ static bool must_stop_world(void) {
 
 /* Another generation cannot be asked for once a collection has begun; but what this one holds is ours to
  * say. */
+/* A small heap that has outgrown its collections is one for CPython all the same. */
+static plan_t plan_stopped(void) {
+  bool is_cpythons = zold_map_count < STOPPED_TIMES * zoption(small) && !is_forked && !zcensus_is_wanted && !zoption(verify);
+  return is_cpythons ? PLAN_WHOLE : PLAN_FULL;
+}
+
 static bool must_take_whole(void) {
   if (!whole_is_due) return false;
   whole_is_due = false;
@@ -329,10 +338,18 @@ static plan_t plan_after_callbacks(plan_t plan) {
 
 bool zsafepoint_is_cramped(void) { return zos_stack_left() < STACK_TO_WORK; }
 
+/* Not where the program has set a threshold of its own: it wants to have them. */
+static bool is_young_left_out(long generation) {
+  bool is_ours = is_warm && is_on && !now.hurried && generation == 0 && caller == CALLER_CPYTHON;
+  if (!is_ours || zgc_state.generations[0].threshold != (int)ztenuring_threshold()) return false;
+  return zdirector_is_fruitful() && ztenuring_leaves_out();
+}
+
 static plan_t make_plan(long generation) {
   if (caller == CALLER_SILENT) return PLAN_SILENT;
   if (caller == CALLER_SMALL) return PLAN_SMALL;
   if (now.is_cramped && caller != CALLER_FULL) return PLAN_FORWARD;
+  now.is_left_out = is_young_left_out(generation);
   if (is_on && caller == CALLER_CPYTHON && is_automatic(generation) &&
       (is_oversized() || is_older_oversized(generation)) && zsafepoint_warm_up()) {
     return PLAN_TAKE_OVER;
@@ -340,11 +357,12 @@ static plan_t make_plan(long generation) {
   if (!is_on || generation != 0 || caller == CALLER_USER) return PLAN_FORWARD;
   if (caller == CALLER_FULL) return PLAN_FULL;
   if (!is_warm) return PLAN_FORWARD;
-  if (must_stop_world()) return PLAN_FULL;
+  if (must_stop_world()) return plan_stopped();
   if (must_take_whole()) return PLAN_WHOLE;
   /* Batches and young collections take turns, so that neither starves the other. */
   bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
   if (due && is_reclaiming()) return PLAN_BATCH;
+  if (now.is_left_out) return PLAN_TAKE_OVER;
   return caller == CALLER_SAFEPOINT && is_oversized() ? PLAN_TAKE_OVER : PLAN_YOUNG;
 }
 
@@ -625,6 +643,7 @@ static void close_batch(PyObject *info) {
 
 static void close_young(PyObject *info) {
   size_t collected = (size_t)zcallbacks_number(info, "collected");
+  ztenuring_note_found(collected);
   size_t garbage = zsurvivors_settle(now.aged, collected, now.weight, &now.promoted);
   bool is_cpu = now.looked >= ZTENURING_MANY;
   uint64_t took = is_cpu ? zos_thread_cpu_ns() - now.start_cpu_ns : zos_now_ns() - now.start_ns;

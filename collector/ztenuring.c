@@ -3,12 +3,13 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 
-#define THRESHOLD_SHARE 4   /* of what fits a pause is allocated anew */
+#define THRESHOLD_SHARE 2   /* of what fits a pause is allocated anew */
 #define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
-#define KEPT_MAX 12000
-#define FITS_MAX 16000 /* all garbage, they take a millisecond */
-#define WINDOW 50000        /* objects looked at, until it is asked whether that paid */
+#define KEPT_MAX 20000
+#define FITS_MAX 24000
+#define WINDOW 50000        /* objects looked at, until it is asked whether that paid, or ... */
+#define WINDOW_TIMES 4      /* ... so many times those that one collection may look at */
 #define SAVED_SHARE 64     /* of what is looked at; else a small generation 0 is better for caches */
 #define PAYS_SHARE 8        /* of what had survived before: else too much is kept for too long */
 #define WAIT_MAX 16         /* fruitful old collections between two trials */
@@ -26,6 +27,8 @@
 #define THRESHOLD_LEAST 4   /* of heavy objects; each of them costs its program more than a collection */
 #define AGE_MAX 16          /* young collections, while few are kept */
 #define AGE_MAX_ON 64       /* ... while many are */
+#define VAIN_FROM 8         /* young collections that found nothing, until some are left out, ... */
+#define HELD_ONE_IN 8       /* ... all but so many */
 
 static double cost = COST_FIRST, sized_for = COST_FIRST;
 static bool is_on;
@@ -36,6 +39,7 @@ static bool is_first; /* this window: what grew old before still holds much of w
 static unsigned wait, next_wait = 1;
 static size_t fits_weight = SIZE_MAX; /* objects as heavy as the last ones that one collection may look at */
 static unsigned since_cleared;
+static unsigned vain, left_out; /* young collections, one behind the other */
 
 size_t ztenuring_kept(void) { return kept; }
 size_t ztenuring_threshold(void) { return zmin(threshold, fits_weight); }
@@ -44,6 +48,14 @@ bool ztenuring_is_on(void) { return is_on; }
 bool ztenuring_is_clearing(void) { return since_cleared >= (is_on ? AGE_MAX_ON : AGE_MAX); }
 
 void ztenuring_note_cleared(void) { since_cleared = 0; }
+
+bool ztenuring_leaves_out(void) {
+  if (is_on || vain < VAIN_FROM) return false;
+  left_out = (left_out + 1) % HELD_ONE_IN;
+  return left_out != 0;
+}
+
+void ztenuring_note_found(size_t garbage) { vain = garbage > 0 ? 0 : vain + 1; }
 
 static uint64_t target_ns(void) { return zoption(pause_target) * 1000; }
 
@@ -89,7 +101,7 @@ static bool size_up(void) {
   size_t before = threshold;
   size_t fits = is_on ? ztenuring_fits() : 0;
   threshold = zmax(fits / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN);
-  wanted = zmin(zmax(TOO_LONG * fits, KEPT_MIN), KEPT_MAX); /* mostly it is not nearly as many */
+  wanted = zmin(zmax(TOO_LONG * fits, threshold + KEPT_MIN) - threshold, KEPT_MAX); /* mostly it is not nearly as many */
   kept = zmax(kept, wanted);
   sized_for = cost;
   zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",
@@ -110,7 +122,7 @@ bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint6
   looked_at += looked;
   aged_seen += aged;
   aged_died += aged_garbage;
-  if (looked_at < WINDOW) return cost > sized_for * DEARER && size_up();
+  if (looked_at < zmax(WINDOW, WINDOW_TIMES * (kept + threshold))) return cost > sized_for * DEARER && size_up();
   if (is_first) {
     is_first = false;
     return begin_window();
@@ -129,6 +141,7 @@ bool ztenuring_note_fruitful(void) {
     return false;
   }
   is_on = is_first = true;
+  vain = 0;
   return begin_window();
 }
 
@@ -140,7 +153,7 @@ void ztenuring_reset(void) {
   threshold = ZTENURING_THRESHOLD_MIN;
   looked_at = aged_seen = aged_died = 0;
   fits_weight = SIZE_MAX;
-  since_cleared = 0;
+  since_cleared = vain = left_out = 0;
   wait = 0;
   next_wait = 1;
 }

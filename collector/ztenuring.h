@@ -14,6 +14,10 @@
  * CPython tracks late (dicts) can be a large one all at once, when no collection was due. It is looked at
  * for a trial, and then up to what fits two pauses: more while it is mostly garbage, less where it is not.
  *
+ * Where garbage is old, one young collection after the other finds nothing at all. Most of them are left out then: what is
+ * new grows old without a look, which is what would come of it anyway. One in a few is still held, and when that finds
+ * anything, all are again.
+ *
  * Objects are few, but each may hold many references, and a visit of those is what a young collection costs:
  * so there are limits of weight (zweight.h), too. What is kept weighs no more than so much for each object
  * that may be kept, and is kept for a limited number of collections. All that is looked at weighs no more than
@@ -61,6 +65,11 @@ bool ztenuring_is_on(void);
  * is believed at once. True when the threshold is another than before. */
 #define ZTENURING_MANY 1500
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns);
+
+/* Whether this young collection is one to leave out, in a program whose old collections find much. Asked once for each. */
+bool ztenuring_leaves_out(void);
+/* One was held, and so many objects were garbage. */
+void ztenuring_note_found(size_t garbage);
 
 /* Up to how many objects a generation 0 that has grown large shall be looked at all the same; 0: as ever. */
 size_t ztenuring_reach(void);

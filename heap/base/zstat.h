@@ -41,7 +41,7 @@ typedef enum { ZSTAT_PLAIN, ZSTAT_OBJECTS, ZSTAT_BYTES, ZSTAT_NS } zstat_unit_t;
   X(young_max_ns, GAUGE, NS, "longest young collection so far")                                   \
   X(young_total_ns, COUNTER, NS, "all young collections together")                                \
   X(young_references, COUNTER, PLAIN, "references that young collections visited, about")         \
-  X(young_skipped, COUNTER, PLAIN, "oversized generations 0 taken over without a walk")           \
+  X(young_skipped, COUNTER, PLAIN, "generations 0 taken over without a look")           \
   X(concurrent_ns, COUNTER, NS, "wall time of concurrent phases")                                 \
   X(concurrent_cpu_ns, COUNTER, NS, "CPU time of collector threads in them")                      \
   X(old_objects, GAUGE, OBJECTS, "objects in the old set now")                                    \

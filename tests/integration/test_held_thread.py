@@ -147,6 +147,24 @@ churn(600000)
 print("end", peak() < 3 * middle, zgc.stats()["escalations"] > 0 or peak() < 150)
 """
 
+# A small heap then has as much garbage as with CPython alone, about: 100,000 objects and what is young.
+SMALL = BEGIN + """
+keep.clear()
+zgc.collect()
+buffer = [None] * 20000
+def churn(n):
+    global most
+    for i in range(n):
+        buffer[i % 20000] = ring()
+        if i % 500 == 0:
+            most = max(most, zgc.stats()["old_objects"])
+most = 0
+churn(100000)
+say("hold")
+churn(300000)
+print("end", most < 300000 or most)                 # 60,000 of them are alive
+"""
+
 # Held and let go at random moments, while all kinds of calls are made.
 TORTURE = BEGIN + """
 import random
@@ -238,6 +256,13 @@ class HeldThread(unittest.TestCase):
         self.holder(process).hold()
         self.answer(process)
         self.ends(process, "end True True\n")
+
+    def test_a_small_heap_stays_small(self):
+        process = self.start(SMALL, SMALL=100000)
+        self.said(process, "hold")
+        self.holder(process).hold()
+        self.answer(process)
+        self.ends(process, "end True\n")
 
     def test_held_at_any_moment(self):
         seconds = float(os.environ.get("ZGCTEST_SECONDS", "3"))

@@ -59,13 +59,13 @@ print(lowest_share(ring, 8000))
 CACHE = BEGIN + """
 cache = {}
 def entries():
-    for i in range(20000):
+    for i in range(50000):
         x = cache[i] = []
         x.append(x)
 entries()
 shares = []
 for _ in range(20):
-    shares.append(promoted(entries, 5) / (5 * 20000))
+    shares.append(promoted(entries, 2) / (2 * 50000))
     zgc.collect()
 print(sum(share > 0.8 for share in shares))
 """
