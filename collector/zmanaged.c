@@ -150,7 +150,7 @@ void zmanaged_stats_read(zmanaged_stats_t *stats) {
   stats->capacity_bytes = zbody_space.capacity_units << ZUNIT_SHIFT;
   stats->handles = zhandle_table.live;
   stats->weak_handles = zhandle_table.weak;
-  stats->python_references = zpyref_table.live;
+  stats->python_references = zpyref_held();
 }
 
 void zmanaged_usage_read(zmanaged_usage_t usage[2]) {

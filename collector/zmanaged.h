@@ -81,9 +81,10 @@ typedef struct {
   void (*touch)(zhandle_entry_t *entry); /* a suspect entry is used */
   /* A full collection is about to be asked for; because of what bodies hold outside? No Python code. */
   void (*choose_suspects)(bool has_grown_outside);
+  void (*wait)(void);                    /* zmanaged_wait, without the GIL; runs Python code of other threads */
   bool (*ask_verdict)(void);             /* now and then: may groups be judged by Python's gc? No Python code. True:
                                           * it asks for a safepoint */
-  bool (*awaits_verdict)(void);          /* do groups wait for Python's gc? Then a full collection would find no more */
+  bool (*awaits_verdict)(void);          /* would a full collection find more a little later? Then that is prepared */
   bool (*take_groups)(uint64_t deadline); /* what zsuspects.h found; a mark has ended since. True: all of it */
 } zmanaged_host_t;
 
@@ -168,6 +169,7 @@ void zmanaged_resume_world(void);
   X(cycle_groups, COUNTER, PLAIN, "groups of cycles handed to Python's collector")                  \
   X(cycle_groups_left, GAUGE, PLAIN, "of them, those that it has not reclaimed")                    \
   X(allocation_stalls, COUNTER, PLAIN, "allocations that had to wait for a collection")             \
+  X(paced, COUNTER, PLAIN, "short waits of a program that makes references faster than they are collected")  \
   X(stall_total_ns, COUNTER, NS, "time for which they waited")                                      \
   X(used_bytes, GAUGE, BYTES, "memory in pages with bodies")                                        \
   X(resident_bytes, GAUGE, BYTES, "resident memory, that of empty pages included")                  \

@@ -41,6 +41,8 @@ static const char *rule_proactive(void) {
  * taken. The lowest use seen since a collection was asked for is what lives: what dead bodies held goes back in
  * slices, some time after the collection. GIL. */
 #define REFERENCES_LOOK 256       /* new references between two looks */
+#define REFERENCES_LOOK_DUE 32    /* while each look prepares a part of a full collection (host.awaits_verdict) */
+#define PACE_FROM 1               /* times as many references as the next full collection begins with */
 #define REFERENCES_YOUNG 200000   /* new references, whatever they refer to */
 #define REFERENCES_FULL 20000     /* more references than twice those that lived */
 
@@ -49,16 +51,37 @@ static struct {
 } lowest[2] = {{SIZE_MAX, SIZE_MAX}, {SIZE_MAX, SIZE_MAX}};
 static size_t new_references;
 
+/* What was held when a full collection became due, and cycles have not given up since. What came later may be
+ * garbage, and says nothing of what lives. */
+typedef struct {
+  size_t held, emptied;
+} references_t;
+static references_t when_due, when_last_due = {.held = SIZE_MAX};
+static bool is_due;
+
+static void note_due(void) {
+  if (!is_due) when_due = (references_t){zpyref_held(), zpyref_table.ever_emptied};
+  is_due = true;
+}
+
+static size_t known_references(void) {
+  size_t emptied = zpyref_table.ever_emptied - when_last_due.emptied;
+  return when_last_due.held > emptied ? when_last_due.held - emptied : 0;
+}
+
 static void look_outside(zgeneration_t generation, size_t heap) {
   lowest[generation].heap = zmin(lowest[generation].heap, heap);
-  lowest[generation].references = zmin(lowest[generation].references, zpyref_table.live);
+  lowest[generation].references = zmin(lowest[generation].references, zpyref_held());
 }
 
 static void note_asked_for(zgeneration_t generation) {
   lowest[ZGENERATION_YOUNG].heap = zgranules_used_bytes();
   if (generation == ZGENERATION_OLD) {
     lowest[ZGENERATION_OLD].heap = lowest[ZGENERATION_YOUNG].heap;
-    lowest[ZGENERATION_OLD].references = zpyref_table.live;
+    lowest[ZGENERATION_OLD].references = zpyref_held();
+    note_due();
+    when_last_due = when_due;
+    is_due = false;
   }
   new_references = 0;
 }
@@ -66,7 +89,8 @@ static void note_asked_for(zgeneration_t generation) {
 static const char *rule_outside(zgeneration_t generation, size_t heap) {
   size_t least = lowest[generation].heap;
   if (generation == ZGENERATION_OLD) {
-    if (zpyref_table.live > 2 * lowest[generation].references + REFERENCES_FULL) return "References";
+    size_t known = zmin(lowest[generation].references, known_references());
+    if (zpyref_held() > 2 * known + REFERENCES_FULL) return "References";
     return heap > least + least / 2 + 64 * ZM ? "Python Heap" : NULL;
   }
   if (new_references >= REFERENCES_YOUNG) return "References";
@@ -98,14 +122,28 @@ static void direct(void) {
   if (cause != NULL) zmanaged_request(ZGENERATION_YOUNG, cause);
 }
 
+/* How many new references there may be until the program waits for the collection under way: the fewer the more it
+ * has outrun it. 0: any number. */
+static unsigned references_per_wait;
+
+static void set_pace(void) {
+  size_t known = zmin(lowest[ZGENERATION_OLD].references, known_references());
+  size_t times = zpyref_held() / (2 * known + REFERENCES_FULL);
+  references_per_wait = times < PACE_FROM ? 0 : REFERENCES_LOOK >> 2 * zmin(times - PACE_FROM + 1, 3);
+}
+
 void zmanaged_note_reference(void) {
-  if (++new_references % REFERENCES_LOOK != 0) return;
+  new_references++;
+  if (references_per_wait != 0 && new_references % references_per_wait == 0) zmanaged_poll_set(ZPOLL_PACE);
+  if (new_references % (is_due ? REFERENCES_LOOK_DUE : REFERENCES_LOOK) != 0) return;
+  set_pace();
   size_t heap = zgranules_used_bytes();
   if (zm.host.ask_verdict != NULL && zm.host.ask_verdict()) zm.host.request_safepoint();
   look_outside(ZGENERATION_YOUNG, heap);
   look_outside(ZGENERATION_OLD, heap);
   if (zmanaged_phase() != ZMANAGED_IDLE) return;
   const char *full = rule_outside(ZGENERATION_OLD, heap), *young = rule_outside(ZGENERATION_YOUNG, heap);
+  if (full != NULL) note_due();
   bool is_early = full != NULL && zm.host.awaits_verdict != NULL && zm.host.awaits_verdict();
   if (full != NULL && !is_early) {
     direct_full(full, true);

@@ -7,7 +7,7 @@
  * it takes a seventh, which is within the 15 % that marking and moving may cost. */
 #define THREAD_NICE 8
 
-#define WAIT_NS 2000000u /* for progress, before signals are looked for */
+#define WAIT_NS 1000000u /* for progress, before signals are looked for */
 
 /* ---- helpers ----------------------------------------------------------------------------------- */
 

@@ -183,7 +183,16 @@ static void run_wanted_pause(void) {
   pthread_mutex_unlock(&zm.lock);
 }
 
+/* Garbage is made faster than it is found: the program waits a little for the collection. */
+static void keep_pace(void) {
+  zmanaged_poll_clear(ZPOLL_PACE);
+  if (zmanaged_phase() == ZMANAGED_IDLE || zm.releasing || zm.host.wait == NULL) return;
+  zmanaged_stat_values.paced++;
+  zm.host.wait();
+}
+
 void zmanaged_safepoint(void) {
   if (zload_relaxed(&zmanaged_poll_wanted) & ZPOLL_PAUSE) run_wanted_pause();
   if (zload_relaxed(&zmanaged_poll_wanted) & ZPOLL_RELEASE) zmanaged_release_some(100000);
+  if (zload_relaxed(&zmanaged_poll_wanted) & ZPOLL_PACE) keep_pace();
 }

@@ -1,5 +1,6 @@
 #include "collector/zmanaged_state.h"
 #include "collector/zsuspects.h"
+#include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
 #define RELEASE_CHUNK 1022
@@ -119,15 +120,9 @@ static bool release_dead(void) {
   return true;
 }
 
-bool zmanaged_release_some(uint64_t ns) {
-  if (zm.releasing) return false; /* a finalizer came back here */
-  zm.releasing = true;
-  uint64_t end = zos_now_ns() + ns;
+static bool release_until(uint64_t end) {
   bool empty = false, is_grouping = zsuspects_has_results() && zm.results_final && zm.host.take_groups != NULL;
-  if (is_grouping && !zm.host.take_groups(end)) {
-    zm.releasing = false;
-    return false;
-  }
+  if (is_grouping && !zm.host.take_groups(end)) return false;
   for (unsigned i = 1; !empty; i++) {
     empty = !finish_ended() && !release_dead();
     if (i % 16 == 0 && zos_now_ns() > end) break;
@@ -136,6 +131,16 @@ bool zmanaged_release_some(uint64_t ns) {
     zmanaged_poll_clear(ZPOLL_RELEASE);
     if (zmanaged_has_releases()) zmanaged_poll_set(ZPOLL_RELEASE);
   }
+  return empty;
+}
+
+bool zmanaged_release_some(uint64_t ns) {
+  if (zm.releasing) return false; /* a finalizer came back here */
+  zm.releasing = true;
+  uint64_t start = zos_now_ns();
+  bool empty = release_until(start + ns);
+  uint64_t took = zos_now_ns() - start;
+  if (took > 2 * ns) zlog_debug("gc,managed", "Pause Release %.3fms", zlog_ms(took));
   zm.releasing = false;
   return empty;
 }

@@ -90,7 +90,7 @@ bool zmanaged_await_locked(uint64_t ns);
 /* The same without an end, for loops that ask for a condition. */
 void zmanaged_await_change_locked(void);
 
-enum { ZPOLL_PAUSE = 1, ZPOLL_RELEASE = 2 };
+enum { ZPOLL_PAUSE = 1, ZPOLL_RELEASE = 2, ZPOLL_PACE = 4 };
 
 void zmanaged_poll_set(uint32_t bit);
 void zmanaged_poll_clear(uint32_t bit);

@@ -61,5 +61,6 @@ void *zpyref_free(uint32_t index) {
   zstore_release(&entry->object, (uintptr_t)zpyref_table.free_list << 1 | 1);
   zpyref_table.free_list = index;
   zpyref_table.live--;
+  if (object == 0) zpyref_table.emptied--;
   return (void *)object;
 }

@@ -28,6 +28,8 @@ typedef struct {
   zpyref_t *entries; /* entry 0 is never used */
   uint32_t limit, top, committed, free_list;
   uint32_t live;
+  uint32_t emptied; /* of them, released early */
+  size_t ever_emptied;
 } zpyref_table_t;
 
 extern zpyref_table_t zpyref_table;
@@ -39,6 +41,19 @@ void zpyref_table_stop(void); /* when a later part of the start fails; tests */
 uint32_t zpyref_alloc(void *object, bool old);
 /* Frees the entry; what it owned, NULL when it was released before, is now the caller's. */
 void *zpyref_free(uint32_t index);
+
+/* What the entry owns, NULL when it was released before, is now the caller's: the slot reads as None. */
+static inline void *zpyref_empty(zpyref_t *entry) {
+  void *object = (void *)entry->object;
+  if (object != NULL) {
+    zpyref_table.emptied++;
+    zpyref_table.ever_emptied++;
+  }
+  zstore_release(&entry->object, 0);
+  return object;
+}
+/* References to objects. */
+static inline size_t zpyref_held(void) { return zpyref_table.live - zpyref_table.emptied; }
 
 /* Its body is alive, says the mark of the entry's generation. Any thread. */
 static inline void zpyref_set_seen(zpyref_t *entry) {

@@ -60,6 +60,12 @@ static void guarded(void (*run)(PyObject *), PyObject *object) {
 static void weak_finish(void *object) { guarded(zmanaged_handle_finish_weak, object); }
 static void release(void *object) { guarded(zpy.Py_DecRef, object); }
 
+static void wait_without_gil(void) {
+  PyThreadState *state = zpy.PyEval_SaveThread();
+  zmanaged_wait();
+  zpy.PyEval_RestoreThread(state);
+}
+
 static const zmanaged_host_t host = {
     .request_safepoint = request_safepoint,
     .weak_is_held = weak_is_held,
@@ -68,6 +74,7 @@ static const zmanaged_host_t host = {
     .release = release,
     .touch = zmanaged_cycles_touch,
     .choose_suspects = zmanaged_cycles_choose_some,
+    .wait = wait_without_gil,
     .ask_verdict = zmanaged_cycles_ask,
     .awaits_verdict = zmanaged_cycles_await_verdict,
     .take_groups = zmanaged_cycles_take,
@@ -204,9 +211,7 @@ void zmanaged_let_go(void) {
   for (size_t i = 1; i < zpyref_table.top; i++) {
     zpyref_t *entry = &zpyref_table.entries[i];
     if (zpyref_is_free(entry) || entry->object == 0) continue;
-    PyObject *object = (PyObject *)entry->object;
-    zstore_release(&entry->object, 0); /* the slot reads as None from here on */
-    release(object);
+    release(zpyref_empty(entry)); /* the slot reads as None from here on */
   }
   zmanaged_class_let_go(); /* a class may lead to its module's namespace, from 3.14 on by its annotations */
   track_handles();

@@ -3,16 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/zjudge.h"
 #include "collector/zsafepoint.h"
 #include "collector/zsuspects.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "preload/zmanaged_sole.h"
+#include "preload/zmanaged_trial.h"
 
-#define NODES_FIRST 4096
-#define NODES_CHEAP 10000  /* so many objects are looked at whenever a full collection comes */
-#define GROWN_TIMES 2      /* more of them once the references have grown by this factor */
+#define NODES_CHEAP 3000   /* so many objects are looked at whenever a full collection comes */
+#define TRIAL_REFERENCES 512 /* from which one trial of a sweep begins */
+#define TRIAL_OBJECTS 4000   /* that it walks at most: about 1 ms */
+#define SUSPECTS_MOST 200000 /* that a sweep looks for: they are sorted and forgotten in pauses */
+#define SWEEP_HANDLES 4096 /* looked at, at one time */
+#define BATCH_REFERENCES 512
+#define BATCH_OBJECTS 1500
 #define VAIN_MOST 5        /* a handle in vain is left out for up to 2^VAIN_MOST choices */
 
 /* Stands for the bodies of a group in the eyes of Python's gc. */
@@ -58,9 +64,7 @@ static int proxy_clear(PyObject *self) {
   proxy->reference_count = proxy->class_count = 0;
   zpy.Py_IncRef(self); /* finalizers may end what holds it */
   for (size_t i = 0; i < references; i++) {
-    zpyref_t *entry = &zpyref_table.entries[proxy->references[i]];
-    PyObject *object = (PyObject *)entry->object;
-    zstore_release(&entry->object, 0);
+    PyObject *object = zpyref_empty(&zpyref_table.entries[proxy->references[i]]);
     if (object != NULL) zpy.Py_DecRef(object);
   }
   for (size_t i = 0; i < classes; i++) {
@@ -159,6 +163,74 @@ int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument
   return proxy == NULL ? 0 : visit(&proxy->base, argument);
 }
 
+/* ---- the verdict ---------------------------------------------------------------------------------- */
+
+/* Groups that are judged together, with the Python objects that they lead to and that nothing from elsewhere holds:
+ * CPython's young collection over these says of each group whether it is garbage. One that is held by a group of
+ * another batch is alive, for now: Python's gc sees it like any other object. */
+static struct {
+  PyObject **objects;
+  size_t count, room;
+  uint32_t references[BATCH_REFERENCES];
+  size_t reference_count;
+  bool is_failed;
+} batch;
+
+static bool make_room(void) {
+  if (batch.count < batch.room) return true;
+  size_t room = batch.room == 0 ? 4096 : 2 * batch.room;
+  PyObject **objects = zos_table_map(room * sizeof *objects);
+  if (objects == NULL) return false;
+  if (batch.objects != NULL) {
+    memcpy(objects, batch.objects, batch.count * sizeof *objects);
+    zos_table_unmap(batch.objects, batch.room * sizeof *objects);
+  }
+  batch.objects = objects;
+  batch.room = room;
+  return true;
+}
+
+static bool put(PyObject *object, void *unused) {
+  (void)unused;
+  if (!make_room()) batch.is_failed = true;
+  if (!batch.is_failed) batch.objects[batch.count++] = object;
+  return !batch.is_failed;
+}
+
+static void add_to_batch(const proxy_t *group) {
+  for (size_t i = 0; i < group->reference_count && batch.reference_count < BATCH_REFERENCES; i++) {
+    batch.references[batch.reference_count++] = group->references[i];
+  }
+  put((PyObject *)group, NULL);
+  for (size_t i = 0; i < group->handle_count; i++) put(&group->handles[i]->base, NULL);
+}
+
+static bool is_batch_full(void) {
+  return batch.reference_count >= BATCH_REFERENCES || batch.count >= BATCH_OBJECTS;
+}
+
+static bool put_unless_handle(PyObject *object, void *unused) {
+  return zmanaged_is_handle(object) || put(object, unused);
+}
+
+/* Runs Python code. True: the batch was judged. */
+static bool judge_batch(void) {
+  bool ok = zjudge_is_possible() && zmanaged_trial_of(batch.references, batch.reference_count, TRIAL_OBJECTS);
+  if (ok) zmanaged_trial_each(put_unless_handle, NULL);
+  zmanaged_trial_forget();
+  ok = ok && !batch.is_failed && zjudge(batch.objects, batch.count);
+  batch.count = batch.reference_count = 0;
+  batch.is_failed = false;
+  return ok;
+}
+
+static void forget_batch(void) {
+  if (batch.objects != NULL) zos_table_unmap(batch.objects, batch.room * sizeof *batch.objects);
+  memset(&batch, 0, sizeof batch);
+}
+
+/* ---- forming groups -------------------------------------------------------------------------------- */
+
 static proxy_t *new_proxy(const zsuspects_group_t *group) {
   size_t bytes = (group->suspect_count + group->shape_count) * sizeof(void *);
   void *block = malloc(bytes + group->reference_count * sizeof(uint32_t));
@@ -188,6 +260,7 @@ static void add_handles(proxy_t *proxy, const zsuspects_group_t *group) {
   for (size_t i = 0; i < group->suspect_count; i++) {
     zhandle_entry_t *entry = zsuspects_entry(group->suspects[i]);
     zhandle_t *handle = zhandle_object(entry);
+    if (zpyabi_is_tracked(&handle->base)) continue; /* its entry was chosen twice, for two handles */
     proxy->handles[proxy->handle_count++] = handle;
     proxy_of[zhandle_id(entry)] = proxy;
     /* Out of the suspects' flags, so that zsuspects_clear leaves the S bit for us. */
@@ -215,188 +288,47 @@ static bool form(void) {
     groups = proxy;
     zmanaged_stat_values.cycle_groups_left = ++group_count;
     zmanaged_stat_values.cycle_groups++;
+    add_to_batch(proxy);
   }
   zpy.Py_DecRef(&proxy->base); /* now only the handles hold it */
   return true;
 }
 
-/* Groups that exist are left to Python's gc until a full collection of its has seen them: choosing would dissolve
- * them. One is asked for when young collections have made them old. */
+/* ---- taking groups -------------------------------------------------------------------------------- */
+
+/* Groups that could not be judged by themselves are left to Python's gc until a full collection of its has seen
+ * them: choosing would dissolve them. One is asked for when young collections have made them old. */
 static struct {
-  bool is_due, is_asked;
+  bool is_due, is_asked, is_left; /* left: a group was not judged */
   uint64_t young_at_form, collections_at_ask;
 } verdict;
 
 #define FORM_LOOK 16 /* groups between two looks at the clock */
 
+static bool is_time_up(unsigned groups_done, uint64_t deadline) {
+  return (batch.count == 0 || groups_done % FORM_LOOK == 0) && zos_now_ns() >= deadline;
+}
+
 bool zmanaged_cycles_take(uint64_t deadline) {
   if (!zsuspects_has_results()) return true;
   if (proxy_of == NULL) proxy_of = zos_table_map((size_t)zhandle_table.limit * sizeof *proxy_of);
   for (unsigned i = 1; proxy_of != NULL && form(); i++) {
-    if (i % FORM_LOOK == 0 && zos_now_ns() >= deadline) return false;
+    if (is_batch_full() && !judge_batch()) verdict.is_left = true;
+    if (is_time_up(i, deadline)) return false;
   }
+  if (batch.count > 0 && !judge_batch()) verdict.is_left = true;
   zsuspects_clear();
-  verdict.is_due = groups != NULL;
-  verdict.is_asked = false;
+  forget_batch();
+  verdict.is_due = groups != NULL && verdict.is_left;
+  verdict.is_asked = verdict.is_left = false;
   verdict.young_at_form = zstat_get(young_collections);
   return true;
 }
 
 /* ---- choosing suspects --------------------------------------------------------------------------- */
 
-/* Trial deletion (Bacon, Rajan 2001; CPython's gc) over what bodies hold, and what can be reached from that: an
- * object more of whose references are counted than were found is held from elsewhere, and with it all that it
- * leads to. Handles that are left are held by bodies only, by way of Python objects. Modules are the border: they
- * are held from elsewhere, and walking into them would be walking everything. */
-typedef struct {
-  PyObject *object;
-  uint32_t found; /* references */
-  bool is_border, is_held;
-} node_t;
-
-static struct {
-  node_t *nodes; /* open addressing */
-  size_t room, count;
-  PyObject **queue;
-  size_t queued, queue_room;
-  uint64_t *sole; /* by index: references that a sole handle visits */
-  bool failed;
-} walk;
-
 static uint8_t *vain, *left_out; /* by handle id: choices in vain, choices that it is left out of */
 static size_t references_looked_at, nodes_looked_at;
-
-static node_t *place_in(node_t *nodes, size_t room, PyObject *object) {
-  size_t i = (size_t)(((uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u >> 24) & (room - 1);
-  while (nodes[i].object != object && nodes[i].object != NULL) i = (i + 1) & (room - 1);
-  return &nodes[i];
-}
-
-static node_t *node_of(PyObject *object) { return place_in(walk.nodes, walk.room, object); }
-
-static bool grow_nodes(void) {
-  size_t room = walk.room == 0 ? NODES_FIRST : walk.room * 2;
-  node_t *nodes = zos_table_map(room * sizeof *nodes);
-  if (nodes == NULL) return false;
-  for (size_t i = 0; i < walk.room; i++) {
-    if (walk.nodes[i].object != NULL) *place_in(nodes, room, walk.nodes[i].object) = walk.nodes[i];
-  }
-  if (walk.nodes != NULL) zos_table_unmap(walk.nodes, walk.room * sizeof *walk.nodes);
-  walk.nodes = nodes;
-  walk.room = room;
-  return true;
-}
-
-static bool grow_queue(void) {
-  size_t room = walk.queue_room == 0 ? NODES_FIRST : walk.queue_room * 2;
-  PyObject **queue = zos_table_map(room * sizeof *queue);
-  if (queue == NULL) return false;
-  if (walk.queue != NULL) {
-    memcpy(queue, walk.queue, walk.queued * sizeof *queue);
-    zos_table_unmap(walk.queue, walk.queue_room * sizeof *queue);
-  }
-  walk.queue = queue;
-  walk.queue_room = room;
-  return true;
-}
-
-static void enqueue(PyObject *object) {
-  if (walk.queued == walk.queue_room && !grow_queue()) {
-    walk.failed = true;
-  } else {
-    walk.queue[walk.queued++] = object;
-  }
-}
-
-static node_t *add_node(PyObject *object) {
-  if (walk.count * 2 >= walk.room && !grow_nodes()) {
-    walk.failed = true;
-    return NULL;
-  }
-  node_t *node = node_of(object);
-  if (node->object == NULL) {
-    node->object = object;
-    walk.count++;
-  }
-  return node;
-}
-
-static bool is_walkable(PyObject *object) {
-  PyTypeObject *type = object->type;
-  if (!(zpy.PyType_GetFlags(type) & ZPYABI_FLAG_HAVE_GC)) return false;
-  if ((PyObject *)type != zpy.PyType_Type || zpy.PyType_GetFlags((PyTypeObject *)object) & ZPYABI_FLAG_HEAPTYPE) {
-    /* Static types are headerless and hold nothing of a program's. */
-    return *zmanaged_type_word(type, ZMANAGED_TYPE_TRAVERSE) != NULL;
-  }
-  return false;
-}
-
-static int see(PyObject *object, void *unused) {
-  (void)unused;
-  bool is_handle = zmanaged_is_handle(object);
-  if (walk.failed || (!is_handle && !is_walkable(object))) return 0;
-  node_t *node = add_node(object);
-  if (node == NULL || node->is_border) return 0;
-  if (++node->found > 1) return 0;
-  enqueue(object);
-  return is_handle ? see((PyObject *)object->type, NULL) : 0; /* an instance of a class holds it */
-}
-
-static void traverse(PyObject *object, zpy_visit_t visit) {
-  if (zmanaged_is_handle(object)) {
-    zmanaged_sole_traverse(object, visit, NULL);
-    return;
-  }
-  ((zpy_traverse_t)*zmanaged_type_word(object->type, ZMANAGED_TYPE_TRAVERSE))(object, visit, NULL);
-}
-
-static void set_border(PyObject *object) {
-  node_t *node = object == NULL ? NULL : add_node(object);
-  if (node != NULL) node->is_border = true;
-}
-
-static void set_borders(void) {
-  PyObject *modules = zma.PyImport_GetModuleDict(), *name, *module;
-  Py_ssize_t position = 0;
-  set_border(modules);
-  while (zma.PyDict_Next(modules, &position, &name, &module)) {
-    if (!zma.PyType_IsSubtype(module->type, (PyTypeObject *)zma.PyModule_Type)) continue;
-    set_border(module);
-    set_border(zma.PyModule_GetDict(module));
-  }
-}
-
-/* What bodies hold, one reference each, but for those that a sole handle holds: it is an object of Python's. A class is held while it may have bodies. */
-static void see_roots(void) {
-  for (size_t i = 1; i < zpyref_table.top; i++) {
-    zpyref_t *entry = &zpyref_table.entries[i];
-    if (walk.sole[i / 64] >> i % 64 & 1) continue;
-    if (!zpyref_is_free(entry) && entry->object != 0 && entry->old != 2) see((PyObject *)entry->object, NULL);
-  }
-  for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
-    if (class->is_held && class->alloc_seq != UINT32_MAX) see((PyObject *)class->type, NULL);
-  }
-}
-
-static int hold(PyObject *object, void *unused) {
-  (void)unused;
-  node_t *node = node_of(object);
-  if (node->object == NULL || node->is_border || node->is_held) return 0;
-  node->is_held = true;
-  enqueue(object);
-  return zmanaged_is_handle(object) ? hold((PyObject *)object->type, NULL) : 0;
-}
-
-/* From here on the queue begins anew behind what has been walked. */
-static void hold_from_outside(void) {
-  size_t all = walk.queued;
-  for (size_t i = 0; i < all; i++) {
-    PyObject *object = walk.queue[i];
-    if (zpyabi_refcount(object) > (int64_t)node_of(object)->found) hold(object, NULL);
-  }
-  for (size_t i = all; i < walk.queued && !walk.failed; i++) traverse(walk.queue[i], hold);
-  walk.queued = all;
-}
 
 /* Each time that a handle's group was judged to be alive, it is left out for twice as long; but a collection that
  * the program asks for is exact. */
@@ -418,67 +350,133 @@ static void note_vain(const proxy_t *proxy) {
   }
 }
 
-static void add_suspects(bool is_asked_for) {
-  for (size_t i = 0; i < walk.queued; i++) {
-    PyObject *object = walk.queue[i];
-    if (!zmanaged_is_handle(object) || node_of(object)->is_held) continue;
-    zhandle_entry_t *entry = ((zhandle_t *)object)->entry;
-    if (entry == NULL || zhandle_is_weak(entry)) continue;
-    zmanaged_sole_share(entry); /* other bodies are in the cycle, or Python's gc would have found it */
-    if (zpyabi_is_tracked(object)) continue;
-    if ((entry->object & ZHANDLE_SUSPECT) || is_left_out(entry, is_asked_for)) continue;
-    if (!zsuspects_add(entry)) return;
-  }
+/* A sole one would have been found by Python's gc, were there not other bodies in the cycle. */
+static bool suspect(PyObject *handle, void *is_asked_for) {
+  if (!zmanaged_is_handle(handle)) return true;
+  zhandle_entry_t *entry = ((zhandle_t *)handle)->entry;
+  if (entry == NULL || zhandle_is_weak(entry)) return true;
+  zmanaged_sole_share(entry);
+  if (zpyabi_is_tracked(handle) || (entry->object & ZHANDLE_SUSPECT)) return true;
+  return is_left_out(entry, *(const bool *)is_asked_for) || zsuspects_add(entry);
 }
 
 static void set_fates(void) {
   for (zclass_t *class = zmanaged_class_all; class != NULL; class = class->next) {
-    if (class->type == NULL) continue;
-    const node_t *node = node_of((PyObject *)class->type);
-    class->shape.shared_fate = node->object != NULL && !node->is_border && !node->is_held;
+    if (class->type != NULL) class->shape.shared_fate = zmanaged_trial_has((PyObject *)class->type);
   }
 }
 
-/* Runs no Python code. */
-static void choose(bool is_asked_for) {
-  uint64_t start = zos_now_ns();
-  /* What Python's gc has not taken so far is judged again: other bodies of its classes may have died. */
+static void log_choice(const char *what, uint64_t start, bool ok) {
+  zlog_debug("gc,managed", "Pause Suspects%s %.3fms objects %zu suspects %zu%s", what, zlog_ms(zos_now_ns() - start),
+             zmanaged_trial_count(), zsuspects_count(), ok ? "" : " (memory is short)");
+}
+
+/* What Python's gc has not taken so far is judged again: other bodies of its classes may have died. */
+static void dissolve_all(void) {
   while (groups != NULL) {
     note_vain(groups);
     dissolve(groups);
   }
-  size_t words = zpyref_table.top / 64 + 1;
-  walk.sole = zos_table_map(words * sizeof *walk.sole);
-  walk.failed = walk.sole == NULL || !grow_nodes();
-  if (!walk.failed) {
-    zmanaged_sole_mark_references(walk.sole);
-    set_borders();
-    see_roots();
-  }
-  for (size_t i = 0; i < walk.queued && !walk.failed; i++) traverse(walk.queue[i], see);
-  if (!walk.failed) hold_from_outside();
-  if (!walk.failed) {
-    set_fates();
-    add_suspects(is_asked_for);
-  }
-  references_looked_at = zpyref_table.live;
-  nodes_looked_at = walk.count;
-  zlog_debug("gc,managed", "Pause Suspects %.3fms objects %zu suspects %zu%s", zlog_ms(zos_now_ns() - start), walk.count,
-             zsuspects_count(), walk.failed ? " (memory is short)" : "");
-  if (walk.nodes != NULL) zos_table_unmap(walk.nodes, walk.room * sizeof *walk.nodes);
-  if (walk.sole != NULL) zos_table_unmap(walk.sole, words * sizeof *walk.sole);
-  if (walk.queue != NULL) zos_table_unmap(walk.queue, walk.queue_room * sizeof *walk.queue);
-  memset(&walk, 0, sizeof walk);
 }
 
-static bool may_choose(void) {
-  return zmanaged_phase() == ZMANAGED_IDLE && zsuspects_count() == 0 &&
-         (zpyref_table.live > 0 || zmanaged_class_all != NULL);
+/* From all references at once. Runs no Python code. */
+static void choose(bool is_asked_for) {
+  uint64_t start = zos_now_ns();
+  dissolve_all();
+  bool ok = zmanaged_trial_of_all();
+  if (ok) {
+    set_fates();
+    zmanaged_trial_each(suspect, &is_asked_for);
+  }
+  references_looked_at = zpyref_held();
+  nodes_looked_at = zmanaged_trial_count();
+  log_choice("", start, ok);
+  zmanaged_trial_forget();
 }
+
+static bool may_choose(void) { return zmanaged_phase() == ZMANAGED_IDLE && !zsuspects_has_results(); }
 
 void zmanaged_cycles_choose(void) {
   if (zmanaged_phase() == ZMANAGED_IDLE) zmanaged_cycles_take(UINT64_MAX);
-  if (may_choose()) choose(true);
+  if (may_choose() && (zpyref_table.live > 0 || zmanaged_class_all != NULL)) choose(true);
+}
+
+/* A walk over all would hold the program up, as CPython's own collection of as many objects would. So, other than
+ * that which the program asks for, it is done in parts: trials that begin at some references each. What two parts
+ * have in common looks to each as if it were held from elsewhere; so a sweep that has found little is followed by
+ * a walk over all, the next time. */
+static struct {
+  uint32_t next, next_handle; /* 0: none under way */
+  uint32_t end, end_handle;   /* of the tables when it began: what is made meanwhile waits for the next one */
+  uint64_t *sole; /* references that are left out: sole handles hold them (or did when they were looked at) */
+  size_t sole_words;
+  size_t references, suspects; /* at its start */
+  size_t found; /* suspects, by the last one that has ended */
+  bool is_done, is_whole_due;
+} sweep;
+
+static bool begin_sweep(void) {
+  sweep.sole_words = zpyref_table.top / 64 + 1;
+  sweep.sole = zos_table_map(sweep.sole_words * sizeof *sweep.sole);
+  if (sweep.sole == NULL) return false;
+  dissolve_all();
+  sweep.next = sweep.next_handle = 1;
+  sweep.end = zpyref_table.top;
+  sweep.end_handle = zhandle_table.top;
+  sweep.references = zpyref_held();
+  sweep.suspects = zsuspects_count();
+  return true;
+}
+
+static bool is_left_to_sole(uint32_t i) {
+  return (sweep.sole[i / 64] >> i % 64 & 1) != 0;
+}
+
+/* References that came after the sweep's start are not in the map. */
+static void look_at_handles(void) {
+  uint32_t to = (uint32_t)zmin(sweep.next_handle + SWEEP_HANDLES, sweep.end_handle);
+  zmanaged_sole_mark_references(sweep.sole, sweep.sole_words * 64, sweep.next_handle, to);
+  sweep.next_handle = to;
+}
+
+static void end_sweep(void) {
+  sweep.found = zsuspects_count() - sweep.suspects;
+  bool is_cut = sweep.next < sweep.end;
+  sweep.is_whole_due = !is_cut && sweep.found < (sweep.references - zmin(references_looked_at, sweep.references)) / 8;
+  references_looked_at = zpyref_held();
+  zos_table_unmap(sweep.sole, sweep.sole_words * sizeof *sweep.sole);
+  sweep.next = 0;
+  sweep.is_done = true;
+}
+
+static void sweep_some(void) {
+  uint32_t references[TRIAL_REFERENCES];
+  size_t count = 0;
+  uint64_t start = zos_now_ns();
+  bool is_asked_for = false;
+  for (; sweep.next < sweep.end && count < TRIAL_REFERENCES; sweep.next++) {
+    if (!is_left_to_sole(sweep.next) && !zpyref_is_free(&zpyref_table.entries[sweep.next])) {
+      references[count++] = sweep.next;
+    }
+  }
+  bool ok = zmanaged_trial_of(references, count, TRIAL_OBJECTS);
+  if (ok) zmanaged_trial_each(suspect, &is_asked_for);
+  log_choice(" (part)", start, ok);
+  zmanaged_trial_forget();
+  if (sweep.next >= sweep.end || zsuspects_count() >= SUSPECTS_MOST) end_sweep();
+}
+
+/* True: a full collection that comes now finds suspects. */
+static bool is_ready(void) {
+  bool is_cheap = nodes_looked_at < NODES_CHEAP && zpyref_held() < NODES_CHEAP;
+  if (sweep.is_done || sweep.is_whole_due || is_cheap) return true;
+  if (sweep.next == 0 && !begin_sweep()) return true;
+  if (sweep.next_handle < sweep.end_handle) {
+    look_at_handles();
+  } else {
+    sweep_some();
+  }
+  return sweep.is_done;
 }
 
 #define YOUNG_UNTIL_OLD 3
@@ -494,7 +492,7 @@ bool zmanaged_cycles_ask(void) {
   return false;
 }
 
-bool zmanaged_cycles_await_verdict(void) {
+static bool awaits_gc(void) {
   if (groups == NULL || !verdict.is_due || !zsafepoint_is_on()) return false;
   zmanaged_cycles_ask();
   if (!verdict.is_asked || zstat_get(collections) == verdict.collections_at_ask) return true;
@@ -502,10 +500,14 @@ bool zmanaged_cycles_await_verdict(void) {
   return false;
 }
 
-/* The walk holds the program up, as CPython's own collection of as many objects would. So a long one comes only when
- * as much has been added as there was: its cost for each reference is bounded. */
-void zmanaged_cycles_choose_some(bool has_grown) {
-  bool is_cheap = nodes_looked_at < NODES_CHEAP && zpyref_table.live < NODES_CHEAP;
-  has_grown = has_grown || zpyref_table.live >= GROWN_TIMES * references_looked_at + NODES_CHEAP;
-  if (may_choose() && zpyref_table.live > 0 && (is_cheap || has_grown) && !zmanaged_cycles_await_verdict()) choose(false);
+bool zmanaged_cycles_await_verdict(void) { return awaits_gc() || (may_choose() && !is_ready()); }
+
+void zmanaged_cycles_choose_some(bool is_whole) {
+  bool is_cheap = nodes_looked_at < NODES_CHEAP && zpyref_held() < NODES_CHEAP;
+  bool is_due = is_whole ? !sweep.is_done : is_cheap;
+  if (may_choose() && zpyref_held() > 0 && is_due && !awaits_gc()) {
+    choose(false);
+    sweep.is_whole_due = false;
+  }
+  sweep.is_done = false;
 }

@@ -30,13 +30,19 @@
  * with it everything it reaches is marked, and in no group. So as long as a group exists, the edges
  * that the proxy stands for have not changed since the mark.
  *
+ * 4. New groups are judged at once, some at a time: another trial deletion from their references finds the Python
+ *    objects in between, and CPython's young collection over all of these (zjudge.h) is the verdict. A group that is
+ *    alive then, or held by one that was judged later, is Python's gc's to find like any other object.
+ *
  * Groups that Python's gc has found alive are dissolved before the next choice and judged again. Their handles are
  * left out of the next choice, of three more if that was in vain, too, and so on up to 31: a body that is alive by
  * another way may hold the Python object.
  *
- * Cost. The walk holds the GIL: about 0.1 us for each object it meets. zgc.collect("full") does it always, a
- * collection that the program did not ask for only when it is short, when the Python heap has grown by half, or when
- * there are twice as many references as at the last one. Groups are formed in slices.
+ * Cost. zgc.collect("full") walks over all, with the GIL held: about 0.1 us for each object it meets. A collection
+ * that the program did not ask for is prepared by a sweep, some references at a time, each part of which is a trial
+ * of its own and takes less than a millisecond; it is due when the Python heap has grown by half, or when there are
+ * twice as many references as are known to live. Groups are formed and judged in slices. While a program makes more
+ * than is collected it waits a little now and then (zmanaged_director.c).
  *
  * A choice of suspects that is wrong costs time only: Python's gc finds the group alive. */
 #ifndef PRELOAD_ZMANAGED_CYCLES_H
@@ -51,10 +57,10 @@ void zmanaged_cycles_forget(PyObject *handle);
 int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
 void zmanaged_cycles_touch(zhandle_entry_t *entry);
 
-/* Chooses suspects for the full mark that comes next. GIL, before the request. The second runs no Python
- * code, and leaves out a walk that would not pay. */
+/* Chooses suspects for the full mark that comes next. GIL, before the request. The second runs no Python code;
+ * is_whole: a walk over all, unless a sweep has just ended; else only where it is short. */
 void zmanaged_cycles_choose(void);
-void zmanaged_cycles_choose_some(bool has_grown);
+void zmanaged_cycles_choose_some(bool is_whole);
 /* Forms the groups that the last full mark has found, until `deadline` (zos_now_ns). True when there are no more.
  * GIL, no addresses held. */
 bool zmanaged_cycles_take(uint64_t deadline);
@@ -62,7 +68,8 @@ bool zmanaged_cycles_take(uint64_t deadline);
  * over from CPython's yet, and must. GIL; runs no Python code. */
 bool zmanaged_cycles_ask(void);
 bool zmanaged_cycles_await_collector(void);
-/* Are there groups that no full collection of Python's has seen? */
+/* Would a full collection now find less than a little later? Then the sweep takes a step, or groups wait for a full
+ * collection of Python's because they could not be judged by themselves. */
 bool zmanaged_cycles_await_verdict(void);
 /* Groups that exist now. */
 size_t zmanaged_cycles_count(void);

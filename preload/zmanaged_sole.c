@@ -70,14 +70,21 @@ void zmanaged_sole_end(zhandle_entry_t *entry) {
   if (zpyabi_is_tracked(handle)) zmanaged_handle_untrack(handle);
 }
 
-void zmanaged_sole_note(zaddress_t holder, PyObject *value) {
+/* The entry of the handle that alone refers to `holder`; NULL where there is none, and for a storage. */
+static zhandle_entry_t *sole_holder(zaddress_t holder) {
   uint32_t id = zload_relaxed(&zbody_header(holder)->handle);
-  if (id == 0 || id >= zhandle_table.top) return; /* a storage; a hash is beyond the top */
+  if (id == 0 || id >= zhandle_table.top) return NULL; /* a hash is beyond the top */
   zhandle_entry_t *entry = &zhandle_table.entries[id];
-  if (!zmanaged_is_sole(entry) || zbarrier_load_entry(zslot(&entry->word)).value != holder.value) return;
+  if (!zmanaged_is_sole(entry) || zbarrier_load_entry(zslot(&entry->word)).value != holder.value) return NULL;
+  return entry;
+}
+
+void zmanaged_sole_note(zaddress_t holder, PyObject *value) {
+  zhandle_entry_t *entry = sole_holder(holder);
+  bool may_be_in_cycle = (zpy.PyType_GetFlags(value->type) & ZPYABI_FLAG_HAVE_GC) != 0;
+  if (entry == NULL) return;
   zstore_relaxed(&entry->object, entry->object | ZHANDLE_HOLDS);
   PyObject *handle = zhandle_object(entry);
-  bool may_be_in_cycle = (zpy.PyType_GetFlags(value->type) & ZPYABI_FLAG_HAVE_GC) != 0;
   if (may_be_in_cycle && !zpyabi_is_tracked(handle)) zma.PyObject_GC_Track(handle);
 }
 
@@ -104,16 +111,23 @@ int zmanaged_sole_traverse(PyObject *handle, zpy_visit_t visit, void *argument) 
   return traversal.result;
 }
 
+typedef struct {
+  uint64_t *bits;
+  size_t count;
+} marks_t;
+
 static bool mark_slot(uint64_t *slot, void *context) {
-  uint64_t *bits = context, index = zcolored_payload((zcolored_t){zload_relaxed(slot)});
-  bits[index / 64] |= (uint64_t)1 << index % 64;
+  const marks_t *marks = context;
+  uint64_t index = zcolored_payload((zcolored_t){zload_relaxed(slot)});
+  if (index < marks->count) marks->bits[index / 64] |= (uint64_t)1 << index % 64;
   return true;
 }
 
-void zmanaged_sole_mark_references(uint64_t *bits) {
-  for (uint32_t i = 1; i < zhandle_table.top; i++) {
+void zmanaged_sole_mark_references(uint64_t *bits, size_t bit_count, uint32_t from, uint32_t to) {
+  marks_t marks = {bits, bit_count};
+  for (uint32_t i = from; i < to; i++) {
     zhandle_entry_t *entry = &zhandle_table.entries[i];
-    if ((entry->object & (ZHANDLE_HOLDS | ZHANDLE_FREE)) == ZHANDLE_HOLDS) look_through(entry, mark_slot, bits);
+    if ((entry->object & (ZHANDLE_HOLDS | ZHANDLE_FREE)) == ZHANDLE_HOLDS) look_through(entry, mark_slot, &marks);
   }
 }
 

@@ -40,8 +40,8 @@ void zmanaged_sole_note(zaddress_t holder, PyObject *value);
 /* tp_traverse: what the handle holds. */
 int zmanaged_sole_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
 
-/* Sets the bit of each reference, by its index, that a sole handle visits. */
-void zmanaged_sole_mark_references(uint64_t *bits);
+/* Sets the bit of each reference, by its index, that a sole handle visits: of the handles of [from, to). */
+void zmanaged_sole_mark_references(uint64_t *bits, size_t bit_count, uint32_t from, uint32_t to);
 
 /* Takes what the handle holds out of its body: the slots are None from now on. It is dropped by the next
  * zmanaged_sole_drop of this thread, so that an object which holds the next one may go without recursion. */

@@ -130,15 +130,23 @@ class Sole(unittest.TestCase):
         self.assertIsNone(gone())
 
     def test_long_chain_ends_without_recursion(self):
-        for make in (Node, lambda x: zgc.List([x]), lambda x: zgc.Dict({1: x}), lambda x: zgc.Array([x])):
-            head, last = None, Thing()
-            gone = weakref.ref(last)
-            head = make([last])
-            del last
-            for _ in range(100000):
-                head = make([head])
-            del head
-            self.assertIsNone(gone())
+        gone = []
+
+        def end_chains():
+            for make in (Node, lambda x: zgc.List([x]), lambda x: zgc.Dict({1: x}), lambda x: zgc.Array([x])):
+                last = Thing()
+                gone.append(weakref.ref(last))
+                head = make([last])
+                del last
+                for _ in range(15000):
+                    head = make([head])
+                del head
+        before = threading.stack_size(1 << 18)
+        thread = threading.Thread(target=end_chains)
+        thread.start()
+        thread.join()
+        threading.stack_size(before)
+        self.assertEqual([end() for end in gone], [None] * 4)
 
     def test_finalizer_sees_what_it_held(self):
         seen = []
