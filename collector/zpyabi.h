@@ -116,11 +116,16 @@ static inline int64_t zpyabi_refcount(const PyObject *object) {
   return zpyabi_layout->split_refcount ? (int64_t)(uint32_t)count : count;
 }
 
+/* `next` in the head of an object, which is aligned as the object is: heads of lists need not be. Racy. */
+static inline uintptr_t zpyabi_next_word(const PyObject *object) {
+  return zload_relaxed((const uintptr_t *)object - sizeof(zgc_head_t) / sizeof(uintptr_t));
+}
+
 /* Not an object any more: on a free list, or being freed. Racy. On 3.14 and later the refcount of a
  * member of a free list is part of a pointer, and the list that it is not in is what tells. */
-static inline bool zpyabi_is_dead(PyObject *object, int64_t refcount) {
+static inline bool zpyabi_is_dead(const PyObject *object, int64_t refcount) {
   if (refcount <= 0) return true;
-  return zpyabi_layout->split_refcount && zload_relaxed(&zpyabi_head(object)->next) == 0;
+  return zpyabi_layout->split_refcount && zpyabi_next_word(object) == 0;
 }
 
 static inline PyTypeObject *zpyabi_type(const PyObject *object) {
