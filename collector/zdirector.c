@@ -40,12 +40,16 @@ static zgrowth_record_t record(void) {
                             .program_ns = zos_process_cpu_ns};
 }
 
+static znoinline void log_growth(const zgrowth_record_t *now) {
+  char numbers[200];
+  zgrowth_describe(now, numbers, sizeof numbers);
+  zlog_debug("gc,director", "rule growth: %s", numbers);
+}
+
 static zcause_t rule_growth(void) {
   zgrowth_record_t now = record();
   if (!zgrowth_is_due(&now)) return ZCAUSE_NONE;
-  char numbers[200];
-  zgrowth_describe(&now, numbers, sizeof numbers);
-  zlog_debug("gc,director", "rule growth: %s", numbers);
+  if (zlog_is(ZLOG_DEBUG)) log_growth(&now);
   return ZCAUSE_GROWTH;
 }
 

@@ -142,14 +142,29 @@ size_t zos_ask_page_size(void) {
 
 #define ADDRESSES (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
+#define SECCOMP_LINE "\nSeccomp"
+
 /* The mode of seccomp and, from Linux 5.9 on, the number of filters. They are those of the calling thread: its
- * filters are the ones that its system calls meet, and that a thread it starts would have. */
+ * filters are the ones that its system calls meet, and that a thread it starts would have. The file is read in
+ * pieces: its lines may be long, and the stack short. */
 static unsigned long count_filters(void) {
-  char text[4096];
-  if (!read_text("/proc/thread-self/status", text, sizeof text)) return 0;
-  const char *mode = strstr(text, "\nSeccomp:"), *filters = strstr(text, "\nSeccomp_filters:");
-  return (mode == NULL ? 0 : strtoul(mode + sizeof "Seccomp:", NULL, 10)) +
-         (filters == NULL ? 0 : strtoul(filters + sizeof "Seccomp_filters:", NULL, 10));
+  char text[256];
+  size_t kept = 0;
+  unsigned long count = 0;
+  int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+  for (ssize_t got; fd >= 0 && (got = read(fd, text + kept, sizeof text - 1 - kept)) > 0;) {
+    size_t length = kept + (size_t)got;
+    text[length] = '\0';
+    char *line = text, *end;
+    while ((line = strstr(line, SECCOMP_LINE)) != NULL && (end = strchr(line + 1, '\n')) != NULL) {
+      count += strtoul(line + strcspn(line, ":") + 1, NULL, 10);
+      line = end;
+    }
+    kept = line != NULL ? (size_t)(text + length - line) : zmin(length, strlen(SECCOMP_LINE) - 1);
+    memmove(text, text + length - kept, kept);
+  }
+  if (fd >= 0) close(fd);
+  return count;
 }
 
 static unsigned long filters_at_start; /* written before there are threads */
@@ -342,23 +357,44 @@ int zos_thread_start(void (*run)(void *), void *argument, const char *name) {
   return -error;
 }
 
-/* Eight bytes for each thread of the program: asking takes microseconds. 0: not asked yet. */
-static __thread uintptr_t stack_end __attribute__((tls_model("initial-exec")));
+/* Bounds of its stack, for each thread of the program: asking takes microseconds. 0: not asked yet. */
+typedef struct {
+  uintptr_t end, start; /* it grows down from `start` */
+} bounds_t;
+static __thread bounds_t stack __attribute__((tls_model("initial-exec")));
 
-static uintptr_t find_stack_end(void) {
+/* The first thread's: up to what the kernel put there before the program began. */
+static bounds_t first_stack(void) {
+  struct rlimit most = {.rlim_cur = 0};
+  uintptr_t start = getauxval(AT_RANDOM);
+  getrlimit(RLIMIT_STACK, &most);
+  return (bounds_t){start - zmin((uintptr_t)most.rlim_cur, zmin(start - 1, ZG)), start};
+}
+
+static bounds_t find_stack(void) {
+  bounds_t unknown = {1, UINTPTR_MAX};
   pthread_attr_t attributes;
-  void *start;
+  void *end;
   size_t size, guard;
-  if (syscall(SYS_gettid) == getpid() || pthread_getattr_np(pthread_self(), &attributes) != 0) return 1;
-  bool known = pthread_attr_getstack(&attributes, &start, &size) == 0 &&
+  if (syscall(SYS_gettid) == getpid()) return getauxval(AT_RANDOM) == 0 ? unknown : first_stack();
+  if (pthread_getattr_np(pthread_self(), &attributes) != 0) return unknown;
+  bool known = pthread_attr_getstack(&attributes, &end, &size) == 0 &&
                pthread_attr_getguardsize(&attributes, &guard) == 0;
   pthread_attr_destroy(&attributes);
-  return known ? (uintptr_t)start + guard : 1;
+  return known ? (bounds_t){(uintptr_t)end + guard, (uintptr_t)end + size} : unknown;
+}
+
+/* The first thread's, beyond what was its limit; a signal handler's, which is known; or one that code has made. */
+static znoinline size_t left_elsewhere(uintptr_t at) {
+  stack_t signal_stack;
+  bool is_signals = sigaltstack(NULL, &signal_stack) == 0 && (signal_stack.ss_flags & SS_ONSTACK) != 0;
+  return is_signals ? at - (uintptr_t)signal_stack.ss_sp : SIZE_MAX;
 }
 
 size_t zos_stack_left(void) {
-  if (zunlikely(stack_end == 0)) stack_end = find_stack_end();
-  return (uintptr_t)__builtin_frame_address(0) - stack_end;
+  uintptr_t at = (uintptr_t)__builtin_frame_address(0);
+  if (zunlikely(stack.start == 0)) stack = find_stack();
+  return zlikely(at - stack.end < stack.start - stack.end) ? at - stack.end : left_elsewhere(at);
 }
 
 /* The time is relative: no clock that the program could have replaced is asked. */

@@ -110,8 +110,8 @@ int zos_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void)
  * program. `name` has at most 15 characters. 0 or -errno. */
 int zos_thread_start(void (*run)(void *), void *argument, const char *name);
 
-/* Bytes of the calling thread's stack below the caller. A great number where that is not known: the first
- * thread's grows, and code may have changed to a stack of its own. */
+/* Bytes of stack below the caller: the calling thread's, or of a signal handler. A great number where code has
+ * changed to a stack of its own. */
 size_t zos_stack_left(void);
 
 /* Sleeps while *word is `seen`, `ns` at most; false when it still is so then. Who changes the word calls

@@ -3,7 +3,7 @@ and garbage is collected there."""
 
 import unittest
 
-from zgctest import main, requires_lib, run
+from zgctest import helper, main, requires_lib, run
 
 # Threads of the size given run the function named.
 PROGRAM = """
@@ -87,6 +87,62 @@ class SmallStacks(unittest.TestCase):
     in_thread(size, old_rings)
     assert len(gc.get_objects()) < 900_000, len(gc.get_objects())
         """)
+
+
+# Prints the size of the smallest alternate stack on which the function named runs in a signal handler.
+LEAST = """
+    import ctypes, gc, os, sys
+    helper = ctypes.PyDLL(sys.argv[1])
+    helper.run_on_alternate_stack.restype = ctypes.py_object
+    helper.run_on_alternate_stack.argtypes = [ctypes.c_size_t, ctypes.c_void_p, ctypes.py_object]
+    call = ctypes.cast(ctypes.pythonapi.PyObject_CallNoArgs, ctypes.c_void_p)
+    class Thing:
+        pass
+    keep = []
+    def grow(count):
+        for i in range(count):
+            keep.append([i])
+    def rings():
+        for i in range(5000):
+            thing = Thing()
+            thing.me = thing
+            keep.append([i])
+        return 7
+    def collect():
+        ring = []
+        ring.append(ring)
+        del ring
+        gc.collect()
+        return 7
+    function = globals()[sys.argv[2]]
+    grow(60_000)
+    gc.collect()
+    least = None
+    for size in range(9 << 10, 2 << 10, -512):
+        if os.fork() == 0:
+            os._exit(helper.run_on_alternate_stack(size, call, function) != 7)
+        if os.wait()[1] != 0:
+            break
+        least = size
+    print(least)
+"""
+
+
+@requires_lib
+@unittest.skipUnless(helper("altstack"), "needs the test helpers of the build")
+class SignalStacks(unittest.TestCase):
+    """A handler of C code runs Python on a stack of its own. The library finds out, and does nothing there."""
+
+    def check(self, function):
+        stock, ours = (int(run(LEAST, helper("altstack"), function, flags=("-W", "ignore"), preload=preload,
+                               options={"STRESS": 0, "VERIFY": 0}).out) for preload in (False, True))
+        self.assertLessEqual(ours, stock + 1536)
+
+    def test_allocating_there(self):
+        self.check("rings")
+
+    def test_collecting_there(self):
+        self.check("collect")
 
 
 if __name__ == "__main__":
