@@ -122,24 +122,12 @@ static bool has_callback(PyObject *ref) { return zpyabi_word(ref, ZPYABI_WEAKREF
 
 static bool is_outside(PyObject *ref) { return zpyabi_refcount(ref) > 0 && !is_in(&members, ref); }
 
-/* Those from outside, with a callback and without. */
-typedef struct {
-  size_t called, plain;
-} refs_t;
-
-static refs_t refs_of(PyObject *object) {
-  refs_t refs = {0};
+static size_t callbacks_of(PyObject *object) {
+  size_t count = 0;
   PyObject **list = list_of(object);
   PyObject *ref = list == NULL ? NULL : *list;
-  for (; ref != NULL; ref = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT)) {
-    if (!is_outside(ref)) continue;
-    if (has_callback(ref)) {
-      refs.called++;
-    } else {
-      refs.plain++;
-    }
-  }
-  return refs;
+  for (; ref != NULL; ref = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT)) count += is_outside(ref) && has_callback(ref);
+  return count;
 }
 
 static bool make_room(size_t more) {
@@ -152,39 +140,38 @@ static bool make_room(size_t more) {
   return true;
 }
 
-/* _PyWeakref_ClearRef keeps the callback. */
+/* _PyWeakref_ClearRef keeps the callback, and takes the weak reference out of the list. */
 static void clear_refs(PyObject *object) {
-  PyObject **list = list_of(object);
-  while (list != NULL && *list != NULL) {
-    PyObject *ref = *list;
+  PyObject **list = list_of(object), *next;
+  for (PyObject *ref = list == NULL ? NULL : *list; ref != NULL; ref = next) {
+    next = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT);
     if (is_outside(ref) && has_callback(ref)) {
       zpy.Py_IncRef(ref);
       waiting.refs[waiting.count++] = ref;
     }
-    zpy._PyWeakref_ClearRef(ref);
+    if (has_callback(ref) || !zpyabi_layout->late_plain_weakrefs) zpy._PyWeakref_ClearRef(ref);
   }
 }
 
 /* -- what becomes of it ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-  size_t called, plain; /* weak references */
-  size_t seen;          /* members */
-  unsigned waits;       /* the most of one of those */
+  size_t called;  /* weak references */
+  size_t seen;    /* members */
+  unsigned waits; /* the most of one of those */
 } summary_t;
 
 static bool is_seen(PyObject *object) {
-  return zpyabi_has_finalizer(zpyabi_type(object)) || refs_of(object).called > 0;
+  return zpyabi_has_finalizer(zpyabi_type(object)) || callbacks_of(object) > 0;
 }
 
 static summary_t summarize(PyObject *const *objects, size_t count) {
   summary_t sum = {0};
   for (size_t i = 0; i < count; i++) {
     if (!is_in(&members, objects[i])) continue;
-    refs_t refs = refs_of(objects[i]);
-    sum.called += refs.called;
-    sum.plain += refs.plain;
-    if (refs.called == 0 && !zpyabi_has_finalizer(zpyabi_type(objects[i]))) continue;
+    size_t refs = callbacks_of(objects[i]);
+    sum.called += refs;
+    if (refs == 0 && !zpyabi_has_finalizer(zpyabi_type(objects[i]))) continue;
     sum.seen++;
     sum.waits = (unsigned)zmax(sum.waits, zwaits_of(objects[i]));
   }
@@ -251,9 +238,8 @@ static size_t dead_at_start(PyObject **objects, const uint8_t *at_start, size_t 
   return dead;
 }
 
-static void clear(PyObject *const *objects, size_t count, const summary_t *sum) {
-  bool is_late = zpyabi_layout->late_plain_weakrefs && sum->plain > 0;
-  if (is_late || !make_room(sum->called)) return;
+static void clear(PyObject *const *objects, size_t count, size_t called) {
+  if (!make_room(called)) return;
   for (size_t i = 0; i < count; i++) clear_refs(objects[i]);
 }
 
@@ -269,7 +255,7 @@ static size_t decide(PyObject **objects, const uint8_t *at_start, size_t count, 
     fed = count;
   }
   if (!leave(objects + fed, count - fed, sum.waits + 1)) fed = count;
-  if (is_dead) clear(objects, fed, &sum);
+  if (is_dead) clear(objects, fed, sum.called);
   return fed;
 }
 

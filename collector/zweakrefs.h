@@ -26,8 +26,8 @@
  *
  * 2. Before the first batch the weak references to all that will be fed are cleared: those of each component once it
  * is known to be garbage now. They were the only way back to it, so it stays garbage. Then the callbacks of those
- * that are not garbage are called, and then the batches are fed. From 3.15 on weak references without a callback are
- * cleared after the finalizers: components that have such ones are left to CPython.
+ * that are not garbage are called, and then the batches are fed. From 3.15 on those without a callback are cleared
+ * after the finalizers: this is left to CPython, batch by batch.
  *
  * Cost: one tp_traverse for each member of such a component, in slices at safepoints. A component is not interrupted:
  * CPython, to which it is fed, would not do that either. What waits counts as growth (zgrowth.h), which bounds it.
