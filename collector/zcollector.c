@@ -11,6 +11,7 @@
 #include "collector/zpending.h"
 #include "collector/zpromotion.h"
 #include "collector/zpyabi.h"
+#include "collector/zpyabi_interpreter.h"
 #include "collector/zsafepoint.h"
 #include "collector/zsurvivors.h"
 #include "collector/ztenuring.h"
@@ -392,6 +393,18 @@ void zcollector_publish_by_thread(void) {
 }
 
 /* -- fork ------------------------------------------------------------------------------------------------ */
+
+/* Other threads than those with the GIL fork without CPython, which then counts nothing. */
+static bool has_first_gil(void) {
+  PyThreadState *thread = zpyabi_current_thread()();
+  return thread != NULL && zpy.PyThreadState_GetInterpreter(thread) == zpy.PyInterpreterState_Main();
+}
+
+#define WARNS_FROM 12 /* 3.12 */
+
+void zcollector_fork_prepare(void) {
+  if (zpyabi_layout != NULL && zpyabi_layout->minor >= WARNS_FROM && has_first_gil()) zdriver_fork_prepare();
+}
 
 void zcollector_fork_child(void) {
   zpending_fork_child();

@@ -53,6 +53,8 @@ void zcollector_refresh_stats(void);
 void zcollector_publish_at_safepoint(uint64_t now_ns);
 void zcollector_publish_by_thread(void);
 
+/* Before a fork; any thread. */
+void zcollector_fork_prepare(void);
 void zcollector_fork_child(void);
 
 #endif

@@ -60,7 +60,20 @@ static uint64_t beats; /* atomic; the thread's */
 static bool fault;     /* atomic; the last collection was abandoned for want of memory */
 static bool is_stopped_open; /* GIL: a stopped collection has the record */
 
-static enum { THREAD_NONE, THREAD_STARTS, THREAD_RUNS } thread; /* atomic */
+/* To end it is asked for by a thread that forks (RUNS to ENDING), and taken back by that one or done by the thread
+ * itself: by compare-and-swap, so it is the one or the other. Who forks makes NONE of GONE. */
+static enum { THREAD_NONE, THREAD_STARTS, THREAD_RUNS, THREAD_ENDING, THREAD_GONE } thread; /* atomic */
+
+static bool is_asked_to_end(void) { return zload_acquire(&thread) == THREAD_ENDING; }
+
+/* The thread has ended for a fork. GIL; `safepoints` is a hint for others. */
+static struct {
+  bool is_ended;
+  unsigned safepoints; /* to come, until it may be started again */
+  uint64_t since_ns;
+} rest;
+
+bool zdriver_is_resting(void) { return zload_relaxed(&rest.safepoints) > 0; }
 
 /* -- phase -------------------------------------------------------------------------------------- */
 
@@ -286,7 +299,11 @@ static void collect(tables_t *mine) {
   if (found) zstat_add(found, mine->garbage.object_count);
   if (found && hand_over_garbage(mine)) return;
   if (!found && change(mine->ticket, ZPHASE_CONCURRENT, ZPHASE_IDLE)) note_fault(mine);
-  free_tables(mine);
+  if (is_asked_to_end()) {
+    zstore_release(&mine->use, DISCARDED);
+  } else {
+    free_tables(mine);
+  }
 }
 
 static void begin_requested(uint64_t word) {
@@ -341,6 +358,7 @@ static void wait_idle(uint32_t rung) {
 static void work_or_wait(void) {
   uint32_t seen = zload_acquire(&bell); /* before the look at what there is to do */
   uint64_t word = zload_acquire(&state);
+  if (is_asked_to_end()) return;
   if (zload_acquire(&lent) != NULL) {
     help_exact_pass();
   } else if (phase_of(word) == ZPHASE_REQUESTED) {
@@ -352,12 +370,18 @@ static void work_or_wait(void) {
   }
 }
 
+static bool ends(void) {
+  __typeof__(thread) ending = THREAD_ENDING;
+  return is_asked_to_end() && zcas_acq_rel(&thread, &ending, THREAD_GONE);
+}
+
 static void collector_thread(void *unused) {
   (void)unused;
   uint64_t last_tick = zos_now_ns();
-  for (;;) {
+  while (!ends()) {
     beat();
     work_or_wait();
+    if (is_asked_to_end()) continue; /* a fork waits for that; the next thread goes on */
     free_discarded();
     tick_when_due(&last_tick);
   }
@@ -366,6 +390,7 @@ static void collector_thread(void *unused) {
 /* Who finds another thread starting it may take it for running. */
 bool zdriver_ensure_thread(void) {
   __typeof__(thread) none = THREAD_NONE;
+  if (zunlikely(zdriver_is_resting())) return false;
   if (zload_acquire(&thread) != THREAD_NONE || !zcas_acq_rel(&thread, &none, THREAD_STARTS)) return true;
   int error = zos_thread_start(collector_thread, NULL, "zgc-collector");
   zstore_release(&thread, error == 0 ? THREAD_RUNS : THREAD_NONE);
@@ -380,6 +405,7 @@ bool zdriver_ensure_thread(void) {
 
 bool zdriver_request(zcause_t cause) {
   uint64_t word = zload_acquire(&state);
+  rest.safepoints = 0; /* it is asked for, whatever CPython counts */
   if (phase_of(word) != ZPHASE_IDLE || is_stopped_open || !zdriver_ensure_thread()) return false;
   begin_record(cause);
   tables_t *tables = take_tables();
@@ -509,12 +535,50 @@ void zdriver_wait(unsigned ms) {
 
 /* -- fork -------------------------------------------------------------------------------------------- */
 
+#define REST_SAFEPOINTS 2
+#define END_ROUNDS 1000 /* looks at the thread: 70 ms where it gets no processor; the fork is not held up longer */
+
+static bool is_alone_with_thread(void) { return zos_own_threads() == 1 && zos_threads() == 2; }
+
+/* It polls `stop` and waits for the bell; all it has to do is to return. */
+static bool has_ended(void) {
+  __typeof__(thread) runs = THREAD_RUNS, ending = THREAD_ENDING;
+  if (!zcas_acq_rel(&thread, &runs, THREAD_ENDING)) return false;
+  ring();
+  for (unsigned i = 0; i < END_ROUNDS && zload_acquire(&thread) == THREAD_ENDING; i++) zos_wait_round(i);
+  if (zcas_acq_rel(&thread, &ending, THREAD_RUNS)) return false; /* it gets no processor */
+  for (unsigned i = 0; i < END_ROUNDS && zos_threads() > 1; i++) zos_wait_round(i);
+  zstore_release(&thread, THREAD_NONE);
+  return true;
+}
+
+void zdriver_fork_prepare(void) {
+  if (zload_acquire(&thread) != THREAD_RUNS || zload_acquire(&lent) != NULL || !is_alone_with_thread()) return;
+  zphase_t phase = zdriver_phase();
+  if (phase == ZPHASE_CONCURRENT || phase == ZPHASE_DEFERRING) zdriver_abandon("the process forks");
+  if (!has_ended()) return;
+  rest.is_ended = true;
+  rest.safepoints = REST_SAFEPOINTS;
+  rest.since_ns = zos_now_ns();
+}
+
+/* What the thread does without being asked, it does again some time after the last fork. */
+void zdriver_note_safepoint(void) {
+  if (zlikely(!rest.is_ended)) return;
+  if (rest.safepoints > 0) rest.safepoints--;
+  if (rest.safepoints > 0) return;
+  if (zdriver_phase() == ZPHASE_IDLE && zos_now_ns() - rest.since_ns < TICK_NS) return;
+  rest.is_ended = false;
+  zdriver_ensure_thread();
+}
+
 void zdriver_reset_after_fork_in_child(void) {
   /* Scratch tables were not inherited; there is nothing to unmap. */
   memset(all_tables, 0, sizeof all_tables);
   current = lent = NULL;
   state = word_of(ticket_of(state), ZPHASE_IDLE);
   thread = THREAD_NONE;
+  memset(&rest, 0, sizeof rest);
   fault = false;
   zdriver_is_trimming = false;
   zstat_set(running, 0);

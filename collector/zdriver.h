@@ -94,6 +94,15 @@ extern void (*zdriver_tick)(void);
 /* Starts the collector thread if it does not run; true when it runs. Any thread. */
 bool zdriver_ensure_thread(void);
 
+/* Before a fork, by a thread that holds the GIL: CPython counts the threads of the process after it, and warns where
+ * there is more than one. A collector thread that is alone with the forking one ends. A collection that it is at
+ * work on is given up, one that waits for safepoints is not. */
+void zdriver_fork_prepare(void);
+/* Since then no two safepoints have come: the thread is not started again, because CPython may not have counted. */
+bool zdriver_is_resting(void);
+/* A young collection has ended: the thread is started again where there is something for it to do. GIL held. */
+void zdriver_note_safepoint(void);
+
 void zdriver_reset_after_fork_in_child(void);
 
 #endif

@@ -692,6 +692,7 @@ static void note_pause(uint64_t took) { zpause_note(pause_kind(), took); }
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
 static void consult_director(void) {
   if (!is_on) return; /* a callback of a weak reference has switched it off */
+  if (zdriver_is_resting()) return;
   if (zdriver_phase() != ZPHASE_IDLE) return;
   if (zdriver_take_fault()) zcollector_note_fault("a side table could not be mapped");
   if (!zpromotion_is_complete() && !zoption(stress)) return; /* old objects are still being counted */
@@ -950,6 +951,7 @@ static void on_phase_stop(PyObject *phase, PyObject *info, long generation) {
   now.is_open = false;
   let_signals_be_seen();
   if (is_ours) on_stop(info, generation);
+  zdriver_note_safepoint();
   if (is_on && !now.is_cramped) zcollector_publish_at_safepoint(now.start_ns);
   report = now.report;
   if (plan != PLAN_SILENT) zcallbacks_forward(phase, info, &report);

@@ -181,6 +181,7 @@ static void watch_for_interpreter(void) {
 /* -- fork ------------------------------------------------------------------------------------------------ */
 
 static void before_fork(void) {
+  zcollector_fork_prepare(); /* first: the thread may need the locks to come to its end */
   zos_thread_fork_prepare();
   zmanaged_fork_prepare();
   zsecond_gil_lock_for_fork();

@@ -442,29 +442,27 @@ uint64_t zos_start_ns(void) {
   return start;
 }
 
-uint64_t zos_process_start_ticks(void) {
+/* Of /proc/self/stat; 0 when it cannot be read. */
+static uint64_t own_number(int field) {
   char text[1024];
   if (!read_text("/proc/self/stat", text, sizeof text)) return 0;
-  char *at = strrchr(text, ')'); /* the name before it may hold anything */
-  for (int field = 2; at != NULL && field < 22; field++) at = strchr(at + 1, ' ');
+  char *at = strrchr(text, ')'); /* the second field is the name, which may hold anything */
+  for (int i = 2; at != NULL && i < field; i++) at = strchr(at + 1, ' ');
   return at == NULL ? 0 : strtoull(at, NULL, 10);
 }
+
+uint64_t zos_process_start_ticks(void) { return own_number(22); }
 
 static bool fork_by_leader; /* of the process; between prepare and child */
 static pthread_key_t leader_key;
 static bool leader_key_made;
 
+unsigned zos_own_threads(void) { return zload_relaxed(&own_threads); }
+unsigned zos_threads(void) { return (unsigned)own_number(20); }
+
 /* Threads of this process that are not ours, 0 when unknown. */
 static unsigned foreign_threads(void) {
-  char text[512];
-  unsigned count = 0;
-  if (!read_text("/proc/self/stat", text, sizeof text)) return 0;
-  const char *at = strrchr(text, ')'); /* behind the name: state, 16 numbers, threads */
-  if (at == NULL || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d"
-                           " %*d %u", &count) != 1) {
-    return 0;
-  }
-  unsigned own = zload_relaxed(&own_threads);
+  unsigned count = zos_threads(), own = zos_own_threads();
   return count > own ? count - own : 0;
 }
 

@@ -124,6 +124,11 @@ void zos_wake(uint32_t *word);
  * microsecond, later ones give way. */
 void zos_wait_round(unsigned round);
 
+/* Threads of this process, as the kernel counts them, and those of them that were started by zos_thread_start.
+ * The first is 0 when it cannot be told. */
+unsigned zos_threads(void);
+unsigned zos_own_threads(void);
+
 /* Around a fork. A child of a fork in a thread other than the first ends when that thread returns, as
  * it would without us: then its threads of ours do not count. GIL or not, any thread. */
 void zos_thread_fork_prepare(void);
