@@ -188,6 +188,8 @@ typedef struct {
   MAY(PyInterpreterState *, PyThreadState_GetInterpreter, (PyThreadState *))                  \
   MAY(int, PyUnstable_Module_SetGIL, (PyObject *, void *))                                    \
   MAY(PyObject *, PyThreadState_GetFrame, (PyThreadState *))                                  \
+  MAY(void, PyThreadState_EnterTracing, (PyThreadState *))                                    \
+  MAY(void, PyThreadState_LeaveTracing, (PyThreadState *))                                    \
   MAY(PyObject *, PyFrame_GetBack, (PyObject *))                                              \
   MAY(PyObject *, PyFrame_GetCode, (PyObject *))                                              \
   MAY(int, PyFrame_GetLasti, (PyObject *))                                                    \
