@@ -26,8 +26,7 @@ static void fail(verify_t *verify, const char *what, uint64_t word) {
            (unsigned long long)verify->holder.value);
 }
 
-/* Where the body is, without moving it: a stale address whose table has no entry yet stays. */
-static zaddress_t peek(zcolored_t word) {
+zaddress_t zmanaged_peek(zcolored_t word) {
   zaddress_t body = zcolored_strip(word);
   uint64_t stale = word.bits & ZCOLOR_REMAP_MASK & ~zcolor.remap;
   for (int old = 1; old >= 0; old--) {
@@ -41,7 +40,7 @@ static zaddress_t peek(zcolored_t word) {
 }
 
 static void check_body(verify_t *verify, zcolored_t word, const uint64_t *slot) {
-  zaddress_t body = peek(word);
+  zaddress_t body = zmanaged_peek(word);
   if (!zbody_space_contains(body.value) || (body.value & 7) != 0) {
     fail(verify, "address outside the space", word.bits);
     return;

@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "collector/zcensus.h"
+#include "collector/zmanaged_census.h"
+#include "preload/zmanaged_class.h"
+
+#define BODIES " (bodies)"
 
 typedef struct {
   char name[160];
@@ -88,11 +92,26 @@ static PyObject *as_dict(const table_t *table) {
   return dict;
 }
 
+/* By class; rows and tables, which are part of a list or a dict, together. */
+static void append_bodies(const zshape_t *shape, const zmanaged_count_t *count, void *table) {
+  char name[sizeof((named_t *)0)->name];
+  zcensus_sum_t sum = {.objects = count->bodies, .bytes = count->bytes};
+  const zclass_t *class = shape->owner;
+  if (class != NULL && class->type != NULL) {
+    zcensus_type_name(class->type, name, sizeof name - sizeof BODIES);
+  } else {
+    strcpy(name, "zgc rows and tables");
+  }
+  strcat(name, BODIES);
+  append(table, name, &sum);
+}
+
 PyObject *zcensus_dict(const char *of) {
   table_t table = {NULL, 0, 0, false};
   zcensus_is_wanted = true;
   if (strcmp(of, "live") == 0) {
     table.failed = !zcensus_live(append_type, &table);
+    if (!table.failed && zmanaged_is_started()) table.failed = !zmanaged_census(append_bodies, &table);
   } else if (strcmp(of, "last") == 0) {
     append_garbage(&table, ZCENSUS_LAST);
   } else if (strcmp(of, "total") == 0) {

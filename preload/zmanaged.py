@@ -184,11 +184,13 @@ def _new_raw(name, data):
     return made
 
 
-def _list_sort(self, *, key=None, reverse=False):
+def _list_sort(self, *args, **kwargs):
+    if args or not kwargs.keys() <= {"key", "reverse"}:
+        [].sort(*args, **kwargs)            # raises, in the words of this version
     values = self.tolist()
     self.clear()                            # as list does: who looks meanwhile sees none
     try:
-        values.sort(key=key, reverse=reverse)
+        values.sort(**kwargs)
     finally:
         modified = len(self) != 0
         self[:] = values
@@ -202,13 +204,6 @@ def _state(self):
 
 def _list_reduce(self, protocol):
     return _copyreg.__newobj__, (type(self),), _state(self), iter(list(self))
-
-
-def _row_reversed(self):
-    for i in range(len(self) - 1, -1, -1):
-        if i >= len(self):
-            return
-        yield self[i]
 
 
 def _dict_init(self, /, *args, **kwargs):
@@ -270,7 +265,40 @@ class _View:
         return f"{type(self).__name__}([{', '.join(_short(item) for item in self)}])"
 
 
-class DictKeys(_View, _abc.KeysView):
+class _SetView(_View):
+    """The operators as dict's views have them: with any iterable, and the same choice among equal elements."""
+
+    __slots__ = ()
+
+    def __and__(self, other):
+        if type(other) is set and len(self) <= len(other):
+            return other.intersection(self)
+        if isinstance(other, _SET_VIEWS) and len(other) > len(self):
+            self, other = other, self
+        return {item for item in other if item in self}
+
+    def __or__(self, other):
+        return set(self).union(other)
+
+    def __sub__(self, other):
+        return set(self).difference(other)
+
+    def __xor__(self, other):
+        return set(self).symmetric_difference(other)
+
+    def __rsub__(self, other):
+        return set(other).difference(self)
+
+    def __ror__(self, other):
+        return set(other).union(self)
+
+    def __rxor__(self, other):
+        return set(other).symmetric_difference(self)
+
+    __rand__ = __and__
+
+
+class DictKeys(_SetView, _abc.KeysView):
     __slots__ = ()
 
     def __iter__(self):
@@ -280,7 +308,7 @@ class DictKeys(_View, _abc.KeysView):
         return self._mapping._iterate(0, -1)
 
 
-class DictItems(_View, _abc.ItemsView):
+class DictItems(_SetView, _abc.ItemsView):
     __slots__ = ()
 
     def __contains__(self, item):
@@ -294,6 +322,9 @@ class DictItems(_View, _abc.ItemsView):
         return self._mapping._iterate(2, -1)
 
 
+_SET_VIEWS = DictKeys, DictItems, type({}.keys()), type({}.items())
+
+
 class DictValues(_View, _abc.ValuesView):
     __slots__ = ()
 
@@ -304,10 +335,12 @@ class DictValues(_View, _abc.ValuesView):
         return self._mapping._iterate(1, -1)
 
 
-def _dict_fromkeys(cls, iterable, value=None):
+def _dict_fromkeys(cls, *args, **kwargs):
+    if kwargs or not 0 < len(args) < 3:
+        dict.fromkeys(*args, **kwargs)      # raises, in the words of this version
     result = cls()
-    for key in iterable:
-        result[key] = value
+    for key in args[0]:
+        result[key] = args[1] if len(args) > 1 else None
     return result
 
 
@@ -344,7 +377,6 @@ def _dict_reduce(self, protocol):
 
 _row = {
     "__repr__": _row_repr,
-    "__reversed__": _row_reversed,
     "__class_getitem__": classmethod(_types.GenericAlias),
 }
 _NAMESPACES = {
@@ -353,14 +385,12 @@ _NAMESPACES = {
                "__doc__": "Base of managed classes: fields are declared by annotations or __fields__."},
     "Array": {**_row, "__reduce_ex__": _array_reduce, "__setstate__": _array_setstate,
               "__doc__": "A managed sequence of fixed length."},
-    "RawArray": {"__repr__": _raw_repr, "__reversed__": _row_reversed, "__reduce_ex__": _raw_reduce,
+    "RawArray": {"__repr__": _raw_repr, "__reduce_ex__": _raw_reduce,
                  "kind": property(lambda self: RAW[_KINDS[self._kind()]]),
                  "__doc__": "A managed row of numbers, with the buffer protocol: see zgc.allocate(n, type)."},
     "List": {**_row, "__hash__": None, "sort": _list_sort, "__reduce_ex__": _list_reduce,
              "__doc__": "A managed list."},
     "Dict": {"__init__": _dict_init, "update": _dict_update,
-             "__reversed__": lambda self: self._iterate(0, -1), "keys": lambda self: DictKeys(self),
-             "items": lambda self: DictItems(self), "values": lambda self: DictValues(self),
              "fromkeys": classmethod(_dict_fromkeys),
              "__repr__": _dict_repr, "__hash__": None, "__or__": _dict_or,
              "__ror__": _dict_ror, "__ior__": _dict_ior,

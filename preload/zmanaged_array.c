@@ -89,8 +89,10 @@ static bool assign(PyObject *self, PyObject *key, PyObject *value) {
   if (value == NULL) return zmanaged_type_error("elements of an Array cannot be deleted", key);
   if (zlikely(zma.PyIndex_Check(key))) return zmanaged_row_index(self, key, &at) && zmanaged_row_set(self, at, value);
   if (!is_slice(key)) return zmanaged_row_key_error(self, key);
+  Py_ssize_t start, stop, step;
+  if (zma.PySlice_Unpack(key, &start, &stop, &step) != 0) return false;
   PyObject *values = zma.PySequence_List(value);
-  bool ok = values != NULL && zmanaged_row_assign(self, key, values);
+  bool ok = values != NULL && zmanaged_row_assign(self, start, stop, step, values);
   if (values != NULL) zpy.Py_DecRef(values);
   return ok;
 }
@@ -105,6 +107,7 @@ static PyMethodDef array_methods[] = {{"_new", array_of_length, METH_O | METH_CL
                                       {"index", (PyCFunction)(void (*)(void))zmanaged_row_index_of, METH_FASTCALL,
                                        "index(value, start=0, stop=sys.maxsize, /)\n--\n\nThe index of the first equal element."},
                                       {"count", zmanaged_row_count_of, METH_O, "count(value, /)\n--\n\nHow many elements are equal."},
+                                      {"__reversed__", zmanaged_row_reversed, METH_NOARGS, "An iterator from the end."},
                                       {"tolist", zmanaged_row_tolist, METH_NOARGS, "tolist()\n--\n\nThe elements as a list."},
                                       {NULL, NULL, 0, NULL}};
 static PyType_Slot array_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},

@@ -1,6 +1,7 @@
 /* zgc.Dict: the Python type over a table (zmanaged_table.h), and the iterator of its entries. What is not here
  * is in zmanaged.py, on top of these. Each method is one step for other threads, as it is with dict: where
  * Python code has run between the look and the change, the look is repeated. */
+#include "preload/zmanaged_iterator.h"
 #include "preload/zmanaged_table.h"
 
 /* The number of arguments. False with the words that dict has for it. */
@@ -308,89 +309,75 @@ static PyObject *dict_compare(PyObject *self, PyObject *other, int op) {
 
 typedef enum { OF_KEYS, OF_VALUES, OF_ITEMS } what_t;
 
-typedef struct {
-  PyObject base;
-  PyObject *dict; /* NULL once it has come to the end */
-  int64_t next, left, size;
-  int step;
-  what_t what;
-} dict_iterator_t;
-
 static PyTypeObject *iterator_type;
 
-static PyObject *end_iteration(dict_iterator_t *iterator, const char *message) {
-  PyObject *dict = iterator->dict;
-  iterator->dict = NULL;
-  if (message != NULL) zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, message);
-  zpy.Py_DecRef(dict);
+static PyObject *fail_iteration(const char *message) {
+  zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, message);
   return NULL;
 }
 
+static PyObject *entry_of(PyObject *dict, int64_t at, what_t what) {
+  PyObject *pair[2];
+  if (what == OF_KEYS) return ztable_key_at(dict, at);
+  if (what == OF_VALUES) return ztable_value_at(dict, at);
+  return read_entry(dict, at, pair) ? tuple_of(pair) : NULL;
+}
+
 static PyObject *iterator_next(PyObject *self) {
-  dict_iterator_t *iterator = (dict_iterator_t *)self;
-  PyObject *dict = iterator->dict, *pair[2];
+  zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
+  PyObject *dict = iterator->source;
   if (dict == NULL || !zmanaged_enter()) return NULL;
   if (!ztable_check(dict)) return NULL;
   if (*ztable_raw(dict, ZDICT_LIVE) != iterator->size) {
     iterator->size = -1; /* this is said each time */
-    zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, "dictionary changed size during iteration");
-    return NULL;
+    return fail_iteration("dictionary changed size during iteration");
   }
   int64_t at = ztable_next(dict, iterator->next, iterator->step);
-  if (at < 0) return end_iteration(iterator, NULL);
-  if (iterator->left == 0) return end_iteration(iterator, "dictionary keys changed during iteration");
+  if (at < 0) return zmanaged_iterator_end(iterator);
+  if (iterator->left == 0) {
+    zmanaged_iterator_end(iterator);
+    return fail_iteration("dictionary keys changed during iteration");
+  }
   iterator->next = at + iterator->step;
   iterator->left--;
-  if (iterator->what == OF_KEYS) return ztable_key_at(dict, at);
-  if (iterator->what == OF_VALUES) return ztable_value_at(dict, at);
-  return read_entry(dict, at, pair) ? tuple_of(pair) : NULL;
+  return entry_of(dict, at, iterator->what);
 }
 
 static PyObject *iterator_length(PyObject *self, PyObject *unused) {
   (void)unused;
-  dict_iterator_t *iterator = (dict_iterator_t *)self;
-  bool counts = iterator->dict != NULL && dict_length(iterator->dict) == iterator->size;
+  zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
+  bool counts = iterator->source != NULL && dict_length(iterator->source) == iterator->size;
   return zma.PyLong_FromSsize_t(counts ? (Py_ssize_t)iterator->left : 0);
 }
 
-static PyObject *itself(PyObject *self) { return zmanaged_incref(self); }
-
-static int iterator_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
-  dict_iterator_t *iterator = (dict_iterator_t *)self;
-  int result = visit((PyObject *)self->type, argument);
-  return result != 0 || iterator->dict == NULL ? result : visit(iterator->dict, argument);
-}
-
-static void iterator_dealloc(PyObject *self) {
-  PyObject *type = (PyObject *)self->type, *dict = ((dict_iterator_t *)self)->dict;
-  zma.PyObject_GC_UnTrack(self);
-  zma.PyObject_GC_Del(self);
-  if (dict != NULL) zpy.Py_DecRef(dict);
-  zpy.Py_DecRef(type);
-}
-
-static PyMethodDef iterator_methods[] = {{"__length_hint__", iterator_length, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
-static PyType_Slot iterator_slots[] = {{Py_tp_iter, itself},
-                                       {Py_tp_iternext, iterator_next},
-                                       {Py_tp_traverse, iterator_traverse},
-                                       {Py_tp_dealloc, iterator_dealloc},
-                                       {Py_tp_methods, iterator_methods},
-                                       {0, NULL}};
-static PyType_Spec iterator_spec = {"zgc.dict_iterator", sizeof(dict_iterator_t), 0,
-                                    Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, iterator_slots};
-
 static PyObject *iterate(PyObject *self, what_t what, int step) {
   if (!ztable_check(self)) return NULL;
-  dict_iterator_t *iterator = (dict_iterator_t *)zma._PyObject_GC_New(iterator_type);
+  int64_t from = step > 0 ? 0 : *ztable_raw(self, ZDICT_FILLED) - 1;
+  zmanaged_iterator_t *iterator = zmanaged_iterator_new(iterator_type, self, from, step);
   if (iterator == NULL) return NULL;
-  iterator->dict = zmanaged_incref(self);
   iterator->left = iterator->size = *ztable_raw(self, ZDICT_LIVE);
-  iterator->next = step > 0 ? 0 : *ztable_raw(self, ZDICT_FILLED) - 1;
-  iterator->step = step;
-  iterator->what = what;
-  zma.PyObject_GC_Track(iterator);
+  iterator->what = (uint8_t)what;
   return &iterator->base;
 }
+
+/* As dict's: what is left, as a list. This one does not move. */
+static PyObject *iterator_reduce(PyObject *self, PyObject *unused) {
+  (void)unused;
+  const zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
+  if (iterator->source == NULL) return zmanaged_iterator_reduce_ended();
+  zmanaged_iterator_t *twin = zmanaged_iterator_new(iterator_type, iterator->source, iterator->next, iterator->step);
+  if (twin == NULL) return NULL;
+  twin->left = iterator->left;
+  twin->size = iterator->size;
+  twin->what = iterator->what;
+  PyObject *rest = zma.PySequence_List(&twin->base);
+  zpy.Py_DecRef(&twin->base);
+  return rest == NULL ? NULL : zpy.Py_BuildValue("O(N)", zmanaged_iterator_function("iter"), rest);
+}
+
+static PyMethodDef iterator_methods[] = {{"__length_hint__", iterator_length, METH_NOARGS, NULL},
+                                         {"__reduce__", iterator_reduce, METH_NOARGS, NULL},
+                                         {NULL, NULL, 0, NULL}};
 
 static PyObject *dict_iter(PyObject *self) { return iterate(self, OF_KEYS, 1); }
 
@@ -401,6 +388,19 @@ static PyObject *dict_iterate(PyObject *self, PyObject *const *arguments, Py_ssi
   if (zpy.PyErr_Occurred() != NULL) return NULL;
   return iterate(self, what == OF_ITEMS ? OF_ITEMS : what == OF_VALUES ? OF_VALUES : OF_KEYS, step < 0 ? -1 : 1);
 }
+
+static PyObject *dict_reversed(PyObject *self, PyObject *unused) {
+  (void)unused;
+  return iterate(self, OF_KEYS, -1);
+}
+
+static PyObject *view(PyObject *self, const char *name) {
+  if (!ztable_check(self)) return NULL;
+  return zpy.PyObject_CallFunction(zpy.PyDict_GetItemString(zmanaged_helpers, name), "O", self);
+}
+static PyObject *dict_keys(PyObject *self, PyObject *unused) { return unused == NULL ? view(self, "DictKeys") : NULL; }
+static PyObject *dict_values(PyObject *self, PyObject *unused) { return unused == NULL ? view(self, "DictValues") : NULL; }
+static PyObject *dict_items(PyObject *self, PyObject *unused) { return unused == NULL ? view(self, "DictItems") : NULL; }
 
 /* ---- the type ------------------------------------------------------------------------------------ */
 
@@ -420,6 +420,10 @@ static PyMethodDef dict_methods[] = {
     {"popitem", dict_popitem, METH_NOARGS, "popitem()\n--\n\nTakes the last key out and returns (key, value)."},
     {"clear", dict_clear, METH_NOARGS, "clear()\n--\n\nTakes all keys out."},
     {"copy", dict_copy, METH_NOARGS, "copy()\n--\n\nA zgc.Dict of the same keys and values."},
+    {"keys", dict_keys, METH_NOARGS, "keys()\n--\n\nA set-like view of the keys."},
+    {"values", dict_values, METH_NOARGS, "values()\n--\n\nA view of the values."},
+    {"items", dict_items, METH_NOARGS, "items()\n--\n\nA set-like view of the items."},
+    {"__reversed__", dict_reversed, METH_NOARGS, "An iterator of the keys from the last to the first."},
     {"_merge", dict_merge, METH_O, NULL},
     {"_iterate", FAST(dict_iterate), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL}};
@@ -443,7 +447,7 @@ static PyType_Spec dict_spec = {"zgc.Dict", sizeof(zhandle_t), 0, Py_TPFLAGS_BAS
 bool zmanaged_dict_start(PyObject *names) {
   zmanaged_raw_shape = zmanaged_class_make_shape(ZBODY_RAW);
   zmanaged_entries_shape = zmanaged_class_make_shape(ZBODY_ENTRIES);
-  iterator_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&iterator_spec, NULL);
+  iterator_type = zmanaged_iterator_type("zgc.dict_iterator", iterator_next, iterator_methods);
   uint64_t map = 1u << (ZDICT_ENTRIES / 8) | 1u << (ZDICT_INDEX / 8);
   const zclass_t *class = zmanaged_class_make(names, ZFAMILY_DICT, &dict_spec, ZDICT_SIZE, map);
   base_type = class == NULL ? NULL : class->type;

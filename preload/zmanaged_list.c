@@ -588,8 +588,12 @@ static zcold bool explain_assignment(PyObject *key, PyObject *values) {
 }
 
 static bool assign_slice(PyObject *self, PyObject *key, PyObject *values) {
-  Py_ssize_t start, stop, step, count = read_slice(self, key, &start, &stop, &step);
-  if (count < 0) return false;
+  Py_ssize_t bounds[3], start, stop, step;
+  if (zma.PySlice_Unpack(key, &bounds[0], &bounds[1], &bounds[2]) < 0) return false;
+  zmanaged_poll();
+  if (!check_list(self)) return false;
+  start = bounds[0], stop = bounds[1], step = bounds[2];
+  zma.PySlice_AdjustIndices(*zlist_length(zmanaged_body(self)), &start, &stop, step);
   PyObject *list = zma.PySequence_List(values);
   if (list == NULL) return explain_assignment(key, values);
   zmanaged_poll();
@@ -600,7 +604,7 @@ static bool assign_slice(PyObject *self, PyObject *key, PyObject *values) {
     stop = stop < start ? start : stop < length ? stop : length;
     ok = replace(self, start, stop, list);
   } else if (ok) {
-    ok = zmanaged_row_assign(self, key, list);
+    ok = zmanaged_row_assign(self, bounds[0], bounds[1], bounds[2], list);
   }
   zpy.Py_DecRef(list);
   return ok;
@@ -645,6 +649,7 @@ static int list_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
 }
 
 static PyMethodDef list_methods[] = {{"append", list_append, METH_O, "append(value, /)\n--\n\nAdds an element behind the last."},
+                                     {"__reversed__", zmanaged_row_reversed, METH_NOARGS, "An iterator from the end."},
                                      {"extend", list_extend, METH_O, "extend(iterable, /)\n--\n\nAdds elements behind the last."},
                                      {"insert", (PyCFunction)(void (*)(void))list_insert, METH_FASTCALL,
                                       "insert(index, value, /)\n--\n\nAdds an element before the index."},

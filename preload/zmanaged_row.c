@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "preload/zmanaged_iterator.h"
 #include "preload/zmanaged_number.h"
 #include "preload/zmanaged_sole.h"
 
@@ -320,14 +321,13 @@ PyObject *zmanaged_row_tolist(PyObject *self, PyObject *unused) {
   return zmanaged_row_to_list(self, 0, PTRDIFF_MAX);
 }
 
-bool zmanaged_row_assign(PyObject *self, PyObject *key, PyObject *values) {
-  Py_ssize_t start, stop, step, count = zpy.PyList_Size(values);
+bool zmanaged_row_assign(PyObject *self, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step, PyObject *values) {
+  Py_ssize_t count = zpy.PyList_Size(values);
   zdropped_t dropped;
   if (!zmanaged_drop_begin(&dropped, count)) return false;
-  bool ok = zma.PySlice_Unpack(key, &start, &stop, &step) == 0;
   zrow_t row;
   zmanaged_poll();
-  ok = ok && zmanaged_row_get(self, &row);
+  bool ok = zmanaged_row_get(self, &row);
   Py_ssize_t elements = ok ? zma.PySlice_AdjustIndices(row.length, &start, &stop, step) : 0;
   if (ok && elements != count) {
     ok = false;
@@ -347,89 +347,67 @@ bool zmanaged_row_assign(PyObject *self, PyObject *key, PyObject *values) {
 
 /* ---- iterator ------------------------------------------------------------------------------------ */
 
-typedef struct {
-  PyObject base;
-  PyObject *row; /* NULL once it has come to the end */
-  Py_ssize_t next;
-} row_iterator_t;
-
-static PyTypeObject *iterator_type;
+static PyTypeObject *iterator_type, *reverse_type;
 
 static PyObject *iterator_next(PyObject *self) {
-  row_iterator_t *iterator = (row_iterator_t *)self;
-  if (zunlikely(iterator->row == NULL) || zunlikely(!zmanaged_enter())) return NULL;
+  zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
+  if (zunlikely(iterator->source == NULL) || zunlikely(!zmanaged_enter())) return NULL;
   zrow_t row;
-  if (zunlikely(!zmanaged_row_get(iterator->row, &row))) return NULL;
-  if (zlikely(iterator->next < row.length)) {
-    return zmanaged_value(zbarrier_load(zslot(&row.slots[iterator->next++])));
+  if (zunlikely(!zmanaged_row_get(iterator->source, &row))) return NULL;
+  if (zlikely((uint64_t)iterator->next < (uint64_t)row.length)) {
+    PyObject *value = zmanaged_value(zbarrier_load(zslot(&row.slots[iterator->next])));
+    iterator->next += iterator->step;
+    return value;
   }
-  PyObject *done = iterator->row;
-  iterator->row = NULL;
-  zpy.Py_DecRef(done);
-  return NULL;
+  return zmanaged_iterator_end(iterator);
 }
 
+/* As list's: one from the end that is beyond it, because the row has become shorter, says 0. */
 static PyObject *iterator_length(PyObject *self, PyObject *unused) {
   (void)unused;
-  row_iterator_t *iterator = (row_iterator_t *)self;
-  Py_ssize_t length = iterator->row == NULL ? 0 : zmanaged_row_length(iterator->row) - iterator->next;
-  return zpy.PyErr_Occurred() != NULL ? NULL : zma.PyLong_FromSsize_t(length > 0 ? length : 0);
+  zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
+  Py_ssize_t length = iterator->source == NULL ? 0 : zmanaged_row_length(iterator->source);
+  if (zpy.PyErr_Occurred() != NULL) return NULL;
+  if (iterator->source == NULL) return zma.PyLong_FromSsize_t(0);
+  Py_ssize_t left = iterator->step > 0 ? length - iterator->next : iterator->next + 1;
+  return zma.PyLong_FromSsize_t(left > 0 && left <= length ? left : 0);
 }
 
 static PyObject *iterator_reduce(PyObject *self, PyObject *unused) {
   (void)unused;
-  row_iterator_t *iterator = (row_iterator_t *)self;
-  PyObject *function = zpy.PyDict_GetItemString(zpy.PyEval_GetBuiltins(), "iter");
-  if (iterator->row == NULL) return zpy.Py_BuildValue("O(())", function);
-  return zpy.Py_BuildValue("O(O)n", function, iterator->row, iterator->next);
+  zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
+  if (iterator->source == NULL) return zmanaged_iterator_reduce_ended();
+  PyObject *function = zmanaged_iterator_function(iterator->step > 0 ? "iter" : "reversed");
+  return zpy.Py_BuildValue("O(O)n", function, iterator->source, (Py_ssize_t)iterator->next);
 }
 
 static PyObject *iterator_set_state(PyObject *self, PyObject *state) {
+  zmanaged_iterator_t *iterator = (zmanaged_iterator_t *)self;
   Py_ssize_t at = zma.PyNumber_AsSsize_t(state, NULL);
   if (at == -1 && zpy.PyErr_Occurred() != NULL) return NULL;
-  ((row_iterator_t *)self)->next = at > 0 ? at : 0;
+  if (iterator->source == NULL) return zpy_new_none();
+  Py_ssize_t length = zmanaged_row_length(iterator->source), least = iterator->step > 0 ? 0 : -1;
+  if (length < 0) return NULL;
+  Py_ssize_t most = iterator->step > 0 ? length : length - 1;
+  iterator->next = at < least ? least : at > most ? most : at;
   return zpy_new_none();
-}
-
-static PyObject *itself(PyObject *self) { return zmanaged_incref(self); }
-
-static int iterator_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
-  row_iterator_t *iterator = (row_iterator_t *)self;
-  int result = visit((PyObject *)self->type, argument);
-  return result != 0 || iterator->row == NULL ? result : visit(iterator->row, argument);
-}
-
-static void iterator_dealloc(PyObject *self) {
-  PyObject *type = (PyObject *)self->type, *row = ((row_iterator_t *)self)->row;
-  zma.PyObject_GC_UnTrack(self);
-  zma.PyObject_GC_Del(self);
-  if (row != NULL) zpy.Py_DecRef(row);
-  zpy.Py_DecRef(type);
 }
 
 static PyMethodDef iterator_methods[] = {{"__length_hint__", iterator_length, METH_NOARGS, NULL},
                                          {"__reduce__", iterator_reduce, METH_NOARGS, NULL},
                                          {"__setstate__", iterator_set_state, METH_O, NULL},
                                          {NULL, NULL, 0, NULL}};
-static PyType_Slot iterator_slots[] = {{Py_tp_iter, itself},
-                                       {Py_tp_iternext, iterator_next},
-                                       {Py_tp_traverse, iterator_traverse},
-                                       {Py_tp_dealloc, iterator_dealloc},
-                                       {Py_tp_methods, iterator_methods},
-                                       {0, NULL}};
-static PyType_Spec iterator_spec = {"zgc.row_iterator", sizeof(row_iterator_t), 0,
-                                    Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, iterator_slots};
 
-PyObject *zmanaged_row_iter(PyObject *self) {
-  row_iterator_t *iterator = (row_iterator_t *)zma._PyObject_GC_New(iterator_type);
-  if (iterator == NULL) return NULL;
-  iterator->row = zmanaged_incref(self);
-  iterator->next = 0;
-  zma.PyObject_GC_Track(iterator);
-  return &iterator->base;
+PyObject *zmanaged_row_iter(PyObject *self) { return (PyObject *)zmanaged_iterator_new(iterator_type, self, 0, 1); }
+
+PyObject *zmanaged_row_reversed(PyObject *self, PyObject *unused) {
+  (void)unused;
+  Py_ssize_t length = zmanaged_row_length(self);
+  return length < 0 ? NULL : (PyObject *)zmanaged_iterator_new(reverse_type, self, length - 1, -1);
 }
 
 bool zmanaged_row_start(void) {
-  iterator_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&iterator_spec, NULL);
-  return iterator_type != NULL;
+  iterator_type = zmanaged_iterator_type("zgc.row_iterator", iterator_next, iterator_methods);
+  reverse_type = zmanaged_iterator_type("zgc.row_reverseiterator", iterator_next, iterator_methods);
+  return iterator_type != NULL && reverse_type != NULL;
 }

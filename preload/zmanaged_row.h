@@ -115,6 +115,7 @@ PyObject *zmanaged_row_item(PyObject *self, Py_ssize_t i);
 bool zmanaged_row_set(PyObject *self, Py_ssize_t i, PyObject *value);
 int zmanaged_row_contains(PyObject *self, PyObject *value);
 PyObject *zmanaged_row_iter(PyObject *self);
+PyObject *zmanaged_row_reversed(PyObject *self, PyObject *unused);
 /* An index that is no slice: from the end where negative. False with an exception set. */
 bool zmanaged_row_index(PyObject *self, PyObject *key, Py_ssize_t *index);
 bool zmanaged_row_key_error(PyObject *self, PyObject *key);
@@ -124,8 +125,9 @@ PyObject *zmanaged_row_index_of(PyObject *self, PyObject *const *arguments, Py_s
 PyObject *zmanaged_row_count_of(PyObject *self, PyObject *value);
 PyObject *zmanaged_row_tolist(PyObject *self, PyObject *unused);
 
-/* Assigns to elements that a slice with a step names; as many values as elements. */
-bool zmanaged_row_assign(PyObject *self, PyObject *key, PyObject *values);
+/* Assigns to elements that a slice with a step names; as many values as elements. The bounds are as PySlice_Unpack
+ * gives them: the row may have changed since. */
+bool zmanaged_row_assign(PyObject *self, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t step, PyObject *values);
 
 bool zmanaged_row_start(void);
 
