@@ -270,7 +270,7 @@ static zalways_inline bool zwalker_attributes(const char *object, const ztype_t 
  * set. Of pointers one in 65,536 has such a lower half: what it hides is found when the instance is audited, or
  * by a stopped collection. */
 static inline bool zwalker_may_be_pointer(uintptr_t word) {
-  return (uint32_t)word >= 65536 && word >> 47 == 0;
+  return (uint32_t)word >= 65536 && word >> ZADDRESS_BITS == 0;
 }
 
 static inline bool zwalker_has_unknown(const void *object, uint64_t words) {

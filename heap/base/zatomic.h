@@ -27,6 +27,12 @@
   __atomic_compare_exchange_n((p), (expected), (desired), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
 /* For a loop that waits for another thread's store. */
-static inline void zspin_hint(void) { __builtin_ia32_pause(); }
+static inline void zspin_hint(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 
 #endif

@@ -20,6 +20,15 @@
 #define ZM ((size_t)1 << 20)
 #define ZG ((size_t)1 << 30)
 
+/* Bits of an address that a program has. Linux gives none above unless mmap is asked for one by such an address. */
+#if defined(__x86_64__)
+#define ZADDRESS_BITS 47
+#elif defined(__aarch64__)
+#define ZADDRESS_BITS 48
+#else
+#error "how many bits do addresses have here?"
+#endif
+
 #define ZARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 #define ZCACHE_LINE 64
 

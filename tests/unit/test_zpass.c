@@ -162,10 +162,11 @@ static void test_what_may_be_a_pointer(void **state) {
   assert_true(zwalker_may_be_pointer((uintptr_t)&local));
   assert_true(zwalker_may_be_pointer((uintptr_t)malloc)); /* of a library */
   assert_true(zwalker_may_be_pointer(0x10000));           /* the lowest that Linux gives away */
-  assert_true(zwalker_may_be_pointer(0x7fffffffffff));    /* the highest */
+  assert_true(zwalker_may_be_pointer(((uintptr_t)1 << ZADDRESS_BITS) - 1)); /* the highest */
+  assert_int_equal(zwalker_may_be_pointer(0xffff8a3c0000), ZADDRESS_BITS == 48); /* a stack's, of arm64 */
   assert_true(zwalker_may_be_pointer(0x0f707010));        /* where `brk` is low */
   assert_false(zwalker_may_be_pointer(0xffff));
-  assert_false(zwalker_may_be_pointer(0x800000000000));
+  assert_false(zwalker_may_be_pointer((uintptr_t)1 << ZADDRESS_BITS));
   assert_false(zwalker_may_be_pointer(0x100000001));      /* two ints that are 1 */
   assert_false(zwalker_may_be_pointer(UINTPTR_MAX));
 }
