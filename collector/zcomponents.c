@@ -119,15 +119,31 @@ static bool is_observed(const PyObject *object) {
   return type->has_finalizer || (type->weaklist_offset != 0 && zpyabi_word(object, type->weaklist_offset) != NULL);
 }
 
+/* Beside the size of a component while it is made: a member's refcount is not what it was before the first pass, or
+ * was still another one a moment before that. */
+#define CHANGED ((uint32_t)1 << 30)
+#define MOVED ((uint32_t)1 << 29)
+_Static_assert(ZCOMPONENTS_MOST <= MOVED, "a size leaves room for them");
+#define FLAGS (ZCOMPONENTS_OBSERVED | CHANGED | MOVED)
+
+/* Garbage holds still: racy reading is enough. */
+static uint32_t history_of(const union_t *u, PyObject *object) {
+  if (u->pass->at_start == NULL) return 0;
+  uint8_t known = u->pass->at_start[zpass_cell(u->pass, object)];
+  if ((known & ~ZPASS_MOVED) != zpass_print(zpyabi_refcount(object))) return CHANGED;
+  return known & ZPASS_MOVED ? MOVED : 0;
+}
+
 /* Gives each component its place, small ones first; start_of is indexed by root. */
 static void lay_out(const union_t *u, zcomponents_t *c, const uint32_t *size_of, uint32_t *start_of) {
   uint32_t next = 0, number = 0;
   for (int large = 0; large < 2; large++) {
     for (size_t i = 0; i < c->object_count; i++) {
       if (must_stop(u, i)) return;
-      uint32_t size = size_of[i] & ~ZCOMPONENTS_OBSERVED;
+      uint32_t size = size_of[i] & ~FLAGS, flags = size_of[i] & FLAGS;
       if (u->parent[i] != i || (size >= LARGE) != large) continue;
-      c->sizes[number++] = size_of[i];
+      if (flags == (ZCOMPONENTS_OBSERVED | MOVED)) c->is_blurred = true;
+      c->sizes[number++] = size | (flags & ZCOMPONENTS_OBSERVED);
       c->largest = zmax(c->largest, size);
       start_of[i] = next;
       next += size;
@@ -144,6 +160,7 @@ static void arrange(const union_t *u, zcomponents_t *c, PyObject *const *candida
     if (must_stop(u, i)) return;
     parent[i] = root_of(parent, (uint32_t)i);
     size_of[parent[i]]++;
+    size_of[parent[i]] |= history_of(u, candidates[i]);
     if (is_observed(candidates[i])) size_of[parent[i]] |= ZCOMPONENTS_OBSERVED;
   }
   lay_out(u, c, size_of, start_of);
@@ -164,7 +181,7 @@ static size_t sizes_bytes(size_t count) { return count * sizeof(uint32_t) + 1; }
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass) {
   memset(components, 0, sizeof *components);
   size_t count = pass->candidate_count;
-  if (count >= ZCOMPONENTS_OBSERVED) return false;
+  if (count >= ZCOMPONENTS_MOST) return false;
   components->room = count;
   components->objects = zos_scratch_map(objects_bytes(count));
   components->at_start = zos_scratch_map(at_start_bytes(count));

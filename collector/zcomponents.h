@@ -20,6 +20,7 @@ typedef struct {
   size_t room; /* objects that the tables were made for */
   size_t next_object, next_component; /* what has been fed */
   size_t largest;
+  bool is_blurred; /* see zweakrefs.h */
 } zcomponents_t;
 
 /* From the candidates of a finished pass, whose cells are used up. False when memory is short, or it
@@ -28,6 +29,7 @@ bool zcomponents_make(zcomponents_t *components, zpass_t *pass);
 void zcomponents_free(zcomponents_t *components);
 
 #define ZCOMPONENTS_OBSERVED ((uint32_t)1 << 31)
+#define ZCOMPONENTS_MOST ((uint32_t)1 << 29) /* objects */
 
 static inline size_t zcomponents_size(const zcomponents_t *components, size_t component) {
   return components->sizes[component] & ~ZCOMPONENTS_OBSERVED;

@@ -45,6 +45,7 @@ typedef struct {
   bool stop;            /* atomic; set by a thread with the GIL, polled by who works */
   bool with_frozen;     /* for the passes */
   bool is_first_pass;   /* atomic; the thread's, a hint for others */
+  bool counts;          /* handed over with REQUESTED */
   bool deferred_failed; /* handed over with CONCURRENT */
   uint32_t use;         /* atomic */
 } tables_t;
@@ -231,7 +232,7 @@ static bool concurrent_passes(tables_t *mine) {
   if (!zpass_begin(pass, &mine->stop, false)) return false;
   pass->with_frozen = mine->with_frozen;
   pass->audit = ++audits;
-  if (!zpass_count(pass)) return false;
+  if (mine->counts && !zpass_count(pass)) return false;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
     size_t before = k == 1 ? SIZE_MAX : pass->candidate_count;
     if (!one_pass(mine, k)) return false;
@@ -403,7 +404,7 @@ bool zdriver_ensure_thread(void) {
 
 /* -- safepoints' side ------------------------------------------------------------------------------ */
 
-bool zdriver_request(zcause_t cause) {
+bool zdriver_request(zcause_t cause, bool counts) {
   uint64_t word = zload_acquire(&state);
   rest.safepoints = 0; /* it is asked for, whatever CPython counts */
   if (phase_of(word) != ZPHASE_IDLE || is_stopped_open || !zdriver_ensure_thread()) return false;
@@ -411,6 +412,7 @@ bool zdriver_request(zcause_t cause) {
   tables_t *tables = take_tables();
   tables->ticket = ticket_of(word) + 1;
   tables->record = zdriver_collection;
+  tables->counts = counts;
   tables->with_frozen = zold_map_frozen_count == 0;
   zstore_release(&current, tables);
   zstore_release(&state, word_of(tables->ticket, ZPHASE_REQUESTED)); /* in IDLE only who has the GIL writes it */

@@ -34,8 +34,9 @@ extern zcollection_t zdriver_collection;
 
 zphase_t zdriver_phase(void); /* any thread; a hint unless the caller owns the phase */
 
-/* Starts a collection; false when one is under way or the thread cannot be started. GIL held. */
-bool zdriver_request(zcause_t cause);
+/* Starts a collection; false when one is under way or the thread cannot be started. `counts`: zpass_count comes
+ * before its passes. GIL held. */
+bool zdriver_request(zcause_t cause, bool counts);
 
 /* The number of a collection that is done by the calling thread, world stopped (gc.collect), until it is
  * told that this has ended. GIL held, phase IDLE, where it stays in between. */

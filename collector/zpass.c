@@ -206,7 +206,9 @@ static zalways_inline bool visit_chunks(zpass_t *pass, zlane_t *lane, uint64_t d
 
 static zalways_inline void count_member(zpass_t *pass, zlane_t *lane, PyObject *object, size_t cell) {
   (void)lane;
-  zstore_relaxed(&pass->at_start[cell], zpass_print(zpyabi_refcount(object)));
+  uint8_t before = zload_relaxed(&pass->at_start[cell]), print = zpass_print(zpyabi_refcount(object));
+  bool is_moved = pass->is_counted && before != print;
+  zstore_relaxed(&pass->at_start[cell], (uint8_t)(print | (is_moved ? ZPASS_MOVED : 0)));
 }
 
 /* -- subtract ------------------------------------------------------------------------------------------- */
@@ -738,7 +740,9 @@ zpass_help_t zpass_help(zpass_t *pass, uint64_t deadline) {
 
 bool zpass_count(zpass_t *pass) {
   pass->at_start = zos_scratch_map(pass->cells.count);
-  return pass->at_start != NULL && run_step(pass, ZPASS_STEP_COUNT);
+  if (pass->at_start == NULL || !run_step(pass, ZPASS_STEP_COUNT)) return false;
+  pass->is_counted = true;
+  return run_step(pass, ZPASS_STEP_COUNT);
 }
 
 bool zpass_subtract(zpass_t *pass) {
@@ -778,9 +782,9 @@ bool zpass_sweep(zpass_t *pass) {
 /* -- asked from outside -------------------------------------------------------------------------------------- */
 
 /* Shares of a pass's time, in thousandths, as measured on random links. */
-#define COUNT_SHARE 60
-#define SUBTRACT_SHARE 450
-#define MARK_SHARE 420
+#define COUNT_SHARE 100
+#define SUBTRACT_SHARE 430
+#define MARK_SHARE 400
 
 unsigned zpass_progress(const zpass_t *pass) {
   size_t end = end_of(pass), at = zmin(zload_relaxed(&pass->next_member), end);
@@ -789,7 +793,7 @@ unsigned zpass_progress(const zpass_t *pass) {
     case ZPASS_STEP_NONE:
       return 0;
     case ZPASS_STEP_COUNT:
-      return done * COUNT_SHARE / 1000;
+      return (done + (zload_relaxed(&pass->is_counted) ? 1000 : 0)) * COUNT_SHARE / 2000;
     case ZPASS_STEP_SUBTRACT:
       return COUNT_SHARE + done * SUBTRACT_SHARE / 1000;
     case ZPASS_STEP_MARK: {

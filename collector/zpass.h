@@ -112,7 +112,8 @@ typedef struct {
   bool is_open;   /* a step may be joined; under the gate */
   bool is_lost;   /* the driver's: it has left the pass to the helper */
   zcells_t cells;
-  uint8_t *at_start; /* by cell: zpass_print of the refcount before the first pass; NULL: not asked for */
+  uint8_t *at_start; /* by cell: zpass_print of the refcount before the first pass, and ZPASS_MOVED; NULL: not asked for */
+  bool is_counted;   /* once; the driver's, before a step */
   PyObject **candidates; /* NULL: members are all old objects (the first pass) */
   size_t candidate_count, candidates_size, members;
   uint64_t audit;        /* its number; the driver's to set; 0: learned types are not audited */
@@ -132,11 +133,13 @@ typedef struct {
  * zero at first and outlives all helpers. */
 bool zpass_begin(zpass_t *pass, const bool *stop, bool exact);
 
-/* A refcount in a byte that is never 0: another one shows but for one in 255. */
+/* A refcount in seven bits that are never all 0: another one shows but for one in 127. */
 static inline uint8_t zpass_print(int64_t refcount) {
-  return (uint8_t)(((uint64_t)refcount * 0x9E3779B97F4A7C15u >> 32) % 255 + 1);
+  return (uint8_t)(((uint64_t)refcount * 0x9E3779B97F4A7C15u >> 32) % 127 + 1);
 }
-/* Before the first pass: notes the refcounts of all members. False when told to stop, or memory is short. */
+#define ZPASS_MOVED 0x80u /* it was another one a moment before */
+/* Before the first pass: notes the refcounts of all members, twice one after the other. False when told to stop, or
+ * memory is short. */
 bool zpass_count(zpass_t *pass);
 
 /* The steps of one pass, in this order, by the thread that drives it. Each returns false when it was

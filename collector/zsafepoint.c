@@ -1035,9 +1035,10 @@ static bool promote_all(zcause_t cause) {
 bool zsafepoint_begin(zcause_t cause) {
   if (!is_on) return false; /* it would never end: safepoints leave all to CPython */
   if (zdriver_phase() != ZPHASE_IDLE) return false;
-  zweakrefs_begin(promote_all(cause));
+  bool all_is_old = promote_all(cause);
+  zweakrefs_begin(all_is_old);
   zdirector_note_start();
-  return zdriver_request(cause);
+  return zdriver_request(cause, all_is_old);
 }
 
 bool zsafepoint_now(void) {

@@ -23,7 +23,8 @@ static struct {
   size_t overdue; /* objects that would have waited once more */
 } at = {.sequence = UINT64_MAX};
 
-static bool is_complete = false; /* the collection began when no object was young */
+static bool is_complete; /* the collection began when no object was young */
+static bool is_sharp;    /* it tells what was garbage when it began from what was not */
 static bool seen_any = true;     /* by the last one: the next has to be complete */
 static size_t left; /* objects that wait, since the last collection that has looked at all of its garbage */
 
@@ -249,7 +250,7 @@ static size_t decide(PyObject **objects, const uint8_t *at_start, size_t count, 
   bool is_dead = is_whole && is_garbage(objects, count);
   size_t fed = count;
   if (sum.seen > 0) seen_any = true;
-  if (sum.seen > 0) fed = is_dead && is_complete ? dead_at_start(objects, at_start, count) : 0;
+  if (sum.seen > 0) fed = is_dead && is_sharp ? dead_at_start(objects, at_start, count) : 0;
   if (fed < count && sum.waits >= WAITS_MOST) {
     at.overdue += count - fed;
     fed = count;
@@ -270,6 +271,7 @@ static size_t look_into(PyObject **objects, const uint8_t *at_start, size_t coun
 
 static void begin(const zcomponents_t *garbage, uint64_t sequence) {
   memset(&at, 0, sizeof at);
+  is_sharp = is_complete && !garbage->is_blurred;
   at.sequence = sequence;
   seen_any = false;
   zwaits_drop(); /* of a collection that was given up */
@@ -294,7 +296,8 @@ static void end(zcomponents_t *garbage) {
   left = at.object - at.kept_objects;
   if (left + at.overdue > 0) {
     zlog_info("gc,phases", "GC(%llu) left %zu objects to the next collection, overdue %zu, began %s",
-              (unsigned long long)at.sequence, left, at.overdue, is_complete ? "with all" : "without young ones");
+              (unsigned long long)at.sequence, left, at.overdue,
+              is_sharp ? "at a moment" : is_complete ? "in a blur" : "without the young");
   }
   garbage->object_count = at.kept_objects;
   garbage->component_count = at.kept_components;
@@ -308,7 +311,8 @@ bool zweakrefs_want_all_old(void) { return seen_any; }
 
 void zweakrefs_begin(bool all_is_old) {
   is_complete = all_is_old;
-  zrecent_begin();
+  zrecent_end();
+  if (all_is_old) zrecent_begin();
 }
 
 size_t zweakrefs_waiting(void) { return left; }

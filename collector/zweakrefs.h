@@ -17,7 +17,11 @@
  * If it was in use when the collection began, a reference from outside has gone since, so the refcount of a member is
  * not what it was (zpass_count). Such members, and what they refer to, were in use; the others were not, and nothing
  * of what was in use refers to them. So a component is divided there.
- *   This asks for all that is tracked to be old when a collection begins: the young are promoted then, where the last
+ *   zpass_count takes a while, too. What dies meanwhile would count as in use where it was read before, and as garbage
+ * where it was read after. So the refcounts are noted twice, one time after the other. If no component has a member
+ * whose refcount changed between the two and then no more, none died while they were noted for the first time but
+ * as a whole; else all that is seen waits (is_blurred).
+ *   All that is tracked has to be old when a collection begins: the young are promoted then, where the last
  * one has met seen objects. What has waited WAITS_MOST times is fed in any case: nothing that the program does keeps
  * it for ever.
  *   What remains: a refcount says nothing where the program replaces a reference from outside by one from inside,
