@@ -90,12 +90,48 @@ static PyObject *make(PyModuleDef *definition, const char *name) {
   return module;
 }
 
-PyObject *zbuiltin_module(const char *name) {
+PyObject *zbuiltin_loaded(const char *name) {
   PyObject *modules = zpy.PyImport_GetModuleDict();
   PyObject *there = modules == NULL ? NULL : zpy.PyDict_GetItemString(modules, name);
-  if (there != NULL && zpyabi_type(there) == zpy.PyModule_Type) {
-    zpy.Py_IncRef(there);
-    return there;
+  if (there == NULL || zpyabi_type(there) != zpy.PyModule_Type) return NULL;
+  zpy.Py_IncRef(there);
+  return there;
+}
+
+/* The GIL's holder. The name is a literal. */
+static struct {
+  bool is_on;
+  const char *name;
+  PyObject *module;
+} kept;
+
+void zbuiltin_keep(void) { kept.is_on = true; }
+
+static void let_go(void) {
+  if (kept.module != NULL) zpy.Py_DecRef(kept.module);
+  kept.module = NULL;
+}
+
+void zbuiltin_let_go(void) {
+  let_go();
+  kept.is_on = false;
+}
+
+static PyObject *keep(const char *name, PyObject *made) {
+  if (!kept.is_on || made == NULL) return made;
+  let_go();
+  kept.name = name;
+  kept.module = made;
+  zpy.Py_IncRef(made);
+  return made;
+}
+
+PyObject *zbuiltin_module(const char *name) {
+  PyObject *there = zbuiltin_loaded(name);
+  if (there != NULL) return there;
+  if (kept.module != NULL && strcmp(kept.name, name) == 0) {
+    zpy.Py_IncRef(kept.module);
+    return kept.module;
   }
   const zbuiltin_t *entry = find(*cpythons_table(), name);
   PyObject *made = entry == NULL || entry->init == NULL ? NULL : entry->init();
@@ -103,5 +139,5 @@ PyObject *zbuiltin_module(const char *name) {
   if (made == NULL && zpy.PyErr_Occurred() == NULL) {
     zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "the interpreter has no built-in module %s", name);
   }
-  return made;
+  return keep(name, made);
 }

@@ -27,5 +27,10 @@ void zbuiltin_restart(void);
 
 /* A new reference, or NULL with an exception. GIL held. */
 PyObject *zbuiltin_module(const char *name);
+/* Between these two the last one of our own is kept, for who asks next: to make one takes long. */
+void zbuiltin_keep(void);
+void zbuiltin_let_go(void);
+/* The one in sys.modules: a new reference, or NULL without an exception. */
+PyObject *zbuiltin_loaded(const char *name);
 
 #endif

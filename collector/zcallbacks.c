@@ -18,7 +18,7 @@ void zcallbacks_show(PyObject *gc_module) {
 
 void zcallbacks_remove(PyObject *gc_module) {
   zpy.PyList_SetSlice(own_list, 0, zpy.PyList_Size(own_list), user_list);
-  zpy.PyObject_SetAttrString(gc_module, "callbacks", own_list);
+  if (gc_module != NULL) zpy.PyObject_SetAttrString(gc_module, "callbacks", own_list);
   zpy.Py_DecRef(user_list);
   user_list = NULL;
 }

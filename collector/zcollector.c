@@ -115,11 +115,9 @@ void zcollector_stop(void) {
   zsafepoint_settle_weakrefs();
   zdriver_abandon("the program ends");
   zcollector_switch(false);
-  PyObject *gc = zbuiltin_module("gc");
-  if (gc != NULL) {
-    zsafepoint_remove(gc);
-    zpy.Py_DecRef(gc);
-  }
+  PyObject *gc = zbuiltin_loaded("gc");
+  zsafepoint_remove(gc);
+  if (gc != NULL) zpy.Py_DecRef(gc);
   zpy.PyErr_Clear();
   zpromotion_stop();
   zsurvivors_stop();

@@ -34,7 +34,7 @@ bool zpromotion_start(void) {
 void zpromotion_stop(void) {
   if (marker != NULL) zpy.Py_DecRef(marker);
   marker = NULL;
-  zold_map_clear();
+  if (zold_map_count + zold_map_frozen_count > 0) zold_map_clear();
 }
 
 void zpromotion_rewind(void) {

@@ -20,7 +20,7 @@
 /* Takes the place of gc.callbacks; `user_callbacks` is the new list that gc.callbacks shall be.
  * False when memory is short. */
 bool zsafepoint_install(PyObject *gc_module);
-/* Hands the callbacks back to CPython as the user left them. */
+/* Hands the callbacks back to CPython as the user left them. The module is NULL where nobody has it. */
 void zsafepoint_remove(PyObject *gc_module);
 
 /* While off, the callable only forwards. */

@@ -56,7 +56,7 @@ typedef struct {
   zblock_t *returned;          /* freed by others; any thread pushes, who works in the heap takes all */
   uint32_t page_flags;         /* its number, above ZPAGE_HEAP_SHIFT */
   size_t debt, next_look;      /* granules of growth to make up for; where to look for sparse pages */
-  bool has_kept;               /* a class may keep an empty page at hand */
+  uint64_t kept[ZCLASS_ALL / 64 + 1]; /* classes that may keep an empty page at hand */
 } heap_t;
 
 static heap_t first_heap;
@@ -226,13 +226,14 @@ static void page_free(heap_t *heap, zpage_t *page) {
 
 /* The empty pages that classes keep at hand, before the heap takes memory that was never touched. */
 static void free_kept_pages(heap_t *heap) {
-  if (zlikely(!heap->has_kept)) return;
-  heap->has_kept = false;
-  for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    zpage_t *page = heap->plain.current[i];
-    if (page == &empty_page || page->used > 0) continue;
-    set_current(heap, i, 0, &empty_page);
-    page_free(heap, page);
+  for (unsigned word = 0; word < ZARRAY_LENGTH(heap->kept); word++) {
+    for (; heap->kept[word] != 0; heap->kept[word] &= heap->kept[word] - 1) {
+      unsigned size_class = word * 64 + (unsigned)__builtin_ctzll(heap->kept[word]);
+      zpage_t *page = heap->plain.current[size_class];
+      if (page == &empty_page || page->used > 0) continue;
+      set_current(heap, size_class, 0, &empty_page);
+      page_free(heap, page);
+    }
   }
 }
 
@@ -293,6 +294,20 @@ static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
   return page;
 }
 
+static zalways_inline char *link_next(char *block, size_t size) {
+  ((zblock_t *)block)->next = (zblock_t *)(block + size);
+  return block + size;
+}
+
+/* Of neighbours, in groups: a start of the interpreter does it for as many blocks as it uses. */
+static zalways_inline void chain(char *block, uint32_t count, size_t size) {
+  for (; count > 4; count -= 4) {
+    block = link_next(link_next(link_next(link_next(block, size), size), size), size);
+  }
+  for (; count > 1; count--) block = link_next(block, size);
+  ((zblock_t *)block)->next = NULL;
+}
+
 /* Puts the next few blocks of memory that is not in use on the empty free list, or of holes; false when
  * none is left. */
 static bool carve(zpage_t *page) {
@@ -300,14 +315,9 @@ static bool carve(zpage_t *page) {
   if (count == 0) count = 1;
   if (count > page->capacity - page->carved) count = page->capacity - page->carved;
   if (count == 0) return zsparse_take_back(page);
-  char *block = zpage_first_block(page) + (size_t)page->carved * block_size;
-  zblock_t *last = NULL;
-  for (uint32_t i = count; i-- > 0;) {
-    zblock_t *b = (zblock_t *)(block + (size_t)i * block_size);
-    b->next = last;
-    last = b;
-  }
-  page->free = last;
+  char *first = zpage_first_block(page) + (size_t)page->carved * block_size;
+  page->free = (zblock_t *)first;
+  chain(first, count, block_size);
   page->carved += count;
   return true;
 }
@@ -452,7 +462,7 @@ static void after_free(heap_t *heap, zpage_t *page) {
     page_free(heap, page);
     return;
   }
-  if (page->used == 0) heap->has_kept = true;
+  if (page->used == 0) heap->kept[page->size_class / 64] |= (uint64_t)1 << page->size_class % 64;
   if (zpage_flags(page) & ZPAGE_FLAG_FULL) reopen(heap, page);
 }
 

@@ -90,7 +90,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
   (void)unused;
   zprofiling_end();
   if (state == ZBOOT_ACTIVE) {
-    zcollector_refresh_stats();
+    if (zlog_is(ZLOG_INFO)) zcollector_refresh_stats();
     zlog_info("gc,exit", "collections %llu reclaimed %llu pauses %llu max %.3fms faults %llu",
               (unsigned long long)zstat_get(collections), (unsigned long long)zstat_get(reclaimed),
               (unsigned long long)zstat_get(pauses), zlog_ms(zstat_get(pause_max_ns)),
@@ -134,24 +134,33 @@ static void tick(void) {
   zcollector_publish_by_thread();
 }
 
+/* NULL, or why it must not be. */
+static const char *start_collector(void) {
+  const char *why = "its end cannot be watched";
+  zbuiltin_keep();
+  bool started = zpending_open() && zcollector_start(&why);
+  if (started) zgc_facade_install();
+  zbuiltin_let_go();
+  return started ? NULL : why;
+}
+
 static int late_start(void *unused) {
   (void)unused;
   if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
   zallocator_slow_hook = NULL;
   zbinding_settle();
-  const char *why = "its end cannot be watched";
   if (!register_exit()) {
     zpy.PyErr_Clear();
     become_passive("there is no atexit module");
     return 0;
   }
-  if (!zpending_open() || !zcollector_start(&why)) {
+  const char *why = start_collector();
+  if (why != NULL) {
     char text[160];
     snprintf(text, sizeof text, "this interpreter is not as expected: %.100s", why);
     become_passive(text);
     return 0;
   }
-  zgc_facade_install();
   zallocator_idle_hook = start_thread;
   state = ZBOOT_ACTIVE;
   if (zoption(huge_pages)) zpopulator_start();

@@ -221,11 +221,11 @@ void zgc_facade_remove(void) {
   if (is_table_wanted_at_end()) print_heap();
   is_installed = false;
   for (size_t i = 0; i < FUNCTIONS; i++) {
-    PyObject *module = zbuiltin_module(module_of(&functions[i]));
+    PyObject *module = zbuiltin_loaded(module_of(&functions[i]));
     if (module != NULL && originals[i] != NULL) {
       zpy.PyObject_SetAttrString(module, functions[i].ml_name, originals[i]);
-      zpy.Py_DecRef(originals[i]);
     }
+    if (originals[i] != NULL) zpy.Py_DecRef(originals[i]);
     originals[i] = NULL;
     if (module != NULL) zpy.Py_DecRef(module);
     if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();

@@ -50,10 +50,12 @@ static void *real[SYMBOL_COUNT]; /* found at the first need, then fixed */
 static bool is_probing;
 static uint32_t seen; /* bit per symbol, while probing */
 
-static bool is_ours(void *function) {
-  Dl_info there, here;
-  return dladdr(function, &there) != 0 && dladdr((void *)names, &here) != 0 &&
-         there.dli_fbase == here.dli_fbase;
+/* The ends of this library in memory, which the linker defines: dladdr would go through all symbols of whichever. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char _end[] __attribute__((visibility("hidden")));
+
+static bool is_ours(const void *function) {
+  return (uintptr_t)function >= (uintptr_t)__ehdr_start && (uintptr_t)function < (uintptr_t)_end;
 }
 
 static void *ours_is_none(void *function) {
