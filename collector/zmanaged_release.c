@@ -15,6 +15,7 @@ typedef struct release_chunk {
 static struct {
   pthread_mutex_t lock;
   release_chunk_t *dead, *spare; /* dead: also read without the lock, to see whether there is any */
+  release_chunk_t *taken;        /* GIL: its items are being dropped */
 } list = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* lock */
@@ -79,22 +80,32 @@ void zmanaged_release(const uint32_t *references, size_t count) {
 }
 
 bool zmanaged_has_releases(void) {
-  return zm.ended_at < zm.ended_count || zload_acquire(&list.dead) != NULL;
+  return zm.ended_at < zm.ended_count || list.taken != NULL || zload_acquire(&list.dead) != NULL;
 }
 
-static uint32_t take_dead(void) {
+/* The next chunk, whose items are taken without the lock. */
+static void take_chunk(void) {
   pthread_mutex_lock(&list.lock);
   release_chunk_t *chunk = list.dead;
-  uint32_t index = 0;
-  if (chunk != NULL) {
-    index = chunk->indexes[--chunk->count];
-    if (chunk->count == 0) {
-      zstore_release(&list.dead, chunk->next);
-      chunk->next = list.spare;
-      list.spare = chunk;
-    }
-  }
+  if (chunk != NULL) zstore_release(&list.dead, chunk->next);
+  list.taken = chunk;
   pthread_mutex_unlock(&list.lock);
+}
+
+static void give_chunk_back(void) {
+  pthread_mutex_lock(&list.lock);
+  list.taken->next = list.spare;
+  list.spare = list.taken;
+  list.taken = NULL;
+  pthread_mutex_unlock(&list.lock);
+}
+
+/* 0: none. A chunk always has an item. */
+static uint32_t take_dead(void) {
+  if (list.taken == NULL) take_chunk();
+  if (list.taken == NULL) return 0;
+  uint32_t index = list.taken->indexes[--list.taken->count];
+  if (list.taken->count == 0) give_chunk_back();
   return index;
 }
 

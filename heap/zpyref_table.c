@@ -25,7 +25,7 @@ void zpyref_table_stop(void) {
   memset(&zpyref_table, 0, sizeof zpyref_table);
 }
 
-static zcold uint32_t grow(void) {
+zcold uint32_t zpyref_table_grow(void) {
   uint32_t index = zpyref_table.top;
   if (index == zpyref_table.limit) return 0;
   if (index >= zpyref_table.committed) {
@@ -35,22 +35,6 @@ static zcold uint32_t grow(void) {
   /* Free until it is filled in below: a sweeping thread must not take it for a dead one. */
   zstore_relaxed(&zpyref_table.entries[index].object, 1);
   zstore_release(&zpyref_table.top, index + 1);
-  return index;
-}
-
-uint32_t zpyref_alloc(void *object, bool old) {
-  uint32_t index = zpyref_table.free_list;
-  if (index == 0) {
-    index = grow();
-    if (index == 0) return 0;
-  } else {
-    zpyref_table.free_list = (uint32_t)(zpyref_table.entries[index].object >> 1);
-  }
-  zpyref_t *entry = &zpyref_table.entries[index];
-  zstore_relaxed(&entry->seq, zbody_space.seq[old]);
-  zstore_relaxed(&entry->old, old);
-  zstore_release(&entry->object, (uintptr_t)object);
-  zpyref_table.live++;
   return index;
 }
 

@@ -37,8 +37,23 @@ extern zpyref_table_t zpyref_table;
 bool zpyref_table_start(void);
 void zpyref_table_stop(void); /* when a later part of the start fails; tests */
 
+uint32_t zpyref_table_grow(void); /* 0: no memory */
 /* Index of an entry that owns `object`, or 0 (the reference stays the caller's). */
-uint32_t zpyref_alloc(void *object, bool old);
+static inline uint32_t zpyref_alloc(void *object, bool old) {
+  uint32_t index = zpyref_table.free_list;
+  if (zlikely(index != 0)) {
+    zpyref_table.free_list = (uint32_t)(zpyref_table.entries[index].object >> 1);
+  } else {
+    index = zpyref_table_grow();
+    if (zunlikely(index == 0)) return 0;
+  }
+  zpyref_t *entry = &zpyref_table.entries[index];
+  zstore_relaxed(&entry->seq, zbody_space.seq[old]);
+  zstore_relaxed(&entry->old, old);
+  zstore_release(&entry->object, (uintptr_t)object);
+  zpyref_table.live++;
+  return index;
+}
 /* Frees the entry; what it owned, NULL when it was released before, is now the caller's. */
 void *zpyref_free(uint32_t index);
 

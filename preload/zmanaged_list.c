@@ -1,4 +1,4 @@
-/* zgc.List: a body with a slot for a row of slots, which grows by a quarter at the end that is in need.
+/* zgc.List: a body with a slot for a row of slots, which grows by half at the end that is in need.
  *
  * The row may begin behind the storage's first slot, so that elements come and go at both ends without the
  * others being moved. Every change is made of two steps, a gap that opens and a gap that closes, and no
@@ -20,7 +20,7 @@ static bool grow(PyObject *self, Py_ssize_t count, bool in_front) {
   Py_ssize_t length = *zlist_length(zmanaged_body(self)), needed = length + count;
   if (count > PTRDIFF_MAX / 16 - length) return zma.PyErr_NoMemory() != NULL;
   /* Elements that are added one by one come with more; a list that is made as a whole is as long as it is. */
-  Py_ssize_t room = count == 1 || length > 0 ? needed / 4 + 6 : 0;
+  Py_ssize_t room = count == 1 || length > 0 ? needed / 2 + 6 : 0;
   Py_ssize_t capacity = needed + (in_front ? 2 * room : room);
   zaddress_t storage = zmanaged_new_body(zmanaged_array_shape, (uint64_t)capacity);
   if (zaddress_is_null(storage)) return false;

@@ -12,13 +12,13 @@ bool zmanaged_row_error(PyObject *self) { return zmanaged_type_error("this needs
 
 const char *zmanaged_row_name(PyObject *self) { return zmanaged_is_list(self) ? "list" : "array"; }
 
-zcold bool zmanaged_copy_python(zcolored_t word, zaddress_t holder, zcolored_t *copy) {
+bool zmanaged_copy_python(zcolored_t word, zaddress_t holder, zcolored_t *copy) {
   PyObject *object = (PyObject *)zpyref_table.entries[zcolored_payload(word)].object;
   *copy = zcolored_none(); /* where it was released early, and reads as None */
   if (object == NULL) return true;
   uint32_t index = zpyref_alloc(object, zbody_page_is_old(zbody_page_of(holder)));
   if (index == 0) return zma.PyErr_NoMemory() != NULL;
-  zpy.Py_IncRef(object);
+  zmanaged_incref(object);
   zmanaged_sole_note(holder, object);
   *copy = zcolored_value(ZKIND_PYTHON, index);
   return true;

@@ -70,19 +70,19 @@ void zmanaged_sole_end(zhandle_entry_t *entry) {
   if (zpyabi_is_tracked(handle)) zmanaged_handle_untrack(handle);
 }
 
-/* The entry of the handle that alone refers to `holder`; NULL where there is none, and for a storage. */
+/* The entry of the handle that alone refers to `holder`, or NULL. */
 static zhandle_entry_t *sole_holder(zaddress_t holder) {
   uint32_t id = zload_relaxed(&zbody_header(holder)->handle);
-  if (id == 0 || id >= zhandle_table.top) return NULL; /* a hash is beyond the top */
+  if (id >= zhandle_table.top) return NULL; /* a hash */
   zhandle_entry_t *entry = &zhandle_table.entries[id];
   if (!zmanaged_is_sole(entry) || zbarrier_load_entry(zslot(&entry->word)).value != holder.value) return NULL;
   return entry;
 }
 
-void zmanaged_sole_note(zaddress_t holder, PyObject *value) {
+void zmanaged_sole_note_slow(zaddress_t holder, PyObject *value) {
   zhandle_entry_t *entry = sole_holder(holder);
-  bool may_be_in_cycle = (zpy.PyType_GetFlags(value->type) & ZPYABI_FLAG_HAVE_GC) != 0;
   if (entry == NULL) return;
+  bool may_be_in_cycle = (zpy.PyType_GetFlags(value->type) & ZPYABI_FLAG_HAVE_GC) != 0;
   zstore_relaxed(&entry->object, entry->object | ZHANDLE_HOLDS);
   PyObject *handle = zhandle_object(entry);
   if (may_be_in_cycle && !zpyabi_is_tracked(handle)) zma.PyObject_GC_Track(handle);

@@ -35,7 +35,10 @@ static inline void zmanaged_sole_share(zhandle_entry_t *entry) {
 }
 
 /* `value`, an object of Python's, is about to be stored in a slot of `holder`. */
-void zmanaged_sole_note(zaddress_t holder, PyObject *value);
+void zmanaged_sole_note_slow(zaddress_t holder, PyObject *value);
+static inline void zmanaged_sole_note(zaddress_t holder, PyObject *value) {
+  if (zload_relaxed(&zbody_header(holder)->handle) != 0) zmanaged_sole_note_slow(holder, value); /* no storage */
+}
 
 /* tp_traverse: what the handle holds. */
 int zmanaged_sole_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
