@@ -1,4 +1,4 @@
-"""The library's options, as zgc-options prints its table."""
+"""The library's options, as zgc-options prints its table: beside $ZGC_LIB, or of these tools' installation."""
 
 import os
 import subprocess
@@ -9,9 +9,15 @@ from .tool import ToolError
 NAME = 'zgc-options'
 
 
+def places():
+    if os.environ.get('ZGC_LIB'):
+        yield os.path.join(os.path.dirname(os.path.abspath(os.environ['ZGC_LIB'])), NAME)
+    yield from library.beside(NAME, 'libexec/zgcpreload')
+
+
 def rows():
     """(name, type, default, range, help) of every option; [] where the table is not there."""
-    program = next(filter(os.path.isfile, library.beside(NAME, 'libexec/zgcpreload')), None)
+    program = next(filter(os.path.isfile, places()), None)
     if program is None:
         return []
     answer = subprocess.run([program], stdout=subprocess.PIPE, text=True)

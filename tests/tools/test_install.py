@@ -1,6 +1,7 @@
 """Every tool: help, any directory, installed by `cmake --install` under a prefix that then moves."""
 
 import glob
+import gzip
 import json
 import os
 import re
@@ -89,6 +90,22 @@ class Installed(ToolCase):
             if os.path.isfile(path) and not path.endswith('.so'):
                 with open(path, 'rb') as source:
                     self.assertNotIn(os.path.dirname(LIB).encode(), source.read(), path)
+
+    def test_texts(self):
+        documents = os.path.join(self.prefix, 'share', 'doc', 'zgcpreload')
+        self.assertLessEqual({'LICENSE', 'NOTICE', 'README.md', 'docs'}, set(os.listdir(documents)))
+        if shutil.which('help2man'):
+            for tool in TOOLS + ['zgcpreload']:
+                page = os.path.join(self.prefix, 'share', 'man', 'man1', tool + '.1.gz')
+                with gzip.open(page, 'rt') as source:
+                    self.assertIn('examples', source.read(), page)
+
+    def test_pkg_config_finds_the_library(self):
+        where = glob.glob(os.path.join(self.prefix, 'lib*', '**', 'pkgconfig'), recursive=True)
+        said = subprocess.run(['pkg-config', '--variable=library', 'zgcpreload'], text=True, check=True,
+                              env=dict(os.environ, PKG_CONFIG_PATH=where[0]), stdout=subprocess.PIPE).stdout
+        self.assertTrue(os.path.samefile(said.strip(), glob.glob(
+            os.path.join(self.prefix, 'lib*', '**', 'libzgcpreload.so'), recursive=True)[0]))
 
     def test_run(self):
         said = self.succeed('zgc-run', '--trigger', 33, '--', PYTHON, '-c',
