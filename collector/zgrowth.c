@@ -59,8 +59,10 @@ static uint64_t expected_meanwhile(const zgrowth_record_t *now) {
   return (uint64_t)((double)(now->old - base.at_end) / (double)since * (double)base.took_ns);
 }
 
-/* The growth at which to start, so that it stays below the limit until the end. */
+/* The growth at which to start, so that it stays below the limit until the end. Where one collection after the other
+ * has found nothing, there is no garbage to stay below it. */
 static uint64_t start_at(const zgrowth_record_t *now) {
+  if (is_small() && base.fruitless >= FRUITLESS) return limit();
   uint64_t most = limit(), meanwhile = expected_meanwhile(now);
   uint64_t least = most / (base.is_fruitful && !is_small() ? START_SHARE_MIN : START_UNKNOWN);
   return most > meanwhile + least ? most - meanwhile : least;

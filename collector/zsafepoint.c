@@ -345,6 +345,11 @@ static bool is_young_left_out(long generation) {
   return zdirector_is_fruitful() && ztenuring_leaves_out();
 }
 
+/* It has been brought on for the garbage (come_again_soon): the young objects are not enough yet. */
+static bool is_early(void) {
+  return ztenuring_is_on() && (size_t)zgc_state.generations[0].count < ztenuring_threshold();
+}
+
 static plan_t make_plan(long generation) {
   if (caller == CALLER_SILENT) return PLAN_SILENT;
   if (caller == CALLER_SMALL) return PLAN_SMALL;
@@ -360,7 +365,7 @@ static plan_t make_plan(long generation) {
   if (must_stop_world()) return plan_stopped();
   if (must_take_whole()) return PLAN_WHOLE;
   /* Batches and young collections take turns, so that neither starves the other. */
-  bool due = !fed_last_time || caller == CALLER_SAFEPOINT;
+  bool due = !fed_last_time || caller == CALLER_SAFEPOINT || is_early();
   if (due && is_reclaiming()) return PLAN_BATCH;
   if (now.is_left_out) return PLAN_TAKE_OVER;
   return caller == CALLER_SAFEPOINT && is_oversized() ? PLAN_TAKE_OVER : PLAN_YOUNG;
@@ -687,6 +692,20 @@ static void log_young(uint64_t at) {
   young_since_log.logged_ns = at;
 }
 
+/* Where many survivors are kept, young collections are seldom, and what waits for a safepoint would wait long: a
+ * program that allocates little while collection is enabled would never come to it. */
+static void come_again_soon(void) {
+  static bool is_lowered;
+  zgc_generation_t *young = &zgc_state.generations[0];
+  if (is_lowered) zcollector_apply_thresholds();
+  is_lowered = false;
+  if (!ztenuring_is_on() || young->threshold != (int)ztenuring_threshold()) return;
+  if (zpromotion_is_complete() && zdriver_phase() != ZPHASE_RECLAIMING) return;
+  int soon = zmax(young->count, 0) + ZTENURING_THRESHOLD_MIN;
+  is_lowered = soon < young->threshold;
+  if (is_lowered) young->threshold = soon;
+}
+
 static void note_pause(uint64_t took) { zpause_note(pause_kind(), took); }
 
 /* The director's turn. Ends in a collection with the world stopped when garbage has outrun us. */
@@ -868,6 +887,7 @@ static void on_stop(PyObject *info, long generation) {
   fed_last_time = now.plan == PLAN_BATCH;
   if (is_on) work_slices(since);
   if (is_on && caller == CALLER_CPYTHON) keep_pace(now.start_ns);
+  if (is_on) come_again_soon();
   if (now.plan != PLAN_BATCH) {
     note_young(zos_now_ns() - now.start_ns, zcallbacks_number(info, "collected"));
   }

@@ -31,6 +31,26 @@ for i in range(500000):
 print(most)
 """
 
+# Collection is enabled for a ninth of the allocations.
+SELDOM = """
+import gc, zgc
+class Node:
+    __slots__ = ("next",)
+def ring():
+    nodes = [Node() for _ in range(3)]
+    for i, node in enumerate(nodes):
+        node.next = nodes[i - 1]
+    return nodes[0]
+most = 0
+for i in range(60):
+    gc.disable()
+    x = [ring() for _ in range(8000)]
+    gc.enable()
+    [ring() for _ in range(1000)]
+    most = max(most, zgc.stats()["old_objects"])
+print(most)
+"""
+
 
 @requires_active
 class Starvation(unittest.TestCase):
@@ -46,6 +66,10 @@ class Starvation(unittest.TestCase):
 
     def test_switching(self):
         self.assertLess(self.most("switch()", 100), 1000000)
+
+    def test_collection_that_is_enabled_seldom(self):
+        most = int(run(SELDOM, options={"SMALL": 0, "STRESS": 0}).out)
+        self.assertLess(most, 500000)                               # of 1,440,000
 
 
 if __name__ == "__main__":
