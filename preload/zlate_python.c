@@ -16,23 +16,36 @@ static setlocale_t *libcs;    /* found at the first need, then fixed: all thread
 static uintptr_t last_caller; /* the page of a caller that is no Python */
 static bool is_found;         /* set once */
 
-/* The shared library that an address is in, or NULL: the program itself has no name. */
-static const char *library_of(const void *address) {
-  Dl_info info;
-  struct link_map *map = NULL;
-  bool found = dladdr1(address, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 && map != NULL;
-  return found && map->l_name[0] == '/' ? map->l_name : NULL;
+typedef struct {
+  uintptr_t address;
+  const char *path; /* of the library that it is in; the program itself has none */
+} place_t;
+
+/* dl_iterate_phdr: dladdr would look through all symbols of the module, too. */
+static int find_module(struct dl_phdr_info *module, size_t size, void *result) {
+  (void)size;
+  place_t *place = result;
+  for (int i = 0; i < module->dlpi_phnum; i++) {
+    const ElfW(Phdr) *p = &module->dlpi_phdr[i];
+    if (p->p_type != PT_LOAD || place->address - module->dlpi_addr - p->p_vaddr >= p->p_memsz) continue;
+    if (module->dlpi_name[0] == '/') place->path = module->dlpi_name;
+    return 1;
+  }
+  return 0;
 }
 
 /* The libpython that calls, pinned: what it gave us must stay where it is. The loader knows the path already, and
- * opens no file. */
+ * opens no file. What it complains of is no business of the program, which may ask for its own last error. */
 static void *libpython_of(const void *caller) {
-  const char *path = library_of(caller);
-  void *library = path == NULL ? NULL : dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
-  if (library == NULL) return NULL;
-  void *pinned = NULL;
-  if (dlsym(library, "PyMem_SetAllocator") != NULL) pinned = dlopen(path, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-  dlclose(library);
+  place_t place = {(uintptr_t)caller, NULL};
+  dl_iterate_phdr(find_module, &place);
+  if (place.path == NULL) return NULL;
+  void *library = dlopen(place.path, RTLD_LAZY | RTLD_NOLOAD), *pinned = NULL;
+  if (library != NULL && dlsym(library, "PyMem_SetAllocator") != NULL) {
+    pinned = dlopen(place.path, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+  if (library != NULL) dlclose(library);
+  if (pinned == NULL) dlerror();
   return pinned;
 }
 
