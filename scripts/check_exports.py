@@ -14,10 +14,10 @@ import subprocess
 import sys
 
 GLIBC = (2, 28)  # of the wheel (scripts/manylinux)
-OLDER = set("""dladdr dladdr1 dlclose dlopen dlsym fstat lstat stat pthread_attr_getguardsize pthread_attr_getstack
-    pthread_attr_setstacksize pthread_create pthread_getattr_np pthread_getspecific pthread_join pthread_key_create
-    pthread_key_delete pthread_kill pthread_mutex_trylock pthread_once pthread_setname_np pthread_setspecific
-    pthread_sigmask""".split())  # glibc had them before, and gave them another version later
+# What glibc had before, and gave another version when libpthread and libdl became parts of libc. The second: newer ones
+# among them.
+OLDER = re.compile(r'(dl|pthread_|sem_|__isoc23_)\w+|f?stat|lstat')
+NOT_OLDER = re.compile(r'\w+clock\w+|\w+sigmask_np')
 NEEDED = re.compile(r'(libc|ld-linux[\w-]*)\.so\.\d+')
 SANITIZERS = re.compile(r'lib(asan|tsan|ubsan)\.so\.\d+')
 TLS_MAX = 64  # bytes; more may find no room where there is an auditor, or much else is loaded late
@@ -50,7 +50,8 @@ def check(library):
         elif PYTHON.match(name):
             yield f'{name} of Python is named'
         found = re.search(r'^(\w+)@GLIBC_(\d+)\.(\d+)', name)
-        if found and (int(found[2]), int(found[3])) > GLIBC and found[1] not in OLDER and '__isoc23' not in name:
+        is_newer = found and (int(found[2]), int(found[3])) > GLIBC
+        if is_newer and (not OLDER.fullmatch(found[1]) or NOT_OLDER.fullmatch(found[1])):
             yield f'{name} is newer than glibc {GLIBC[0]}.{GLIBC[1]}'
     for name in sorted(missing):
         yield f'{name} is in exports.map and not exported'
