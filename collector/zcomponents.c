@@ -113,24 +113,20 @@ static size_t rank_candidates(union_t *u, PyObject **ranked) {
 #define AHEAD 8 /* objects whose first cache line is asked for in advance */
 #define LARGE 4096 /* components from here on are fed last, each in a batch of its own */
 
-static bool is_observed(const PyObject *object) {
+static uint32_t seen_by(const PyObject *object) {
   const ztype_t *type = ztype_find(zpyabi_type(object));
-  if (type == NULL) return false;
-  return type->has_finalizer || (type->weaklist_offset != 0 && zpyabi_word(object, type->weaklist_offset) != NULL);
+  if (type == NULL) return 0;
+  bool has_refs = type->weaklist_offset != 0 && zpyabi_word(object, type->weaklist_offset) != NULL;
+  return (has_refs ? ZCOMPONENTS_OBSERVED : 0) | (type->has_finalizer ? ZCOMPONENTS_FINAL : 0);
 }
 
-/* Beside the size of a component while it is made: a member's refcount is not what it was before the first pass, or
- * was still another one a moment before that. */
-#define CHANGED ((uint32_t)1 << 30)
-#define MOVED ((uint32_t)1 << 29)
-_Static_assert(ZCOMPONENTS_MOST <= MOVED, "a size leaves room for them");
-#define FLAGS (ZCOMPONENTS_OBSERVED | CHANGED | MOVED)
+#define MOVED ZCOMPONENTS_MOST /* while it is made: the refcount was another one just before it was noted */
 
 /* Garbage holds still: racy reading is enough. */
 static uint32_t history_of(const union_t *u, PyObject *object) {
   if (u->pass->at_start == NULL) return 0;
   uint8_t known = u->pass->at_start[zpass_cell(u->pass, object)];
-  if ((known & ~ZPASS_MOVED) != zpass_print(zpyabi_refcount(object))) return CHANGED;
+  if ((known & ~ZPASS_MOVED) != zpass_print(zpyabi_refcount(object))) return ZCOMPONENTS_CHANGED;
   return known & ZPASS_MOVED ? MOVED : 0;
 }
 
@@ -140,10 +136,14 @@ static void lay_out(const union_t *u, zcomponents_t *c, const uint32_t *size_of,
   for (int large = 0; large < 2; large++) {
     for (size_t i = 0; i < c->object_count; i++) {
       if (must_stop(u, i)) return;
-      uint32_t size = size_of[i] & ~FLAGS, flags = size_of[i] & FLAGS;
+      uint32_t size = size_of[i] & ~ZCOMPONENTS_FLAGS, flags = size_of[i] & ZCOMPONENTS_FLAGS;
       if (u->parent[i] != i || (size >= LARGE) != large) continue;
-      if (flags == (ZCOMPONENTS_OBSERVED | MOVED)) c->is_blurred = true;
-      c->sizes[number++] = size | (flags & ZCOMPONENTS_OBSERVED);
+      if ((flags & MOVED) != 0) {
+        bool is_seen = (flags & (ZCOMPONENTS_OBSERVED | ZCOMPONENTS_FINAL)) != 0;
+        c->is_blurred |= is_seen && (flags & ZCOMPONENTS_CHANGED) == 0;
+        flags = (flags & ~MOVED) | ZCOMPONENTS_CHANGED;
+      }
+      c->sizes[number++] = size | flags;
       c->largest = zmax(c->largest, size);
       start_of[i] = next;
       next += size;
@@ -160,8 +160,7 @@ static void arrange(const union_t *u, zcomponents_t *c, PyObject *const *candida
     if (must_stop(u, i)) return;
     parent[i] = root_of(parent, (uint32_t)i);
     size_of[parent[i]]++;
-    size_of[parent[i]] |= history_of(u, candidates[i]);
-    if (is_observed(candidates[i])) size_of[parent[i]] |= ZCOMPONENTS_OBSERVED;
+    size_of[parent[i]] |= history_of(u, candidates[i]) | seen_by(candidates[i]);
   }
   lay_out(u, c, size_of, start_of);
   for (size_t i = 0; i < c->object_count; i++) {

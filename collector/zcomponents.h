@@ -28,16 +28,19 @@ typedef struct {
 bool zcomponents_make(zcomponents_t *components, zpass_t *pass);
 void zcomponents_free(zcomponents_t *components);
 
-#define ZCOMPONENTS_OBSERVED ((uint32_t)1 << 31)
-#define ZCOMPONENTS_MOST ((uint32_t)1 << 29) /* objects */
+/* Beside the size of a component. When it was made, a member ... */
+#define ZCOMPONENTS_OBSERVED ((uint32_t)1 << 31) /* had weak references */
+#define ZCOMPONENTS_FINAL ((uint32_t)1 << 30)    /* had a finalizer */
+#define ZCOMPONENTS_CHANGED ((uint32_t)1 << 29)  /* had another refcount than before the first pass, or was moved */
+#define ZCOMPONENTS_MOST ((uint32_t)1 << 28)     /* objects */
+#define ZCOMPONENTS_FLAGS (~(ZCOMPONENTS_MOST - 1))
 
 static inline size_t zcomponents_size(const zcomponents_t *components, size_t component) {
-  return components->sizes[component] & ~ZCOMPONENTS_OBSERVED;
+  return components->sizes[component] & ~ZCOMPONENTS_FLAGS;
 }
 
-/* The program can see its end: when the component was made, a member had weak references, or has a finalizer. */
-static inline bool zcomponents_is_observed(const zcomponents_t *components, size_t component) {
-  return (components->sizes[component] & ZCOMPONENTS_OBSERVED) != 0;
+static inline uint32_t zcomponents_flags(const zcomponents_t *components, size_t component) {
+  return components->sizes[component] & ZCOMPONENTS_FLAGS;
 }
 
 static inline size_t zcomponents_left(const zcomponents_t *components) {

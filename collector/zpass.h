@@ -112,7 +112,7 @@ typedef struct {
   bool is_open;   /* a step may be joined; under the gate */
   bool is_lost;   /* the driver's: it has left the pass to the helper */
   zcells_t cells;
-  uint8_t *at_start; /* by cell: zpass_print of the refcount before the first pass, and ZPASS_MOVED; NULL: not asked for */
+  uint8_t *at_start; /* by cell: zpass_print of the refcount before the first pass, and ZPASS_MOVED; NULL: none */
   bool is_counted;   /* once; the driver's, before a step */
   PyObject **candidates; /* NULL: members are all old objects (the first pass) */
   size_t candidate_count, candidates_size, members;

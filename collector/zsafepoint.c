@@ -780,7 +780,7 @@ static void work_slices(uint64_t since) {
   uint64_t deadline = now.start_ns + budget_ns(), least = since + budget_ns() / 4;
   if (deadline < least) deadline = least;
   serve_deferred(deadline); /* first: the collection waits for it */
-  look_at_garbage(deadline);
+  look_at_garbage(deadline + zmin(zdirector_pressure(), BATCH_TARGETS_MOST) * budget_ns()); /* as for batches */
   if (zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_call(deadline); /* left by an abandoned collection */
   /* Promotion must not outrun the slices: the director waits until all is counted, which it would never be
    * where the program has asked for young collections that leave no time. Twice, so that it catches up. */

@@ -12,6 +12,10 @@
 #include "heap/zold_map.h"
 
 #define WAITS_MOST 2
+#define LEFT_MIN 20000 /* objects: 2 MB */
+#define LEFT_SHARE 16 /* of what is old may wait, where the last collection has left something, too */
+#define QUEUE_MIN 4096 /* objects of a component, of which most are smaller */
+#define UNSEEN_MOST 4 /* then the next collections are not prepared for what is seen */
 #define LOOK_EVERY 2000 /* components between two looks at the clock; ... */
 #define LOOK_WEIGHT 32  /* ... an object of one that is looked into counts as so many */
 
@@ -25,7 +29,7 @@ static struct {
 
 static bool is_complete; /* the collection began when no object was young */
 static bool is_sharp;    /* it tells what was garbage when it began from what was not */
-static bool seen_any = true;     /* by the last one: the next has to be complete */
+static unsigned unseen;  /* collections in a row that have found garbage, none of it seen */
 static size_t left; /* objects that wait, since the last collection that has looked at all of its garbage */
 
 /* Weak references, each held, whose callbacks wait: those before `next` have been called. */
@@ -192,33 +196,48 @@ static bool was_in_use(PyObject *object, uint8_t at_start) {
 }
 
 /* Of the component, what was in use when the collection began, and what that refers to. */
-typedef struct {
+static struct {
   PyObject **queue;
-  size_t count, room;
-} used_t;
+  size_t count, room; /* of a memory map, which is kept until the look is over */
+} used;
 
-static int add_used(PyObject *reference, void *context) {
-  used_t *used = context;
+static void free_queue(void) {
+  if (used.queue != NULL) zos_table_unmap(used.queue, used.room * sizeof *used.queue);
+  memset(&used, 0, sizeof used);
+}
+
+static bool has_queue(size_t size) {
+  used.count = 0;
+  if (size <= used.room) return true;
+  size_t room = zmax(size, QUEUE_MIN);
+  free_queue();
+  used.queue = zos_table_map(room * sizeof *used.queue);
+  if (used.queue != NULL) used.room = room;
+  return used.queue != NULL;
+}
+
+static int add_used(PyObject *reference, void *unused) {
+  (void)unused;
   if (!is_in(&members, reference) || is_in(&in_use, reference)) return 0;
   put_in(&in_use, reference);
-  used->queue[used->count++] = reference;
+  used.queue[used.count++] = reference;
   return 0;
 }
 
 /* Moves them to the end; returns how many are left at the beginning. */
-static size_t divide(PyObject **objects, size_t count, used_t *used) {
-  for (size_t i = 0; i < used->count; i++) {
-    zpyabi_traverse(zpyabi_type(used->queue[i]))(used->queue[i], add_used, used);
+static size_t divide(PyObject **objects, size_t count) {
+  for (size_t i = 0; i < used.count; i++) {
+    zpyabi_traverse(zpyabi_type(used.queue[i]))(used.queue[i], add_used, NULL);
   }
   size_t left_there = 0, moved = 0;
   for (size_t i = 0; i < count; i++) {
     if (is_in(&in_use, objects[i])) {
-      used->queue[moved++] = objects[i];
+      used.queue[moved++] = objects[i];
     } else {
       objects[left_there++] = objects[i];
     }
   }
-  memcpy(objects + left_there, used->queue, moved * sizeof *objects);
+  memcpy(objects + left_there, used.queue, moved * sizeof *objects);
   take_out(&in_use, objects + left_there, moved);
   return left_there;
 }
@@ -229,14 +248,11 @@ static size_t dead_at_start(PyObject **objects, const uint8_t *at_start, size_t 
   size_t changed = 0;
   for (size_t i = 0; i < count; i++) changed += was_in_use(objects[i], at_start[i]);
   if (changed == 0 || changed == count) return count - changed;
-  used_t used = {.queue = zos_table_map(count * sizeof *used.queue)};
-  if (used.queue == NULL) return 0;
+  if (!has_queue(count)) return 0;
   for (size_t i = 0; i < count; i++) {
-    if (was_in_use(objects[i], at_start[i])) add_used(objects[i], &used);
+    if (was_in_use(objects[i], at_start[i])) add_used(objects[i], NULL);
   }
-  size_t dead = divide(objects, count, &used);
-  zos_table_unmap(used.queue, count * sizeof *used.queue);
-  return dead;
+  return divide(objects, count);
 }
 
 static void clear(PyObject *const *objects, size_t count, size_t called) {
@@ -244,14 +260,19 @@ static void clear(PyObject *const *objects, size_t count, size_t called) {
   for (size_t i = 0; i < count; i++) clear_refs(objects[i]);
 }
 
+/* A program in which seen objects become garbage all the time has some of them at any time. */
+static bool is_too_much(size_t more) {
+  return left > 0 && at.object - at.kept_objects + more > zmax(zold_map_count / LEFT_SHARE, LEFT_MIN);
+}
+
 /* How many objects are fed, the first ones; the others wait. Nothing of Python runs in here. */
 static size_t decide(PyObject **objects, const uint8_t *at_start, size_t count, bool is_whole) {
   summary_t sum = summarize(objects, count);
   bool is_dead = is_whole && is_garbage(objects, count);
   size_t fed = count;
-  if (sum.seen > 0) seen_any = true;
+  if (sum.seen > 0) unseen = 0;
   if (sum.seen > 0) fed = is_dead && is_sharp ? dead_at_start(objects, at_start, count) : 0;
-  if (fed < count && sum.waits >= WAITS_MOST) {
+  if (fed < count && (sum.waits >= WAITS_MOST || is_too_much(count - fed))) {
     at.overdue += count - fed;
     fed = count;
   }
@@ -271,9 +292,9 @@ static size_t look_into(PyObject **objects, const uint8_t *at_start, size_t coun
 
 static void begin(const zcomponents_t *garbage, uint64_t sequence) {
   memset(&at, 0, sizeof at);
-  is_sharp = is_complete && !garbage->is_blurred;
+  is_sharp = is_complete && (!garbage->is_blurred || left > 0);
   at.sequence = sequence;
-  seen_any = false;
+  if (garbage->object_count > 0) unseen++;
   zwaits_drop(); /* of a collection that was given up */
   if (map_sets()) return;
   /* CPython alone gives the order, batch by batch. */
@@ -281,16 +302,32 @@ static void begin(const zcomponents_t *garbage, uint64_t sequence) {
   at.object = at.kept_objects = garbage->object_count;
 }
 
+static bool has_recent(PyObject *const *objects, size_t count) {
+  size_t i = 0;
+  while (i < count && !zrecent_has(objects[i])) i++;
+  return i < count;
+}
+
+/* The one that is next. Finalizers alone, of what was garbage when the collection began, leave nothing to do. */
+static bool must_look_into(const zcomponents_t *garbage, size_t size) {
+  uint32_t flags = zcomponents_flags(garbage, at.component);
+  if ((flags & ZCOMPONENTS_OBSERVED) != 0) return true;
+  if ((flags & ZCOMPONENTS_FINAL) == 0) return false;
+  unseen = 0;
+  if (!is_sharp || (flags & ZCOMPONENTS_CHANGED) != 0) return true;
+  return has_recent(garbage->objects + at.object, size);
+}
+
 static void keep(zcomponents_t *garbage, size_t count) {
   PyObject **to = garbage->objects + at.kept_objects, **from = garbage->objects + at.object;
   if (to != from) memmove(to, from, count * sizeof *to);
-  uint32_t flag = garbage->sizes[at.component] & ZCOMPONENTS_OBSERVED;
-  garbage->sizes[at.kept_components++] = (uint32_t)count | flag;
+  garbage->sizes[at.kept_components++] = (uint32_t)count | zcomponents_flags(garbage, at.component);
   at.kept_objects += count;
 }
 
 static void end(zcomponents_t *garbage) {
   free_sets();
+  free_queue();
   zrecent_end();
   zwaits_turn();
   left = at.object - at.kept_objects;
@@ -307,7 +344,7 @@ bool zweakrefs_are_cleared(const zcomponents_t *garbage, uint64_t sequence) {
   return at.sequence == sequence && at.component >= garbage->component_count;
 }
 
-bool zweakrefs_want_all_old(void) { return seen_any; }
+bool zweakrefs_want_all_old(void) { return unseen < UNSEEN_MOST; }
 
 void zweakrefs_begin(bool all_is_old) {
   is_complete = all_is_old;
@@ -327,7 +364,7 @@ bool zweakrefs_clear(zcomponents_t *garbage, uint64_t sequence, uint64_t deadlin
   if (at.sequence != sequence) begin(garbage, sequence);
   for (size_t looks = 0; at.component < garbage->component_count;) {
     size_t size = zcomponents_size(garbage, at.component), fed = size;
-    bool is_looked_into = zcomponents_is_observed(garbage, at.component);
+    bool is_looked_into = must_look_into(garbage, size);
     if (is_looked_into) fed = look_into(garbage->objects + at.object, garbage->at_start + at.object, size);
     if (fed > 0) keep(garbage, fed);
     at.component++;

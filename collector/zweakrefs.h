@@ -23,7 +23,8 @@
  * as a whole; else all that is seen waits (is_blurred).
  *   All that is tracked has to be old when a collection begins: the young are promoted then, where the last
  * one has met seen objects. What has waited WAITS_MOST times is fed in any case: nothing that the program does keeps
- * it for ever.
+ * it for ever. And where seen garbage is made all the time, no more than a LEFT_SHARE of the heap waits, and the blur
+ * is put up with: else that is memory.
  *   What remains: a refcount says nothing where the program replaces a reference from outside by one from inside,
  * so that the component holds itself, in the moments between zpass_count and the first look at it, and a weak
  * reference without a callback can bring garbage back for a moment.
