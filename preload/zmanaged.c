@@ -295,6 +295,8 @@ static bool text_is(PyObject *object, const char *text) {
   return own != NULL && strcmp(own, text) == 0;
 }
 
+#define ROUNDS_MOST 8 /* of a full collection that the program asks for, while each shows more */
+
 static PyObject *collect_managed(PyObject *which, bool wait) {
   if (!zmanaged_ensure_started()) return NULL;
   bool ok;
@@ -309,9 +311,10 @@ static PyObject *collect_managed(PyObject *which, bool wait) {
     if (ok) release_all();
   } else if (full) {
     ok = collect_full();
-    if (ok && zmanaged_cycles_count() > 0) {
-      zma.PyGC_Collect();
+    if (ok && zmanaged_cycles_count() > 0) zma.PyGC_Collect();
+    for (int i = 0; i < ROUNDS_MOST && ok && zmanaged_cycles_count() > 0; i++) {
       ok = collect_full();
+      if (!zmanaged_cycles_may_find_more()) break;
     }
   } else {
     zpy.PyErr_SetString(*zpy.PyExc_ValueError, "collect() of managed objects takes \"young\" or \"full\"");

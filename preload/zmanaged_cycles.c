@@ -209,6 +209,45 @@ static bool is_batch_full(void) {
   return batch.reference_count >= BATCH_REFERENCES || batch.count >= BATCH_OBJECTS;
 }
 
+/* A body that a live Python object holds looks like one that only bodies hold, where a body holds that object. What
+ * refers to it is in its group, and lives with it. So the handles that were not found within the batch are ordinary
+ * roots of the next mark: what merely refers to them is a group of its own then. That may show more of them, which
+ * are left out, too, and so on; once no more come the next choice leaves none out, because a handle may have been
+ * held by what has gone since. */
+static struct {
+  uint8_t *round_of; /* by handle id: the round in which it was found to be held */
+  uint8_t round;     /* 0: no handle is left out */
+  bool has_more;     /* some were found since the last choice */
+} held;
+
+static bool is_held(const zhandle_entry_t *entry) {
+  return held.round != 0 && held.round_of[zhandle_id(entry)] == held.round;
+}
+
+static void set_held(const zhandle_entry_t *entry) {
+  static uint8_t last;
+  if (held.round == 0) held.round = last = last == UINT8_MAX ? 1 : last + 1;
+  held.round_of[zhandle_id(entry)] = held.round;
+  held.has_more = true;
+}
+
+static void note_held(void) {
+  if (held.round_of == NULL) held.round_of = zos_table_map(zhandle_table.limit);
+  for (size_t i = 0; held.round_of != NULL && i < batch.count; i++) {
+    PyObject *object = batch.objects[i];
+    if (!zmanaged_is_handle(object) || zmanaged_trial_has(object)) continue;
+    const zhandle_entry_t *entry = ((zhandle_t *)object)->entry;
+    if (!is_held(entry)) set_held(entry);
+  }
+}
+
+static void begin_choice(void) {
+  if (!held.has_more) held.round = 0;
+  held.has_more = false;
+}
+
+bool zmanaged_cycles_may_find_more(void) { return held.has_more; }
+
 static bool put_unless_handle(PyObject *object, void *unused) {
   return zmanaged_is_handle(object) || put(object, unused);
 }
@@ -216,7 +255,10 @@ static bool put_unless_handle(PyObject *object, void *unused) {
 /* Runs Python code. True: the batch was judged. */
 static bool judge_batch(void) {
   bool ok = zjudge_is_possible() && zmanaged_trial_of(batch.references, batch.reference_count, TRIAL_OBJECTS);
-  if (ok) zmanaged_trial_each(put_unless_handle, NULL);
+  if (ok) {
+    note_held();
+    zmanaged_trial_each(put_unless_handle, NULL);
+  }
   zmanaged_trial_forget();
   ok = ok && !batch.is_failed && zjudge(batch.objects, batch.count);
   batch.count = batch.reference_count = 0;
@@ -334,6 +376,7 @@ static size_t references_looked_at, nodes_looked_at;
  * the program asks for is exact. */
 static bool is_left_out(const zhandle_entry_t *entry, bool is_asked_for) {
   uint32_t id = zhandle_id(entry);
+  if (is_held(entry)) return true;
   if (is_asked_for || left_out == NULL || left_out[id] == 0) return false;
   left_out[id]--;
   return true;
@@ -373,6 +416,7 @@ static void log_choice(const char *what, uint64_t start, bool ok) {
 
 /* What Python's gc has not taken so far is judged again: other bodies of its classes may have died. */
 static void dissolve_all(void) {
+  begin_choice();
   while (groups != NULL) {
     note_vain(groups);
     dissolve(groups);

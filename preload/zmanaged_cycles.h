@@ -34,9 +34,11 @@
  *    objects in between, and CPython's young collection over all of these (zjudge.h) is the verdict. A group that is
  *    alive then, or held by one that was judged later, is Python's gc's to find like any other object.
  *
- * Groups that Python's gc has found alive are dissolved before the next choice and judged again. Their handles are
- * left out of the next choice, of three more if that was in vain, too, and so on up to 31: a body that is alive by
- * another way may hold the Python object.
+ * Groups that Python's gc has found alive are dissolved before the next choice and judged again. A body that is
+ * alive may hold the Python object that holds a suspect: all that refers to the suspect is in its group then, and
+ * would never go. So handles that the verdict shows to be held are left out of the next choice; and those of groups
+ * that lived, by a collection that the program did not ask for, of one more, of three if that was in vain, too, and
+ * so on up to 31.
  *
  * Cost. zgc.collect("full") walks over all, with the GIL held: about 0.1 us for each object it meets. A collection
  * that the program did not ask for is prepared by a sweep, some references at a time, each part of which is a trial
@@ -71,6 +73,8 @@ bool zmanaged_cycles_await_collector(void);
 /* Would a full collection now find less than a little later? Then the sweep takes a step, or groups wait for a full
  * collection of Python's because they could not be judged by themselves. */
 bool zmanaged_cycles_await_verdict(void);
+/* Has the last verdict shown handles that the next choice is better off without? */
+bool zmanaged_cycles_may_find_more(void);
 /* Groups that exist now. */
 size_t zmanaged_cycles_count(void);
 
