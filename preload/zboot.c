@@ -42,12 +42,14 @@
 #include "preload/zprofiling.h"
 #include "preload/zsecond_gil.h"
 
+/* Atomic: any thread that calls setlocale reads it (zlate_python.c). Written where there is no interpreter yet, by one
+ * thread, and then under the GIL. */
 static zboot_state_t state = ZBOOT_ASLEEP;
 static char reason[200];
 static bool is_queued; /* the late start */
 static bool seen_uninitialised; /* since the last end: a new interpreter may come up */
 
-zboot_state_t zboot_state(void) { return state; }
+zboot_state_t zboot_state(void) { return zload_relaxed(&state); }
 const char *zboot_reason(void) {
   if (state == ZBOOT_ENDING) {
     return "the interpreter was finalised, and the one after it has allocators of its own (3.12 and "
@@ -60,7 +62,7 @@ const char *zboot_reason(void) {
 }
 
 static void become_passive(const char *why) {
-  state = ZBOOT_PASSIVE;
+  zstore_relaxed(&state, ZBOOT_PASSIVE);
   snprintf(reason, sizeof reason, "%s", why);
   zlog_info("gc,init", "passive: %s", why);
 }
@@ -100,7 +102,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     zgc_facade_remove();
     zcollector_stop();
     zstatpage_disable();
-    state = ZBOOT_ENDING;
+    zstore_relaxed(&state, ZBOOT_ENDING);
     seen_uninitialised = is_queued = false;
     zbinding_watch_raw(look_whether_ended);
     zbinding_stay_for_next();
@@ -162,7 +164,7 @@ static int late_start(void *unused) {
     return 0;
   }
   zallocator_idle_hook = start_thread;
-  state = ZBOOT_ACTIVE;
+  zstore_relaxed(&state, ZBOOT_ACTIVE);
   if (zoption(huge_pages)) zpopulator_start();
   if (zoption(statpage)) zstatpage_enable();
   zdriver_tick = tick;
@@ -181,7 +183,7 @@ static void watch_for_interpreter(void) {
   if (state == ZBOOT_ENDING) {
     if (!zload_relaxed(&seen_uninitialised)) return;
     zbinding_watch_raw(NULL);
-    state = ZBOOT_WAITING;
+    zstore_relaxed(&state, ZBOOT_WAITING);
   }
   if (state != ZBOOT_WAITING) return;
   is_queued = zpy.Py_AddPendingCall(late_start, NULL) == 0;
@@ -274,7 +276,7 @@ static void start_in_python(void *library, bool is_late) {
     return;
   }
   zbuiltin_start((zbuiltin_t){"zgc", zmodule_init}, "gc", zgc_facade_adopt);
-  state = ZBOOT_PASSIVE;
+  zstore_relaxed(&state, ZBOOT_PASSIVE);
   const char *why = why_not_wanted();
   if (why == NULL && is_late) why = why_not_late(library);
   if (why != NULL) {
@@ -304,7 +306,7 @@ static void start_in_python(void *library, bool is_late) {
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
             zbinding_name(), zlog_mb(zgranules_range.size));
   zallocator_slow_hook = watch_for_interpreter;
-  state = ZBOOT_WAITING;
+  zstore_relaxed(&state, ZBOOT_WAITING);
 }
 
 static void start(void *library, bool is_late) {
