@@ -13,6 +13,8 @@
 
 #define PASSES_MAX 10
 #define STABLE_SHARE 32 /* the set is stable when a pass drops less than this share of it */
+#define TRUST_FROM 2     /* collections, one behind the other, whose first pass was right */
+#define TRUSTED_MOST 50000 /* candidates: all of them alive, CPython looks at them for two milliseconds */
 #define WAKE_NS 3000000u /* a safepoint is asked for when none came for so long */
 #define REST_SHARE 250  /* of a collection's progress, in thousandths: what follows the first pass */
 #define DEFERRING_AT 360
@@ -44,6 +46,8 @@ typedef struct {
   uint64_t found, concurrent_ns; /* handed over with RECLAIMING */
   bool stop;            /* atomic; set by a thread with the GIL, polled by who works */
   bool with_frozen;     /* for the passes */
+  bool is_trusted;      /* the first pass is: see zdriver_finish */
+  bool is_stable;       /* handed over with RECLAIMING: the second one, where there was one, left what the first had */
   bool is_first_pass;   /* atomic; the thread's, a hint for others */
   bool counts;          /* handed over with REQUESTED */
   bool deferred_failed; /* handed over with CONCURRENT */
@@ -59,6 +63,7 @@ static uint64_t state; /* atomic: ticket and phase of the collection under way, 
 static uint32_t bell;  /* atomic; another number after each change that someone may be waiting for */
 static uint64_t beats; /* atomic; the thread's */
 static bool fault;     /* atomic; the last collection was abandoned for want of memory */
+static unsigned trust;       /* GIL; collections in a row whose first pass was right */
 static bool is_stopped_open; /* GIL: a stopped collection has the record */
 
 /* To end it is asked for by a thread that forks (RUNS to ENDING), and taken back by that one or done by the thread
@@ -225,13 +230,15 @@ static bool one_pass(tables_t *mine, unsigned k) {
 }
 
 /* Repeats the pass over what it left until that hardly shrinks. The rest of the live objects that a
- * race put there is CPython's to drop: a further pass would cost more than feeding them does. */
+ * race put there is CPython's to drop: a further pass would cost more than feeding them does. In a program that
+ * drops what it has made and does not move it about, that holds for the first pass already. */
 static bool concurrent_passes(tables_t *mine) {
   static uint64_t audits; /* the collector thread's */
   zpass_t *pass = &mine->pass;
   if (!zpass_begin(pass, &mine->stop, false)) return false;
   pass->with_frozen = mine->with_frozen;
   pass->audit = ++audits;
+  mine->is_stable = true;
   if (mine->counts && !zpass_count(pass)) return false;
   for (unsigned k = 1; k <= PASSES_MAX; k++) {
     size_t before = k == 1 ? SIZE_MAX : pass->candidate_count;
@@ -239,7 +246,9 @@ static bool concurrent_passes(tables_t *mine) {
     if (k == 1) ztype_adapt_audits();
     pass->audit = 0; /* once a collection */
     if (k > 1 && pass->candidate_count >= before - before / STABLE_SHARE) return true;
+    if (k > 1) mine->is_stable = false;
     if (pass->candidate_count == 0) return true;
+    if (mine->is_trusted && pass->candidate_count <= TRUSTED_MOST) return true;
   }
   return true;
 }
@@ -414,6 +423,7 @@ bool zdriver_request(zcause_t cause, bool counts) {
   tables->record = zdriver_collection;
   tables->counts = counts;
   tables->with_frozen = zold_map_frozen_count == 0;
+  tables->is_trusted = trust >= TRUST_FROM;
   zstore_release(&current, tables);
   zstore_release(&state, word_of(tables->ticket, ZPHASE_REQUESTED)); /* in IDLE only who has the GIL writes it */
   zstat_set(running, 1);
@@ -496,8 +506,16 @@ static void discard_current(void) {
   zstat_set(pending_garbage, 0);
 }
 
+/* What the first pass took for garbage was garbage, by the second one or, where that was left out, by CPython. */
+static void learn_trust(void) {
+  const zcollection_t *c = &zdriver_collection;
+  uint64_t survived = c->fed > c->reclaimed ? c->fed - c->reclaimed : 0;
+  trust = current->is_stable && survived <= c->fed / STABLE_SHARE ? trust + 1 : 0;
+}
+
 void zdriver_finish(void) {
   zdriver_garbage();
+  learn_trust();
   zcause_count(zdriver_collection.cause);
   zprobe_collection_done(zdriver_collection.sequence, zdriver_collection.found,
                          zdriver_collection.reclaimed);
