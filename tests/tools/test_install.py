@@ -100,6 +100,20 @@ class Installed(ToolCase):
                 with gzip.open(page, 'rt') as source:
                     self.assertIn('examples', source.read(), page)
 
+    def test_completion(self):
+        file = os.path.join(self.prefix, 'share', 'bash-completion', 'completions', 'zgcpreload')
+
+        def offered(*words):
+            script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _zgc "$1"; echo "${COMPREPLY[@]}"'
+            return subprocess.run(['bash', '-c', script, 'bash', file, *words], text=True, check=True, cwd=self.dir,
+                                  env={**os.environ, **self.alone}, stdout=subprocess.PIPE).stdout.split()
+        command = os.path.join(self.bin, 'zgcpreload')
+        self.assertEqual(offered(command, 'st'), ['status', 'stat'])
+        self.assertEqual(offered(command, 'run', '--trig'), ['--trigger'])
+        self.assertEqual(offered(os.path.join(self.bin, 'zgc-log'), '--fol'), ['--follow'])
+        self.write('app.py', '')
+        self.assertEqual(offered(command, 'run', 'ap'), ['app.py'])
+
     def test_pkg_config_finds_the_library(self):
         where = glob.glob(os.path.join(self.prefix, 'lib*', '**', 'pkgconfig'), recursive=True)
         said = subprocess.run(['pkg-config', '--variable=library', 'zgcpreload'], text=True, check=True,
