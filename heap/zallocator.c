@@ -13,7 +13,6 @@
 #include "heap/zthread_heap.h"
 
 #define CARVE_BYTES 4096              /* untouched memory stays untouched until it is needed */
-#define KEPT_CAPACITY 8               /* an empty page is kept at hand if it has so many blocks */
 #define TRIM_LOOKS 512                /* pages between two looks at the clock, ... */
 #define TRIM_SPARSE 64                /* ... of which a sparse one counts as so many */
 #define TRIM_FROM (8 * ZM)            /* in smaller heaps, sparse pages are left alone */
@@ -448,12 +447,12 @@ static void reopen(heap_t *heap, zpage_t *page) {
   }
 }
 
-/* What is left to do when a block went back to a page with flags, or when it was the last one. A class
- * keeps its current page when that is empty, unless it is one of large blocks: those pages' memory is
- * sooner wanted by other classes than again by this one. */
+/* What is left to do when a block went back to a page with flags, or when it was the last one. A class keeps its
+ * current page when that is empty, but no more than a granule: the memory of larger ones is sooner wanted by other
+ * classes than again by this one. */
 static void after_free(heap_t *heap, zpage_t *page) {
   zpage_t *current = current_of(heap, page->size_class, zpage_flags(page));
-  if (page->used == 0 && (page != current || page->capacity < KEPT_CAPACITY)) {
+  if (page->used == 0 && (page != current || zpage_flags(page) & ZPAGE_FLAG_SPECIAL)) {
     if (page == current) {
       set_current(heap, page->size_class, zpage_flags(page), &empty_page);
     } else if (!(zpage_flags(page) & ZPAGE_FLAG_FULL)) {
