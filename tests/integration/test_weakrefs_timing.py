@@ -104,6 +104,30 @@ end()
 print(sum(ref() is None for ref in refs))
 """
 
+# Components of any size.
+LARGE = """
+class Final(Node):
+    def __del__(self):
+        note("finalized")
+        note("alive in a finalizer", any(ref() is not None for ref in refs[:50]))
+rings = [[Node() for _ in range(count)] for count in (30_000, 22_000)]
+for ring in rings:
+    for i, node in enumerate(ring):
+        node.next = ring[i - 1]
+small = [Final() for _ in range(1000)]
+def called(ref):
+    note("called")
+    note("alive", any(each() is not None for each in refs[::997]))
+refs = [weakref.ref(node, called) for node in rings[0][::60] + rings[1][::60] + small]
+grow_old()
+node = ring = None
+everything = [rings, small]
+del rings, small
+begin()
+everything.clear()
+end()
+"""
+
 
 @requires_active
 class WhatProgramsSee(unittest.TestCase):
@@ -119,6 +143,9 @@ class WhatProgramsSee(unittest.TestCase):
 
     def test_collections_one_behind_the_other(self):
         self.check(PRELUDE + ONE_BEHIND_THE_OTHER)
+
+    def test_large_components(self):
+        self.check(PRELUDE + LARGE)
 
     def test_random_graphs(self):
         for seed in SEEDS:
