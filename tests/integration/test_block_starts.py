@@ -99,6 +99,43 @@ gc.collect()
 print("done", blocks.slab_live(), most)
 """
 
+# Types share slabs, and die and are made again while instances of others live there; with "wrap", the slabs themselves
+# get a header on the way.
+TYPES = """
+import ctypes, gc, sys
+blocks = ctypes.PyDLL(sys.argv[1])
+blocks.wrap.argtypes = [ctypes.c_int, ctypes.c_size_t]
+blocks.slab_type.argtypes = [ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_bool]
+blocks.slab_type.restype = ctypes.py_object
+shape = [int(a) for a in sys.argv[2:6]]
+types = [blocks.slab_type(*shape) for i in range(3)]
+live = [types[i % 3]().set([i]) for i in range(3000)]
+for round in range(24):
+    if sys.argv[6] == "wrap" and round == 8:
+        blocks.wrap(4, 16)
+    types[round % 3] = blocks.slab_type(*shape)
+    for i in range(1000):
+        one, two, three = types[0](), types[1](), types[2]()
+        one.set([two.set([three.set(one)])])
+        three = types[2]().set([i])
+        if i % 10 == 0:
+            live[(round * 100 + i) % len(live)] = three
+    buffers = [b"x" * (1000 + 5 * i) for i in range(200)]
+    if round % 8 == 7:
+        del one, two, three
+        gc.collect()
+        assert blocks.slab_live() == len(live), blocks.slab_live()
+try:
+    import zgc
+    zgc.collect()
+    zgc.verify()
+except ImportError:
+    pass
+del live[1500:], types[:]
+gc.collect()
+print("done", blocks.slab_live())
+"""
+
 # Nobody asks for a collection: what cannot be old must still be found.
 AUTOMATIC = """
 import ctypes, sys
@@ -180,6 +217,13 @@ class Slabs(unittest.TestCase):
 
     def test_a_pool_within_slabs(self):
         self.slabs(50, 16, 48, pool=1)
+
+    def test_types_that_share_slabs_and_die(self):
+        for how in "plain", "wrap":
+            for count, header, slot in (100, 16, 48), (4, 24, 56), (1, 16, 48):
+                with self.subTest(how, count=count):
+                    out = zgctest.run(TYPES, HELPER, count, header, slot, 0, how).out
+                    self.assertEqual(out, "done 1500\n")
 
     def test_cycles_are_found_without_being_asked_for(self):
         self.assertLess(int(zgctest.run(AUTOMATIC, HELPER).out), 120000)
