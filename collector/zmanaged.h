@@ -85,6 +85,7 @@ typedef struct {
   bool (*ask_verdict)(void);             /* now and then: may groups be judged by Python's gc? No Python code. True:
                                           * it asks for a safepoint */
   bool (*awaits_verdict)(void);          /* would a full collection find more a little later? Then that is prepared */
+  bool (*keeps_reference)(uint32_t index); /* may this reference, of a dead body, not be dropped yet? */
   bool (*take_groups)(uint64_t deadline); /* what zsuspects.h found; a mark has ended since. True: all of it */
 } zmanaged_host_t;
 

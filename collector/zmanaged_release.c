@@ -125,6 +125,10 @@ static bool finish_ended(void) {
 static bool release_dead(void) {
   uint32_t index = take_dead();
   if (index == 0) return false;
+  if (zm.host.keeps_reference != NULL && zm.host.keeps_reference(index)) {
+    zstore_release(&zpyref_table.entries[index].old, 1); /* the next full collection finds it again */
+    return true;
+  }
   void *object = zpyref_free(index);
   if (object != NULL) zm.host.release(object);
   zmanaged_stat_values.released_references++;

@@ -77,6 +77,7 @@ static const zmanaged_host_t host = {
     .wait = wait_without_gil,
     .ask_verdict = zmanaged_cycles_ask,
     .awaits_verdict = zmanaged_cycles_await_verdict,
+    .keeps_reference = zmanaged_cycles_keep,
     .take_groups = zmanaged_cycles_take,
 };
 

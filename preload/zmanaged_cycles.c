@@ -55,9 +55,33 @@ static int proxy_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
   return visit((PyObject *)self->type, argument);
 }
 
+/* By index: references that groups visit. Their entries must stay what they are, although a body may be found dead
+ * when a handle of its group has ended. */
+static uint64_t *kept;
+
+bool zmanaged_cycles_keep(uint32_t reference) {
+  return kept != NULL && (kept[reference / 64] >> reference % 64 & 1) != 0;
+}
+
+static void keep_references(const proxy_t *proxy) {
+  for (size_t i = 0; i < proxy->reference_count; i++) {
+    kept[proxy->references[i] / 64] |= (uint64_t)1 << proxy->references[i] % 64;
+  }
+}
+
+static void give_back(uint32_t reference) { kept[reference / 64] &= ~((uint64_t)1 << reference % 64); }
+
+/* The number of those that it had. */
+static size_t give_references_back(proxy_t *proxy) {
+  size_t count = proxy->reference_count;
+  proxy->reference_count = 0;
+  for (size_t i = 0; i < count; i++) give_back(proxy->references[i]);
+  return count;
+}
+
 /* Python's gc has found the group to be garbage: what its bodies hold is let go. Slots read as None
- * from now on, should a finalizer still look. An entry of the table cannot be given to another slot meanwhile:
- * that takes a collection which finds the body dead, and then zpyref_free. */
+ * from now on, should a finalizer still look. An entry is kept until it is empty, so it cannot be given to another
+ * slot by what runs meanwhile. */
 static int proxy_clear(PyObject *self) {
   proxy_t *proxy = (proxy_t *)self;
   size_t references = proxy->reference_count, classes = proxy->class_count;
@@ -65,6 +89,7 @@ static int proxy_clear(PyObject *self) {
   zpy.Py_IncRef(self); /* finalizers may end what holds it */
   for (size_t i = 0; i < references; i++) {
     PyObject *object = zpyref_empty(&zpyref_table.entries[proxy->references[i]]);
+    give_back(proxy->references[i]);
     if (object != NULL) zpy.Py_DecRef(object);
   }
   for (size_t i = 0; i < classes; i++) {
@@ -80,6 +105,7 @@ static int proxy_clear(PyObject *self) {
 static void proxy_dealloc(PyObject *self) {
   proxy_t *proxy = (proxy_t *)self;
   zma.PyObject_GC_UnTrack(self);
+  give_references_back(proxy);
   free(proxy->handles);
   PyObject *type = (PyObject *)self->type;
   zma.PyObject_GC_Del(self);
@@ -120,7 +146,8 @@ static void leave_group(zhandle_t *handle) {
 /* The bodies take their references back. Runs no Python code: the proxy owns nothing by itself. */
 static void dissolve(proxy_t *proxy) {
   size_t count = proxy->handle_count;
-  proxy->handle_count = 0;
+  proxy->handle_count = proxy->class_count = 0;
+  give_references_back(proxy);
   unlink_group(proxy);
   zpy.Py_IncRef(&proxy->base);
   for (size_t i = 0; i < count; i++) {
@@ -147,8 +174,7 @@ void zmanaged_cycles_forget(PyObject *object) {
   leave_group(handle);
   if (proxy->handle_count == 0) {
     unlink_group(proxy);
-    zmanaged_release(proxy->references, proxy->reference_count);
-    proxy->reference_count = 0;
+    zmanaged_release(proxy->references, give_references_back(proxy));
   }
   zpy.Py_DecRef(&proxy->base);
 }
@@ -322,6 +348,7 @@ static bool form(void) {
   if (zsuspects_is_untouched(&group)) {
     memcpy(proxy->references, group.references, group.reference_count * sizeof *group.references);
     proxy->reference_count = group.reference_count;
+    keep_references(proxy);
     add_classes(proxy, &group);
     add_handles(proxy, &group);
     zma.PyObject_GC_Track(proxy);
@@ -354,7 +381,8 @@ static bool is_time_up(unsigned groups_done, uint64_t deadline) {
 bool zmanaged_cycles_take(uint64_t deadline) {
   if (!zsuspects_has_results()) return true;
   if (proxy_of == NULL) proxy_of = zos_table_map((size_t)zhandle_table.limit * sizeof *proxy_of);
-  for (unsigned i = 1; proxy_of != NULL && form(); i++) {
+  if (kept == NULL) kept = zos_table_map(zpyref_table.limit / 64 * sizeof *kept);
+  for (unsigned i = 1; proxy_of != NULL && kept != NULL && form(); i++) {
     if (is_batch_full() && !judge_batch()) verdict.is_left = true;
     if (is_time_up(i, deadline)) return false;
   }

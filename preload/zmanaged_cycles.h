@@ -56,6 +56,8 @@ bool zmanaged_cycles_start(void); /* false with an exception set */
 
 /* A tracked handle is being deallocated. */
 void zmanaged_cycles_forget(PyObject *handle);
+/* A group visits this reference: where one of its handles has ended, some of its bodies may be found dead. */
+bool zmanaged_cycles_keep(uint32_t reference);
 int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
 void zmanaged_cycles_touch(zhandle_entry_t *entry);
 
