@@ -258,7 +258,8 @@ static Py_ssize_t collect_once(zcause_t cause, bool wait) {
   }
   if (!wait) return 0;
   wait_t ended = wait_for_end();
-  return ended == WAIT_ENDED ? -2 : collect_for(ended);
+  if (ended != WAIT_ENDED) return collect_for(ended);
+  return zdriver_abandoned == 0 ? -2 : zcollector_collect(ZGC_GENERATIONS - 1); /* a signal handler has forked */
 }
 
 Py_ssize_t zcollector_collect_concurrently(bool wait) {

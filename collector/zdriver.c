@@ -575,7 +575,7 @@ static bool has_ended(void) {
 void zdriver_fork_prepare(void) {
   if (zload_acquire(&thread) != THREAD_RUNS || zload_acquire(&lent) != NULL || !is_alone_with_thread()) return;
   zphase_t phase = zdriver_phase();
-  if (phase == ZPHASE_CONCURRENT || phase == ZPHASE_DEFERRING) zdriver_abandon("the process forks");
+  if (phase != ZPHASE_IDLE && phase != ZPHASE_RECLAIMING) zdriver_abandon("the process forks");
   if (!has_ended()) return;
   rest.is_ended = true;
   rest.safepoints = REST_SAFEPOINTS;

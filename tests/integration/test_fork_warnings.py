@@ -116,6 +116,25 @@ for _ in range(5):
 print(seen)
 """
 
+# A handler that forks while zgc.collect() waits: the collection is done all the same.
+IN_A_HANDLER = """
+import signal, weakref
+class Node:
+    def __init__(self):
+        self.me = self
+def handler(number, frame):
+    fork()
+signal.signal(signal.SIGALRM, handler)
+left = 0
+for i in range(15):
+    refs = [weakref.ref(Node()) for _ in range(100)]
+    signal.setitimer(signal.ITIMER_REAL, 0.001 * (i + 1))
+    collect()
+    left += sum(ref() is not None for ref in refs)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(seen, left)
+"""
+
 BACK = """
 fork()
 if zgc:
@@ -151,6 +170,9 @@ class Warnings(unittest.TestCase):
 
     def test_hooks(self):
         self.check(HOOKS)
+
+    def test_forks_in_a_signal_handler(self):
+        self.check(IN_A_HANDLER)
 
     def test_thread_is_back(self):
         self.check(BACK)
