@@ -28,7 +28,16 @@ PyThreadState *(*zpyabi_current_thread(void))(void) {
 
 typedef struct {
   PyThreadState *const *begin, *const *end;
+  size_t module;
 } variables_t;
+
+/* What __tls_get_addr takes (the processors' ABI for thread-local storage): right for variables that have a place in
+ * each thread from its start, and for those that get one when they are used. */
+typedef struct {
+  unsigned long module, offset;
+} tls_index_t;
+
+static void *(*tls_address)(const tls_index_t *);
 
 /* dl_iterate_phdr: the calling thread's variables of the module that CPython's code is in. */
 static int find_variables(struct dl_phdr_info *module, size_t size, void *to) {
@@ -45,21 +54,26 @@ static int find_variables(struct dl_phdr_info *module, size_t size, void *to) {
   variables_t *variables = to;
   variables->begin = module->dlpi_tls_data;
   variables->end = variables->begin + bytes / sizeof(void *);
+  variables->module = module->dlpi_tls_modid;
   return 1;
+}
+
+const void *const *zpyabi_thread_variable(const zpyabi_thread_place_t *place) {
+  return tls_address(&(tls_index_t){place->module, place->offset});
 }
 
 #define VARIABLES_MAX 8 /* 3.15 has one more, for PyGILState_Ensure, that holds on to the state */
 
 /* The variable that holds the thread's state while it has one, and nothing meanwhile. */
-static PyThreadState *const *find_current(PyThreadState *thread) {
-  variables_t all = {NULL, NULL};
+static bool find_current(PyThreadState *thread, zpyabi_thread_place_t *place) {
+  variables_t all = {NULL, NULL, 0};
   PyThreadState *const *found[VARIABLES_MAX], *const *current = NULL;
   size_t count = 0, fitting = 0;
   dl_iterate_phdr(find_variables, &all);
-  for (; all.begin < all.end && count < VARIABLES_MAX; all.begin++) {
-    if (*all.begin == thread) found[count++] = all.begin;
+  for (PyThreadState *const *p = all.begin; p < all.end && count < VARIABLES_MAX; p++) {
+    if (*p == thread) found[count++] = p;
   }
-  if (count == 0 || count == VARIABLES_MAX) return NULL;
+  if (count == 0 || count == VARIABLES_MAX) return false;
   PyThreadState *volatile const *seen[VARIABLES_MAX];
   memcpy(seen, found, sizeof seen);
   bool is_empty[VARIABLES_MAX];
@@ -71,7 +85,10 @@ static PyThreadState *const *find_current(PyThreadState *thread) {
     current = found[i];
     fitting++;
   }
-  return fitting == 1 ? current : NULL;
+  if (fitting != 1) return false;
+  place->module = all.module;
+  place->offset = (size_t)((const char *)current - (const char *)all.begin);
+  return zpyabi_thread_variable(place) == (const void *const *)current;
 }
 
 #define WORDS_MAX 8 /* of a state that are looked at: `interp` is the third in 3.11 to 3.15 */
@@ -92,6 +109,6 @@ bool zpyabi_find_thread_place(zpyabi_thread_place_t *place) {
   if (zpyabi_current_thread() == NULL || zpy.PyThreadState_GetInterpreter == NULL) return false;
   PyThreadState *thread = zpyabi_current_thread()();
   if (thread == NULL || !find_interpreter(thread, &place->interpreter)) return false;
-  place->current = find_current(thread);
-  return place->current != NULL;
+  tls_address = (void *(*)(const tls_index_t *))dlsym(RTLD_DEFAULT, "__tls_get_addr");
+  return tls_address != NULL && find_current(thread, place);
 }

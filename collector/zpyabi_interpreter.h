@@ -11,12 +11,16 @@ size_t zpyabi_interpreter_size(void);
  * no function for it. */
 PyThreadState *(*zpyabi_current_thread(void))(void);
 
+/* Where threads have their current state, and a state its interpreter. */
 typedef struct {
-  PyThreadState *const *current; /* CPython's variable of the calling thread for what zpyabi_current_thread tells */
-  size_t interpreter;            /* where a state tells its interpreter */
+  size_t module, offset; /* CPython's variable for what zpyabi_current_thread tells, as the loader knows it */
+  size_t interpreter;    /* in a state */
 } zpyabi_thread_place_t;
 
 /* False: not proven. Lets the GIL go for a moment. Interpreter up, GIL held. */
 bool zpyabi_find_thread_place(zpyabi_thread_place_t *place);
+
+/* The calling thread's own variable of that place; good as long as the thread is. A thread that has a state. */
+const void *const *zpyabi_thread_variable(const zpyabi_thread_place_t *place);
 
 #endif

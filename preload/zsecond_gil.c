@@ -42,28 +42,31 @@ static unsigned heap_for(const PyInterpreterState *interpreter) {
   return number;
 }
 
+/* Where threads have their current state: written once, before `is_placed` is set. */
+static zpyabi_thread_place_t place;
+static bool is_placed;
+
+/* CPython's variable of the calling thread, which has this state; NULL where it is not known. The proof was for one
+ * thread at one time: so what each finds is compared with what CPython says. */
+static const void *const *variable_of(const PyThreadState *thread, const PyInterpreterState *interpreter) {
+  if (!zload_acquire(&is_placed)) return NULL;
+  const void *const *variable = zpyabi_thread_variable(&place);
+  const void *const *word = (const void *const *)((const char *)thread + place.interpreter);
+  if (*variable == thread && *word == interpreter) return variable;
+  zstore_relaxed(&is_placed, false);
+  zlog_notice("a thread's state is not where it was at the start of CPython: each allocation asks CPython for it");
+  return NULL;
+}
+
 /* What has no heap of its own is asked for each time. */
-static znoinline unsigned look_up(const PyInterpreterState *interpreter) {
+static znoinline unsigned look_up(const PyThreadState *thread, const PyInterpreterState *interpreter) {
+  const void *const *variable = variable_of(thread, interpreter);
   pthread_mutex_lock(&lock);
   unsigned number = heap_for(interpreter);
   if (number == ZALLOCATOR_COMMON) interpreter = NULL;
-  zthread_heap = (zthread_heap_t){NULL, interpreter, zallocator_heap(number), number, zthread_heap_endings};
+  zthread_heap = (zthread_heap_t){variable, interpreter, zallocator_heap(number), number, zthread_heap_endings};
   pthread_mutex_unlock(&lock);
   return number;
-}
-
-/* CPython's variable for the current state, from zthread_heap; fixed for the life of the process once it is known. */
-static ptrdiff_t state_place = ZTHREAD_HEAP_NO_STATE;
-
-/* The proof was for one thread at one time. */
-static void check_place(const PyThreadState *thread, const PyInterpreterState *interpreter) {
-  ptrdiff_t place = zload_acquire(&zthread_heap_state);
-  if (place == ZTHREAD_HEAP_NO_STATE) return;
-  const char *found = *(const char *const *)((const char *)&zthread_heap + place);
-  if (found == (const char *)thread && *(const void *const *)(found + zthread_heap_interpreter) == interpreter) return;
-  zstore_relaxed(&state_place, ZTHREAD_HEAP_NO_STATE);
-  zstore_release(&zthread_heap_state, ZTHREAD_HEAP_NO_STATE);
-  zlog_notice("a thread's state is not where it was at the start of CPython: each allocation asks CPython for it");
 }
 
 /* A thread's current state is of the interpreter whose GIL it holds: CPython sets it after it took the GIL and
@@ -74,8 +77,7 @@ static unsigned holder(void) {
   if (zunlikely(thread == NULL)) return ZALLOCATOR_COMMON;
   const PyInterpreterState *interpreter = zpy.PyThreadState_GetInterpreter(thread);
   if (zthread_heap_is_of(interpreter)) return zthread_heap.number;
-  check_place(thread, interpreter);
-  return look_up(interpreter);
+  return look_up(thread, interpreter);
 }
 
 static void end(unsigned number) {
@@ -115,23 +117,15 @@ bool zsecond_gil_start(int minor) {
 size_t zsecond_gil_least(void) { return zload_relaxed(&state_min); }
 
 static void find_place(void) {
-  zpyabi_thread_place_t place;
-  if (zload_relaxed(&state_place) != ZTHREAD_HEAP_NO_STATE) return;
+  if (zload_relaxed(&is_placed)) return;
   if (!zpyabi_find_thread_place(&place)) {
     zlog_debug("gc,init", "a thread's current state was not found among its variables: allocations beside a second "
                "GIL ask for it");
     return;
   }
   zthread_heap_interpreter = place.interpreter;
-  zstore_release(&state_place, (const char *)place.current - (const char *)&zthread_heap);
-}
-
-/* Beside one GIL it is not needed. If the two sides miss each other here, allocations ask. */
-static void use_place(void) {
-  ptrdiff_t place = zload_acquire(&state_place);
-  if (!zallocator_is_closed() || place == zload_relaxed(&zthread_heap_state)) return;
-  zstore_release(&zthread_heap_state, place);
-  zlog_debug("gc,heap", "threads see in their own variables which heap is theirs");
+  zstore_release(&is_placed, true);
+  zlog_debug("gc,init", "threads see in their own variables which heap is theirs beside a second GIL");
 }
 
 void zsecond_gil_settle(void) {
@@ -139,7 +133,6 @@ void zsecond_gil_settle(void) {
   size_t size = zpyabi_interpreter_size();
   if (size > state_min) zstore_relaxed(&state_min, size);
   find_place();
-  use_place();
 }
 
 void zsecond_gil_expect(void) {
@@ -148,5 +141,4 @@ void zsecond_gil_expect(void) {
   if (!zallocator_is_closed()) zlog_info("gc,heap", "another interpreter may be made: each has a heap from now on");
   zstore_relaxed(&main_interpreter, interpreter);
   zallocator_close(holder);
-  use_place();
 }

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import textwrap
 import unittest
 
 from test_embedding import CODE, EMBED, LIBPYTHON
+from test_second_gil import INTERPRETERS
 from zgctest import LIB, main, requires_active, run_command
 
 STATUS = 'import zgc; s = zgc.status(); print(s["active"], s["reason"]); keep = []'
@@ -27,6 +29,16 @@ class LatePython(unittest.TestCase):
 
     def test_everything_at_work(self):
         self.embed("import zgc\n" + CODE, rounds=4)
+
+    @unittest.skipIf(sys.version_info < (3, 12), "needs a GIL per interpreter (3.12)")
+    def test_interpreters_with_a_gil_of_their_own(self):
+        """Thread-local variables of such a libpython lie apart from ours, at another distance in each thread."""
+        self.embed(textwrap.dedent(INTERPRETERS) + textwrap.dedent("""
+            import threading
+            keep = [threading.Thread(target=live) for _ in range(3)]
+            for t in keep: t.start()
+            for t in keep: t.join()
+        """))
 
     def test_own_allocators_stay(self):
         result = self.embed(STATUS, EMBED_ALLOCATOR="1")
