@@ -1,6 +1,6 @@
 #include "barrier/zbarrier.h"
 
-#include "heap/zbody_page.h"
+#include "heap/managed/zbody_page.h"
 
 zbarrier_ops_t zbarrier_ops;
 

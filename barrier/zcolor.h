@@ -13,7 +13,7 @@
  *   RY RO remapped for the young, the old generation: one bit of two each, 00 unless managed
  *   MY MO visited by the young, the old mark: one bit of two each, or 00
  *   RM    in the remembered set: one bit of two, or 00
- *   S     handle entries only: the entry is a suspect (collector/zsuspects.h)
+ *   S     handle entries only: the entry is a suspect (collector/managed/zsuspects.h)
  *
  * Each pair has one current bit. A flip, in a pause, makes the other one current, so that every word
  * in the heap changes its meaning at once:
@@ -26,7 +26,7 @@
  *   RM     young mark start      the slot's bit in the current remembered map is set, if its body is old
  *
  * An old mark starts in the pause that starts a young one, so that the young mark finds its roots
- * (collector/zmark.h); young collections come and go while it runs, and flip their own pairs only.
+ * (collector/managed/zmark.h); young collections come and go while it runs, and flip their own pairs only.
  *
  * Why one bit of parity is enough. RY, MY: slots that may hold a young address (those of young bodies,
  * remembered ones, handle entries) are all visited by every young mark, so none is two flips behind; in
@@ -45,7 +45,7 @@
 #ifndef BARRIER_ZCOLOR_H
 #define BARRIER_ZCOLOR_H
 
-#include "heap/zbody.h"
+#include "heap/managed/zbody.h"
 
 typedef struct {
   uint64_t bits;

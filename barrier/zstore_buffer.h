@@ -7,7 +7,7 @@
 #ifndef BARRIER_ZSTORE_BUFFER_H
 #define BARRIER_ZSTORE_BUFFER_H
 
-#include "heap/zbody.h"
+#include "heap/managed/zbody.h"
 
 #define ZSTORE_BUFFER_LENGTH 256
 

@@ -2,7 +2,7 @@
  *
  * One kind of writer: whoever holds the first GIL (zallocator.h). It is set when an object is promoted and
  * cleared by free before the block can be reused. Collector threads read it relaxed: an answer out of date
- * costs time, never correctness (collector/zpass.h says why).
+ * costs time, never correctness (collector/cpython/zpass.h says why).
  *
  * Old objects are the main interpreter's, and lie in pages of the first heap. No word of the map is shared
  * with a page of another heap, so no bit and no page flag can be lost to what other interpreters do; an
@@ -20,7 +20,7 @@
  * each block; an extension cuts objects from a slab. The first kind can be old, too: its page is flagged
  * ZPAGE_FLAG_SHIFTED, which sends frees there through the slow path, and that clears every place in the
  * block. A bit thus never outlives its block, whatever lies in there. But it does outlive an object of a
- * slab, and the slab's objects would share what a collection knows by block (collector/zcells.h). So
+ * slab, and the slab's objects would share what a collection knows by block (collector/cpython/zcells.h). So
  * only one object of a block can be old; zold_map_admit refuses the others, and those that the map has no bit for
  * because their address is no multiple of 16. */
 #ifndef HEAP_ZOLD_MAP_H

@@ -2,7 +2,7 @@
  *
  * It is the heap of the interpreter that the thread runs, and which one that is, CPython alone knows: a variable of
  * each thread leads to its state, and a word of the state to the interpreter. Where the two lie is proven by
- * collector/zpyabi_interpreter.h. Each thread asks the loader once for the address of its variable: where libpython was
+ * collector/python/zpyabi_interpreter.h. Each thread asks the loader once for the address of its variable: where libpython was
  * loaded late, or there is an auditor, the variables of two threads may have no distance in common. Nobody but the
  * thread itself writes its variables; its current state stays what it is, and is not freed, until it sets another.
  *

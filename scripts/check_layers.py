@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Checks who includes whom:  preload -> collector -> barrier -> heap -> heap/base.
+"""Checks who includes whom, folder by folder: the table ALLOWED is the structure of the library.
 
     check_layers.py [SOURCE_DIRECTORY]
 
-A folder may include itself and what stands behind it. Headers of ours are named with their folder.
-No file includes Python.h, and only collector/zpyapi.h and collector/zpyabi.* name the fields of
+A folder may include itself and the folders of its row. Headers of ours are named with their folder.
+No file includes Python.h, and only collector/python/zpyapi.h and collector/python/zpyabi.* name the fields of
 CPython's objects. Exit status 1 when something is wrong, one line for each."""
 
 import glob
@@ -12,18 +12,33 @@ import os
 import re
 import sys
 
-LAYERS = ('preload', 'collector', 'barrier', 'heap', 'heap/base')     # the one above may use below
-KNOW_PYTHON = {'collector/zpyapi.h', 'collector/zpyabi.h', 'collector/zpyabi.c'}
-GENERATED = {'preload/zmanaged_source.h'}
+BELOW = {'heap', 'heap/base'}
+COLLECTOR = {'collector/python', 'collector/cpython', 'collector/profile', 'collector/managed'}
+ALLOWED = {
+    'heap/base': set(),
+    'heap': {'heap/base'},
+    'heap/managed': BELOW,                                          # bodies, handles and their tables
+    'barrier': BELOW | {'heap/managed'},
+    'collector/python': BELOW,                                      # all that is known of CPython
+    'collector/profile': BELOW | {'collector/python'},
+    'collector/cpython': BELOW | {'collector/python', 'collector/profile'},
+    'collector/managed': BELOW | {'heap/managed', 'barrier'},       # never collector/python
+    'preload': {'heap/base'},                                       # programs beside the library
+    'preload/managed': BELOW | COLLECTOR | {'heap/managed', 'barrier'},
+    'preload/module': BELOW | COLLECTOR | {'preload/managed', 'preload/start'},
+    'preload/start': BELOW | COLLECTOR | {'preload/managed', 'preload/module'},
+}
+KNOW_PYTHON = {'collector/python/zpyapi.h', 'collector/python/zpyabi.h', 'collector/python/zpyabi.c'}
+GENERATED = {'preload/managed/zmanaged_source.h'}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]*)[">]')
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', re.DOTALL)
 PYTHON_FIELD = re.compile(r'(?:->|\.)\s*(ob_(?:refcnt|type|size|base)|_gc_(?:next|prev)|tp_\w+)\b')
 
 
-def layer_of(path):
+def folder_of(path):
     folder = os.path.dirname(path)
-    return LAYERS.index(folder) if folder in LAYERS else None
+    return folder if folder in ALLOWED else None
 
 
 def check_include(root, path, number, bracket, name):
@@ -31,12 +46,11 @@ def check_include(root, path, number, bracket, name):
         yield f'{path}:{number}: includes {name}; nothing may'
     if bracket == '<':
         return
-    target = layer_of(name)
+    folder, target = folder_of(path), folder_of(name)
     if target is None:
         yield f'{path}:{number}: "{name}" must be written with its folder'
-    elif target < layer_of(path):
-        yield (f'{path}:{number}: {LAYERS[layer_of(path)]} may not include {name}: '
-               f'{LAYERS[target]} lies above it')
+    elif target != folder and target not in ALLOWED[folder]:
+        yield f'{path}:{number}: {folder} may not include {name}: {target} is not in its row'
     elif name not in GENERATED and not os.path.exists(os.path.join(root, name)):
         yield f'{path}:{number}: {name} does not exist'
 
@@ -63,8 +77,8 @@ def main():
         return 0
     here = os.path.dirname(os.path.abspath(__file__))
     root = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(here)
-    files = sorted(os.path.relpath(path, root) for layer in LAYERS
-                   for path in glob.glob(os.path.join(root, layer, '*.[ch]')))
+    files = sorted(os.path.relpath(path, root) for folder in ALLOWED
+                   for path in glob.glob(os.path.join(root, folder, '*.[ch]')))
     if not files:
         sys.exit(f'check_layers: no sources below {root}')
     wrong = [line for path in files for line in check_file(root, path)]

@@ -1,0 +1,135 @@
+#include "collector/cpython/zsurvivors.h"
+
+#include "collector/python/zpyabi.h"
+#include "collector/cpython/ztenuring.h"
+#include "collector/cpython/zweight.h"
+
+static PyObject *marker; /* NULL: not needed so far */
+
+static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
+
+/* From both ends, until they meet: memory answers two at a time. */
+static size_t count_members(const zgc_head_t *list, size_t most) {
+  const zgc_head_t *front = list, *back = list;
+  size_t count = 0;
+  for (; count < most; count += 2) {
+    front = zgc_head_next(front);
+    if (front == back) return count;
+    back = zgc_head_prev(back);
+    if (front == back) return count + 1;
+  }
+  return most;
+}
+
+/* The same, with the marker looked for. */
+static size_t count_aged(const zgc_head_t *list, const zgc_head_t *mark, size_t most, size_t *aged) {
+  const zgc_head_t *front = list, *back = list;
+  size_t count = 0, behind = 0; /* the marker, counted from the end */
+  while (count < most) {
+    front = zgc_head_next(front);
+    if (front == back) break;
+    if (front == mark) *aged = count / 2;
+    count++;
+    back = zgc_head_prev(back);
+    if (front == back) break;
+    count++;
+    if (back == mark) behind = count / 2;
+  }
+  if (behind > 0 && count < most) *aged = count - behind;
+  return zmin(count, most);
+}
+
+size_t zsurvivors_count(size_t most, size_t *aged) {
+  *aged = 0;
+  if (marker == NULL) return count_members(list_of(0), most);
+  return count_aged(list_of(0), zpyabi_head(marker), most, aged);
+}
+
+static size_t garbage_among(size_t aged, size_t collected) {
+  if (aged == 0) return 0;
+  const zgc_head_t *list = list_of(1), *mark = zpyabi_head(marker);
+  const zgc_head_t *at = zgc_head_next(list);
+  size_t in_place = 0;
+  for (; at != mark && at != list && in_place < aged; in_place++) at = zgc_head_next(at);
+  return zmin(collected, aged - in_place);
+}
+
+static void promote(zgc_head_t *head) {
+  zgc_list_unlink(head);
+  zgc_list_insert_before(head, list_of(ZGC_GENERATIONS - 1));
+}
+
+size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged) {
+  zgc_head_t *young = list_of(0), *mark = marker == NULL ? NULL : zpyabi_head(marker);
+  size_t weight = zweight_of_list(young, most);
+  if (weight <= most) return weight;
+  size_t each = most / *members, left = weight, old = 0, old_aged = 0;
+  bool is_aged = *aged > 0;
+  for (zgc_head_t *at = zgc_head_next(young), *next; at != young && left > most; at = next) {
+    next = zgc_head_next(at);
+    if (at == mark) is_aged = false;
+    size_t its = zweight_of(zpyabi_object(at), most);
+    if (its <= each) continue;
+    promote(at);
+    left -= its;
+    old++;
+    if (is_aged) old_aged++;
+  }
+  *members -= old;
+  *aged -= old_aged;
+  return weight;
+}
+
+/* The first of the last `count` members. Those among them that make them heavier than `weight` are promoted,
+ * *heavy in number. */
+static zgc_head_t *last_members(zgc_head_t *list, size_t count, size_t weight, size_t *heavy) {
+  zgc_head_t *at = list;
+  *heavy = 0;
+  for (; count > 0 && zgc_head_prev(at) != list; count--) {
+    zgc_head_t *before = zgc_head_prev(at);
+    size_t its = weight == SIZE_MAX ? 0 : zweight_of(zpyabi_object(before), weight);
+    if (its <= weight) {
+      weight -= weight == SIZE_MAX ? 0 : its;
+      at = before;
+    } else {
+      promote(before);
+      ++*heavy;
+    }
+  }
+  return at;
+}
+
+static size_t members_until(const zgc_head_t *list, const zgc_head_t *end) {
+  size_t count = 0;
+  for (const zgc_head_t *at = zgc_head_next(list); at != end; at = zgc_head_next(at)) count++;
+  return count;
+}
+
+/* At the end of what is kept; in no list while nobody asks for it. */
+static void place_marker(zgc_head_t *kept) {
+  if (ztenuring_is_on() && marker == NULL) marker = zpy.PyList_New(0);
+  if (marker == NULL) {
+    zpy.PyErr_Clear();
+    return;
+  }
+  zpy.PyObject_GC_UnTrack(marker);
+  if (ztenuring_is_on()) zgc_list_insert_before(zpyabi_head(marker), kept);
+}
+
+size_t zsurvivors_settle(size_t aged, size_t collected, size_t weight, size_t *promoted) {
+  zgc_head_t *young = list_of(0), *survivors = list_of(1);
+  size_t garbage = garbage_among(aged, collected);
+  size_t most = ztenuring_is_clearing() ? 0 : ztenuring_kept(), kept_weight = most * ZTENURING_KEPT_WEIGHT, heavy;
+  zgc_head_t *kept = last_members(survivors, most, weight <= kept_weight ? SIZE_MAX : kept_weight, &heavy);
+  *promoted = members_until(survivors, kept) + heavy;
+  zgc_list_splice_until(survivors, kept, list_of(2));
+  place_marker(survivors);
+  zgc_list_splice(young, survivors); /* what finalizers have made meanwhile is younger */
+  zgc_list_splice(survivors, young);
+  return garbage;
+}
+
+void zsurvivors_stop(void) {
+  if (marker != NULL) zpy.Py_DecRef(marker);
+  marker = NULL;
+}

@@ -1,0 +1,226 @@
+#include "preload/managed/zmanaged_sole.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SLOTS_MAX 1024
+
+/* ---- slots --------------------------------------------------------------------------------------- */
+
+typedef bool (*look_t)(uint64_t *slot, void *context); /* false: enough */
+
+typedef struct {
+  look_t look;
+  void *context;
+  bool is_storage, is_done;
+} look_at_t;
+
+static void look_at(uint64_t *slot, void *argument);
+
+static bool is_small(zaddress_t body, const zshape_t *shape) { return zbody_slot_steps(body, shape) <= SLOTS_MAX; }
+
+/* The slots of a list or a dict lie in bodies without a class, which its own slots refer to. */
+static void look_into(zaddress_t storage, look_at_t *at) {
+  const zshape_t *shape = zbody_shape(storage);
+  if (!is_small(storage, shape)) return;
+  look_at_t inner = {at->look, at->context, false, false};
+  zbody_visit_slots(storage, shape, 0, zbody_slot_steps(storage, shape), look_at, &inner);
+  at->is_done = inner.is_done;
+}
+
+static void look_at(uint64_t *slot, void *argument) {
+  look_at_t *at = argument;
+  if (at->is_done) return;
+  zcolored_t word = {zload_acquire(slot)};
+  if (zcolored_kind(word) == ZKIND_PYTHON) {
+    at->is_done = !at->look(slot, at->context);
+  } else if (at->is_storage && zcolored_is_body(word)) {
+    zaddress_t part = zcolored_strip(zbarrier_load(zslot(slot)));
+    if (zbody_shape(part)->owner == NULL) look_into(part, at);
+  }
+}
+
+static bool has_storage(const zshape_t *shape) { return shape->use == ZFAMILY_LIST || shape->use == ZFAMILY_DICT; }
+
+static void look_through(zhandle_entry_t *entry, look_t look, void *context) {
+  zaddress_t body = zbarrier_load_entry(zslot(&entry->word));
+  const zshape_t *shape = zbody_shape(body);
+  if (!is_small(body, shape)) return;
+  look_at_t at = {look, context, has_storage(shape), false};
+  zbody_visit_slots(body, shape, 0, zbody_slot_steps(body, shape), look_at, &at);
+}
+
+static PyObject *held_by(const uint64_t *slot) {
+  zcolored_t word = {zload_relaxed(slot)};
+  return (PyObject *)zpyref_table.entries[zcolored_payload(word)].object; /* NULL: released early */
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+void zmanaged_sole_begin_storage(PyObject *handle) {
+  zhandle_entry_t *entry = ((zhandle_t *)handle)->entry;
+  zstore_relaxed(&entry->object, entry->object | ZHANDLE_HOLDS);
+  zma.PyObject_GC_Track(handle);
+}
+
+void zmanaged_sole_end(zhandle_entry_t *entry) {
+  PyObject *handle = zhandle_object(entry);
+  zstore_relaxed(&entry->object, entry->object & ~(ZHANDLE_SOLE | ZHANDLE_HOLDS));
+  if (zpyabi_is_tracked(handle)) zmanaged_handle_untrack(handle);
+}
+
+/* The entry of the handle that alone refers to `holder`, or NULL. */
+static zhandle_entry_t *sole_holder(zaddress_t holder) {
+  uint32_t id = zload_relaxed(&zbody_header(holder)->handle);
+  if (id >= zhandle_table.top) return NULL; /* a hash */
+  zhandle_entry_t *entry = &zhandle_table.entries[id];
+  if (!zmanaged_is_sole(entry) || zbarrier_load_entry(zslot(&entry->word)).value != holder.value) return NULL;
+  return entry;
+}
+
+void zmanaged_sole_note_slow(zaddress_t holder, PyObject *value) {
+  zhandle_entry_t *entry = sole_holder(holder);
+  if (entry == NULL) return;
+  bool may_be_in_cycle = (zpy.PyType_GetFlags(value->type) & ZPYABI_FLAG_HAVE_GC) != 0;
+  zstore_relaxed(&entry->object, entry->object | ZHANDLE_HOLDS);
+  PyObject *handle = zhandle_object(entry);
+  if (may_be_in_cycle && !zpyabi_is_tracked(handle)) zma.PyObject_GC_Track(handle);
+}
+
+/* ---- visiting ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  zpy_visit_t visit;
+  void *argument;
+  int result;
+} traversal_t;
+
+static bool visit_slot(uint64_t *slot, void *context) {
+  traversal_t *traversal = context;
+  PyObject *object = held_by(slot);
+  traversal->result = object == NULL ? 0 : traversal->visit(object, traversal->argument);
+  return traversal->result == 0;
+}
+
+int zmanaged_sole_traverse(PyObject *handle, zpy_visit_t visit, void *argument) {
+  zhandle_entry_t *entry = ((zhandle_t *)handle)->entry;
+  if (entry == NULL || (entry->object & ZHANDLE_HOLDS) == 0) return 0;
+  traversal_t traversal = {visit, argument, 0};
+  look_through(entry, visit_slot, &traversal);
+  return traversal.result;
+}
+
+typedef struct {
+  uint64_t *bits;
+  size_t count;
+} marks_t;
+
+static bool mark_slot(uint64_t *slot, void *context) {
+  const marks_t *marks = context;
+  uint64_t index = zcolored_payload((zcolored_t){zload_relaxed(slot)});
+  if (index < marks->count) marks->bits[index / 64] |= (uint64_t)1 << index % 64;
+  return true;
+}
+
+void zmanaged_sole_mark_references(uint64_t *bits, size_t bit_count, uint32_t from, uint32_t to) {
+  marks_t marks = {bits, bit_count};
+  for (uint32_t i = from; i < to; i++) {
+    zhandle_entry_t *entry = &zhandle_table.entries[i];
+    if ((entry->object & (ZHANDLE_HOLDS | ZHANDLE_FREE)) == ZHANDLE_HOLDS) look_through(entry, mark_slot, &marks);
+  }
+}
+
+/* ---- letting go ---------------------------------------------------------------------------------- */
+
+/* What a thread has still to drop. */
+typedef struct drops {
+  pthread_t thread;
+  pid_t process;
+  bool is_running;
+  PyObject **objects;
+  size_t count, room;
+  struct drops *next;
+} drops_t;
+
+static drops_t *all_drops; /* of each thread that is dropping; usually one */
+
+/* A forked child's other threads are gone, and their numbers may come again. */
+static drops_t *find_drops(void) {
+  drops_t *drops = all_drops;
+  while (drops != NULL && !(pthread_equal(drops->thread, pthread_self()) && drops->process == getpid())) {
+    drops = drops->next;
+  }
+  return drops;
+}
+
+static drops_t *own_drops(void) {
+  drops_t *drops = all_drops == NULL ? NULL : find_drops();
+  if (drops != NULL) return drops;
+  drops = calloc(1, sizeof *drops);
+  if (drops == NULL) return NULL;
+  drops->thread = pthread_self();
+  drops->process = getpid();
+  drops->next = all_drops;
+  all_drops = drops;
+  return drops;
+}
+
+static bool make_room(drops_t *drops, size_t count) {
+  if (drops->room - drops->count >= count) return true;
+  size_t room = zmax(2 * drops->room, drops->count + count);
+  PyObject **objects = realloc(drops->objects, room * sizeof *objects);
+  if (objects == NULL) return false;
+  drops->objects = objects;
+  drops->room = room;
+  return true;
+}
+
+static bool count_slot(uint64_t *slot, void *count) {
+  (void)slot;
+  ++*(size_t *)count;
+  return true;
+}
+
+static bool take_slot(uint64_t *slot, void *context) {
+  drops_t *drops = context;
+  PyObject *owned = zmanaged_replace(zslot(slot), zcolored_none());
+  if (owned != NULL) drops->objects[drops->count++] = owned;
+  return true;
+}
+
+/* The last one is dropped first. */
+static void reverse(PyObject **objects, size_t count) {
+  for (size_t i = 0, j = count; i + 1 < j; i++) {
+    PyObject *object = objects[i];
+    objects[i] = objects[--j];
+    objects[j] = object;
+  }
+}
+
+/* Where memory is short all stays as it is, and is found when the body is found dead. */
+void zmanaged_sole_let_go(zhandle_entry_t *entry) {
+  size_t count = 0;
+  look_through(entry, count_slot, &count);
+  drops_t *drops = count == 0 ? NULL : own_drops();
+  if (drops == NULL || !make_room(drops, count)) return;
+  size_t before = drops->count;
+  look_through(entry, take_slot, drops);
+  reverse(drops->objects + before, drops->count - before);
+}
+
+static void forget_drops(drops_t *drops) {
+  drops_t **link = &all_drops;
+  while (*link != drops) link = &(*link)->next;
+  *link = drops->next;
+  free(drops->objects);
+  free(drops);
+}
+
+void zmanaged_sole_drop(void) {
+  drops_t *drops = all_drops == NULL ? NULL : find_drops();
+  if (drops == NULL || drops->is_running) return;
+  drops->is_running = true;
+  while (drops->count > 0) zpy.Py_DecRef(drops->objects[--drops->count]);
+  forget_drops(drops);
+}

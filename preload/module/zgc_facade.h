@@ -1,0 +1,15 @@
+/* The gc module as users see it over our collector: functions that show and take what the user
+ * expects, whatever the inner values are. GIL held. */
+#ifndef PRELOAD_MODULE_ZGC_FACADE_H
+#define PRELOAD_MODULE_ZGC_FACADE_H
+
+#include "collector/python/zpyapi.h"
+
+/* Replaces collect, get_threshold, set_threshold, get_count and freeze in the gc module. A function
+ * that cannot be replaced stays the interpreter's own. */
+void zgc_facade_install(void);
+/* The same for a gc module that is being made, if it is the main interpreter's: for zbuiltin_start. Always 0. */
+int zgc_facade_adopt(PyObject *module);
+void zgc_facade_remove(void);
+
+#endif
