@@ -13,7 +13,7 @@
 
 #define PASSES_MAX 10
 #define STABLE_SHARE 32 /* the set is stable when a pass drops less than this share of it */
-#define TRUST_FROM 2     /* collections, one behind the other, whose first pass was right */
+#define TRUST_FROM 2     /* collections with garbage, one behind the other, whose first pass was right */
 #define TRUSTED_MOST 50000 /* candidates: all of them alive, CPython looks at them for two milliseconds */
 #define WAKE_NS 3000000u /* a safepoint is asked for when none came for so long */
 #define REST_SHARE 250  /* of a collection's progress, in thousandths: what follows the first pass */
@@ -506,9 +506,12 @@ static void discard_current(void) {
   zstat_set(pending_garbage, 0);
 }
 
-/* What the first pass took for garbage was garbage, by the second one or, where that was left out, by CPython. */
+/* What the first pass took for garbage was garbage, by the second one or, where that was left out, by CPython. A
+ * collection without garbage says nothing: in a heap where all dies by reference count, what the first pass takes for
+ * garbage is what changed under it. */
 static void learn_trust(void) {
   const zcollection_t *c = &zdriver_collection;
+  if (c->fed == 0) return;
   uint64_t survived = c->fed > c->reclaimed ? c->fed - c->reclaimed : 0;
   trust = current->is_stable && survived <= c->fed / STABLE_SHARE ? trust + 1 : 0;
 }
