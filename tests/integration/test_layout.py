@@ -134,7 +134,7 @@ class Registry(unittest.TestCase):
         """)
 
     def test_class_that_takes_the_place_of_a_dead_one(self):
-        # The collector meets a young class as that of an old object; the class dies young, and the
+        # The collector meets a new class as that of an old object; the class dies soon, and the
         # next one at its address has more fields, through which a ring goes.
         run("""
             import gc, time, zgc
@@ -155,7 +155,7 @@ class Registry(unittest.TestCase):
                 finish(done)
                 for o in old: o.__class__ = Home
                 del young
-                gc.collect(1)
+                gc.collect()
                 others = []
                 for k in range(20):
                     later = type("Later", (Base,), {"__slots__": ("a",)}) # the same size

@@ -432,11 +432,16 @@ static void test_failing_commit_is_served_by_the_fallback(void **state) {
 static void test_commits_refused_for_long_are_tried_less_often(void **state) {
   (void)state;
   zos_fault_set(ZOS_FAULT_COMMIT, 1, 40);
-  for (int i = 0; i < 1000; i++) assert_false(zgranules_contains(zallocator_alloc(16)));
+  void *blocks[3000];
+  for (int i = 0; i < 1000; i++) {
+    blocks[i] = zallocator_alloc(16);
+    assert_false(zgranules_contains(blocks[i]));
+  }
   uint64_t tried = zos_fault_calls(ZOS_FAULT_COMMIT);
   assert_true(tried > 20 && tried < 40); /* not a system call for each of them */
-  for (int i = 0; i < 2000; i++) zallocator_alloc(16);
+  for (int i = 1000; i < 3000; i++) blocks[i] = zallocator_alloc(16);
   assert_true(zgranules_contains(zallocator_alloc(16))); /* but it comes back */
+  for (int i = 0; i < 3000; i++) zallocator_free(blocks[i]);
   zheaptest_check();
 }
 
