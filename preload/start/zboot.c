@@ -41,6 +41,7 @@
 #include "preload/module/zmodule.h"
 #include "preload/module/zprofiling.h"
 #include "preload/start/zsecond_gil.h"
+#include "preload/start/zsymbols.h"
 
 /* Atomic: any thread that calls setlocale reads it (zlate_python.c). Written where there is no interpreter yet, by one
  * thread, and then under the GIL. */
@@ -310,7 +311,7 @@ static void start_in_python(void *library, bool is_late) {
 }
 
 static void start(void *library, bool is_late) {
-  if (getauxval(AT_SECURE) != 0) return;
+  if (getauxval(AT_SECURE) != 0 || !zsymbols_are_of_first_copy()) return;
   zos_start_ns();
   zos_note_filters();
   start_in_python(library, is_late);

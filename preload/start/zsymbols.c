@@ -73,9 +73,10 @@ static void *find_in_scope_of(const void *caller, const char *name) {
   return function;
 }
 
+/* What comes after us, first: what comes before us, another tool or a second copy of this library, may go on to us. */
 static zcold void *find_real(symbol_t symbol, const void *caller) {
-  void *function = ours_is_none(dlsym(RTLD_DEFAULT, names[symbol]));
-  if (function == NULL) function = dlsym(RTLD_NEXT, names[symbol]);
+  void *function = dlsym(RTLD_NEXT, names[symbol]);
+  if (function == NULL) function = ours_is_none(dlsym(RTLD_DEFAULT, names[symbol]));
   if (function == NULL) function = find_in_scope_of(caller, names[symbol]);
   if (function == NULL) {
     zlog_notice("%s was called, but nothing defines it here: it does nothing", names[symbol]);
@@ -121,6 +122,13 @@ static domain_t mem = {.live = &closed_table};
 /* What the heap's functions are in a table, and what stands in `object.expected` for the length of
  * one call to say: the next block holds a GC object. Both 0 while closed. */
 static words_t ours, hint;
+
+zexport const char *zgcpreload_version(void) { return ZVERSION; }
+
+bool zsymbols_are_of_first_copy(void) {
+  void *function = dlsym(RTLD_DEFAULT, "zgcpreload_version");
+  return function == NULL || is_ours(function);
+}
 
 bool zsymbols_are_first(void) {
   void *function = dlsym(RTLD_DEFAULT, names[SYMBOL_PyObject_Malloc]);

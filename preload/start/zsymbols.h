@@ -23,6 +23,12 @@
 /* True when a look-up of PyObject_Malloc in this process finds ours: no executable comes first. */
 bool zsymbols_are_first(void);
 
+/* False where LD_PRELOAD names another copy of this library before this one, from another path. Any thread. */
+bool zsymbols_are_of_first_copy(void);
+
+/* For whom has only a handle of the library; "0.2.0". */
+const char *zgcpreload_version(void);
+
 /* From now on compare with `ours`; object and mem are the interpreter's live tables. Before other
  * threads, or with the GIL. */
 void zsymbols_open(const PyMemAllocatorEx *object, const PyMemAllocatorEx *mem,
