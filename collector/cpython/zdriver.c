@@ -559,7 +559,7 @@ void zdriver_wait(unsigned ms) {
 /* -- fork -------------------------------------------------------------------------------------------- */
 
 #define REST_SAFEPOINTS 2
-#define END_ROUNDS 1000 /* looks at the thread: 70 ms where it gets no processor; the fork is not held up longer */
+#define END_ROUNDS 3000 /* looks at the thread: 0.2 s where it gets no processor; the fork is not held up longer */
 
 static bool is_alone_with_thread(void) { return zos_own_threads() == 1 && zos_threads() == 2; }
 
