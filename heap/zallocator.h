@@ -40,7 +40,7 @@ void *zallocator_alloc_gc(size_t size);
 void *zallocator_realloc_gc(void *block, size_t size);
 void zallocator_free(void *block);
 
-/* An allocation profile, which is told of a random sample of what is allocated.
+/* An allocation profile, which is notified of a random sample of what is allocated.
  *
  * Small blocks are sampled without counting them one by one. Which of a class will be a sample is drawn
  * ahead, and up to there (and to a bound) the fast path gets its blocks in batches: a batch stands where

@@ -132,7 +132,7 @@ static bool is_reserved;  /* there was no other way to keep the addresses */
 
 void zgranules_add_table(void **table, size_t bits_of_granule) {
   for (size_t i = 0; i < table_count; i++) {
-    if (tables[i].place == table) return; /* a test starts anew */
+    if (tables[i].place == table) return; /* a test starts again */
   }
   zassert(table_count < TABLES_MAX);
   tables[table_count].place = table;

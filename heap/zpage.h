@@ -10,7 +10,7 @@
  *
  * Who may touch what: a page belongs to one of zallocator.c's heaps, and whoever works in that heap owns
  * every field (zallocator.h says who that is). Any thread may read the fields marked shared
- * through zpage_find and zpage_block_of: a page can be freed and cut anew meanwhile, so what they
+ * through zpage_find and zpage_block_of: a page can be freed and divided differently meanwhile, so what they
  * answer may be out of date, but it always lies in readable memory. zsparse_bytes reads the counts, too,
  * for a guess.
  *
@@ -36,7 +36,7 @@ enum {
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
   ZPAGE_FLAG_CLOSED = 8,  /* a second GIL may exist: look first whose page it is */
-  ZPAGE_FLAG_SAMPLED = 16, /* holds blocks that the watcher is told of (zallocator.h) */
+  ZPAGE_FLAG_SAMPLED = 16, /* holds blocks that the watcher is notified of (zallocator.h) */
   ZPAGE_FLAG_SHIFTED = 32 /* holds, or held, old objects that start elsewhere in their blocks */
 };
 

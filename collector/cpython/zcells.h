@@ -1,6 +1,6 @@
 /* Cells: the side table of a collection, one byte per block of each page that holds old objects.
  *
- * The page table is a snapshot taken at the start, so that a page cut anew meanwhile cannot lead
+ * The page table is a snapshot taken at the start, so that a page that is divided differently meanwhile cannot lead
  * outside the cells; an address that has moved into another page shares a cell with a stranger,
  * which costs time and nothing else (zpass.h).
  *

@@ -211,7 +211,7 @@ static zcold row_t *new_row(PyTypeObject *type) {
   memcpy(rows[i].name, name, sizeof name);
   rows[i].stores = stores_of(type);
   rows[i].type = type;
-  size_t at = find_place(type); /* anew: a metaclass may have run code */
+  size_t at = find_place(type); /* again: a metaclass may have run code */
   if (row_index[at] == 0) used_places++;
   row_index[at] = (uint16_t)(i + 1);
   return &rows[i];

@@ -153,7 +153,7 @@ void zcollector_note_success(void) { consecutive_faults = 0; }
 
 /* A collection of a younger generation leaves ours as it is: it looks at no member of the oldest list and moves
  * none, it only adds at the end, behind the marker of what has been enumerated. Bits of what it frees go with
- * the blocks, and garbage that waits to be fed stands in the oldest list.
+ * the blocks, and garbage that waits to be fed is in the oldest list.
  *
  * With debug flags set the user wants to see CPython's own full collection at work. */
 Py_ssize_t zcollector_collect(int generation) {

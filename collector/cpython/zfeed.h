@@ -2,7 +2,7 @@
  * from there: its trial deletion is the exact verdict, and weak references, callbacks, finalizers,
  * resurrection and tp_clear are by definition CPython's, on every version.
  *
- * The young objects stand in generation 1 meanwhile, which is empty otherwise. So every list is
+ * The young objects are in generation 1 meanwhile, which is empty otherwise. So every list is
  * CPython's own and complete at any moment: finalizers may look with gc.get_objects, call gc.freeze,
  * fork or end the process.
  *

@@ -22,7 +22,7 @@ static void make_young(PyObject *object) {
   zgc_list_insert_before(zpyabi_head(object), young());
 }
 
-/* The young ones stand in generation 1 meanwhile, as while garbage is fed (zfeed.h): so every list is complete when
+/* The young ones are in generation 1 meanwhile, as while garbage is fed (zfeed.h): so every list is complete when
  * finalizers look. The counts are put back: the program has asked for no collection. */
 bool zjudge(PyObject *const *objects, size_t count) {
   if (!zjudge_is_possible()) return false;

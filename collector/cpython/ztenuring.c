@@ -3,7 +3,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 
-#define THRESHOLD_SHARE 2   /* of what fits a pause is allocated anew */
+#define THRESHOLD_SHARE 2   /* of what fits a pause is newly allocated */
 #define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
 #define KEPT_MAX 20000

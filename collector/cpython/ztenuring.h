@@ -71,7 +71,7 @@ bool ztenuring_leaves_out(void);
 /* One was held, and so many objects were garbage. */
 void ztenuring_note_found(size_t garbage);
 
-/* Up to how many objects a generation 0 that has grown large shall be looked at all the same; 0: as ever. */
+/* Up to how many objects a generation 0 that has grown large shall be looked at all the same; 0: as before. */
 size_t ztenuring_reach(void);
 /* It was, and so much of it was garbage. */
 void ztenuring_note_large(size_t looked, size_t garbage, uint64_t took_ns);

@@ -20,7 +20,7 @@
  * survivors old, so that all garbage there is will be found, and the second finds the roots of the old
  * mark (zmark.h); then the second list. Whenever young collections are wanted while the old mark runs,
  * the two take turns: OLD_MARK is left for PREPARE, and YOUNG_FINISH leads back to it. So the program
- * can go on making garbage as fast as ever, however long the old mark takes.
+ * can go on making garbage as fast as before, however long the old mark takes.
  *
  * A pause is run by whoever holds the GIL, at a safepoint: the entry of an accessor, an allocation's
  * slow path, or a pending call (zmanaged_host_t.request_safepoint asks for one). The collector thread

@@ -151,7 +151,7 @@ static int hold(PyObject *object, void *unused) {
   return zmanaged_is_handle(object) ? hold((PyObject *)object->type, NULL) : 0;
 }
 
-/* From here on the queue begins anew behind what has been walked. */
+/* From here on the queue begins again behind what has been walked. */
 static void hold_from_outside(void) {
   size_t all = walk.queued;
   for (size_t i = 0; i < all; i++) {

@@ -1,7 +1,7 @@
 /* The allocators of the next interpreter, where this process initialises one again.
  *
  * Up to 3.11 the allocators that were set stay for good. From 3.12 on they are part of _PyRuntime, which
- * a second Py_Initialize makes anew from a constant of the interpreter's, without asking anybody. So
+ * a second Py_Initialize makes again from a constant of the interpreter's, without asking anybody. So
  * before the first interpreter ends, our functions are written where this constant has CPython's:
  * objects that outlive their interpreter (C code kept them) then die in the heap that they lie in, and
  * the new interpreter is served from its first object on.

@@ -8,7 +8,7 @@
  *   it does not    closed (no interpreter, passive), or somebody wrapped or replaced the allocators
  *                  (tracemalloc, debug hooks, PyMem_SetAllocator): the interpreter's own function runs
  *
- * The table is read where it lies, so there is nothing to be told and nothing to miss: zbinding.c
+ * The table is read where it lies, so no notification is needed and none can be missed: zbinding.c
  * finds it and proves it. The _PyObject_GC_ functions always call the interpreter's own; all they add
  * is a hint that the next block will hold a GC object (zallocator_alloc_gc), which is a matter of
  * place only.
@@ -26,7 +26,7 @@ bool zsymbols_are_first(void);
 /* False where LD_PRELOAD names another copy of this library before this one, from another path. Any thread. */
 bool zsymbols_are_of_first_copy(void);
 
-/* For whom has only a handle of the library; "0.2.0". */
+/* For programs that know the library by dlsym only. The version, such as "0.2.0"; never freed. */
 const char *zgcpreload_version(void);
 
 /* From now on compare with `ours`; object and mem are the interpreter's live tables. Before other
