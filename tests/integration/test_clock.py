@@ -1,14 +1,10 @@
 """A clock that stands still, goes back or jumps: nothing of ours waits for it."""
 
-import os
-import shutil
-import subprocess
-import tempfile
 import unittest
 
-from zgctest import LIB, main, requires_active, run
+from zgctest import LIB, helper, main, requires_active, run
 
-EXT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ext")
+CLOCK = helper("clock")
 
 # Garbage is made faster than it is found, with many objects of deferred types: safepoints have to help, and
 # the collector thread has to wait for them.
@@ -41,20 +37,10 @@ zgc.disable()
 
 
 @requires_active
+@unittest.skipUnless(CLOCK, "needs the test helpers of the build")
 class Clock(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if not compiler:
-            raise unittest.SkipTest("needs a C compiler")
-        folder = tempfile.TemporaryDirectory(prefix="zgctest-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.clock = os.path.join(folder.name, "clock.so")
-        subprocess.run([compiler, "-O1", "-shared", "-fPIC", os.path.join(EXT, "clock.c"), "-o", cls.clock],
-                       check=True)
-
     def ends(self, kind):
-        env = {"LD_PRELOAD": f"{self.clock}:{LIB}", "CLOCK": kind}
+        env = {"LD_PRELOAD": f"{CLOCK}:{LIB}", "CLOCK": kind}
         self.assertEqual(run(QUEUE, env=env, timeout=60).out, "True True True\n")
 
     def test_stands_still(self):

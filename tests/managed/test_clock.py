@@ -1,16 +1,15 @@
 """A clock that the program sets, or that somebody has replaced, moves no wait of the managed collector's."""
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 import unittest
 
 TESTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 sys.path.insert(0, os.path.join(TESTS, "support"))
 
 import zgctest                                                          # noqa: E402
+
+CLOCK = zgctest.helper("clock")
 
 # select waits for a relative time; time.sleep would ask the clock.
 TIMER = """
@@ -32,20 +31,10 @@ print(zgc.stats()["managed"]["full_collections"] > before + 1)
 
 
 @zgctest.requires_active
+@unittest.skipUnless(CLOCK, "needs the test helpers of the build")
 class Clock(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if not compiler:
-            raise unittest.SkipTest("needs a C compiler")
-        folder = tempfile.TemporaryDirectory(prefix="zgctest-")
-        cls.addClassCleanup(folder.cleanup)
-        cls.clock = os.path.join(folder.name, "clock.so")
-        source = os.path.join(TESTS, "integration", "ext", "clock.c")
-        subprocess.run([compiler, "-O1", "-shared", "-fPIC", source, "-o", cls.clock], check=True)
-
     def collects(self, kind):
-        env = {"LD_PRELOAD": f"{self.clock}:{zgctest.LIB}", "CLOCK": kind, "ZGC_INTERVAL": "1"}
+        env = {"LD_PRELOAD": f"{CLOCK}:{zgctest.LIB}", "CLOCK": kind, "ZGC_INTERVAL": "1"}
         self.assertEqual(zgctest.run(TIMER, env=env, timeout=60).out, "True\n")
 
     def test_stands_still(self):
