@@ -275,18 +275,27 @@ void *zos_scratch_map(size_t size) {
   return table;
 }
 
-void *zos_scratch_resize(void *table, size_t size, size_t new_size) {
+static void *resize(void *table, size_t size, size_t new_size, void *(*map)(size_t)) {
 #ifdef __SANITIZE_THREAD__ /* it does not see mremap, and takes who wrote at the new address before for a race */
-  void *resized = zos_scratch_map(new_size);
+  void *resized = map(new_size);
   if (resized == NULL) return NULL;
   memcpy(resized, table, zmin(size, new_size));
   zos_table_unmap(table, size);
   return resized;
 #else
+  (void)map;
   if (faulty(ZOS_FAULT_TABLE)) return NULL;
   void *resized = zos_calls.mremap(table, size, new_size, MREMAP_MAYMOVE);
   return resized == MAP_FAILED ? NULL : resized;
 #endif
+}
+
+void *zos_table_resize(void *table, size_t size, size_t new_size) {
+  return table == NULL ? zos_table_map(new_size) : resize(table, size, new_size, zos_table_map);
+}
+
+void *zos_scratch_resize(void *table, size_t size, size_t new_size) {
+  return resize(table, size, new_size, zos_scratch_map);
 }
 
 /* In slices: until the kernel has taken a mapping's pages back, no other thread can commit memory. */

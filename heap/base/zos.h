@@ -90,6 +90,9 @@ int zos_write_constant(void *to, const void *from, size_t size);
 /* A private zeroed mapping for side tables, not counted against overcommit; NULL on failure. */
 void *zos_table_map(size_t size);
 void zos_table_unmap(void *table, size_t size);
+/* A table with another size, perhaps elsewhere; what is new is zeroed. `table` may be NULL. NULL on failure; then the
+ * table is as it was. */
+void *zos_table_resize(void *table, size_t size, size_t new_size);
 
 /* The same for the duration of one collection: a forked child does not inherit it (the thread that
  * was writing there does not exist in the child), or where the kernel refuses that, only wastes it.

@@ -205,12 +205,8 @@ static struct {
 static bool make_room(void) {
   if (batch.count < batch.room) return true;
   size_t room = batch.room == 0 ? 4096 : 2 * batch.room;
-  PyObject **objects = zos_table_map(room * sizeof *objects);
+  PyObject **objects = zos_table_resize(batch.objects, batch.room * sizeof *objects, room * sizeof *objects);
   if (objects == NULL) return false;
-  if (batch.objects != NULL) {
-    memcpy(objects, batch.objects, batch.count * sizeof *objects);
-    zos_table_unmap(batch.objects, batch.room * sizeof *objects);
-  }
   batch.objects = objects;
   batch.room = room;
   return true;

@@ -48,12 +48,8 @@ static bool grow_nodes(void) {
 
 static bool grow_queue(void) {
   size_t room = walk.queue_room == 0 ? NODES_FIRST : walk.queue_room * 2;
-  PyObject **queue = zos_table_map(room * sizeof *queue);
+  PyObject **queue = zos_table_resize(walk.queue, walk.queue_room * sizeof *queue, room * sizeof *queue);
   if (queue == NULL) return false;
-  if (walk.queue != NULL) {
-    memcpy(queue, walk.queue, walk.queued * sizeof *queue);
-    zos_table_unmap(walk.queue, walk.queue_room * sizeof *queue);
-  }
   walk.queue = queue;
   walk.queue_room = room;
   return true;
