@@ -4,13 +4,14 @@ import argparse
 import os
 import sys
 
-from . import budget, follow, gclog, logplots, logreport, logstats, pngplot, tool, units
+from . import budget, follow, gclog, logplots, logreport, logstats, pngplot, tool, trace, units
 from .tool import ToolError
 
 EXAMPLES = [
     'zgc-log gc.log                                   summary, tables, histogram, advice',
     'zgc-log gc.log gc.log.1 --html report.html       a rotated log, one self-contained page',
     'zgc-log --max-pause 1ms --max-rss 2G gc.log      status 1 when a limit was missed, for CI',
+    'zgc-log --trace gc.json gc.log                   for ui.perfetto.dev: pauses and phases in time',
     'zgc-log --follow gc.log                          one line per collection as they happen',
 ]
 SUMMARY = ('Read a GC log written with ZGC_LOG=path (plain or gzip, whole, rotated, cut off or '
@@ -38,6 +39,9 @@ def arguments(argv):
                         help='with --follow: stop after so many seconds without a new line')
     parser.add_argument('--json', metavar='FILE', help="'-' for standard output")
     parser.add_argument('--html', metavar='FILE', help='one self-contained page with plots')
+    parser.add_argument('--trace', metavar='FILE',
+                        help='pauses and phases as a trace for ui.perfetto.dev or '
+                             'chrome://tracing; needs no collection to be finished')
     parser.add_argument('--png', metavar='FILE', help='the plots as a picture (needs matplotlib)')
     limits = parser.add_argument_group('budgets (exit status 1 when one is missed)')
     for row in budget.TABLE:
@@ -95,7 +99,7 @@ def main(argv):
         raise ToolError('--follow needs files, not standard input')
     if chosen.png:
         pngplot.load()              # before a log is read or followed
-    tool.check_outputs(chosen.json, chosen.html, chosen.png)
+    tool.check_outputs(chosen.json, chosen.html, chosen.png, chosen.trace)
     log = follow_files(chosen) if chosen.follow else read_input(chosen.files)
     names = [os.path.basename(path) for path in chosen.files]
     if not log.lines:
@@ -106,9 +110,11 @@ def main(argv):
         tool.write_text(chosen.json, logreport.as_json(stats, verdicts))
     if chosen.html:
         tool.write_text(chosen.html, logreport.html(stats, verdicts, names))
+    if chosen.trace:
+        tool.write_text(chosen.trace, trace.as_json(log))
     if chosen.png:
         write_png(chosen.png, stats, verdicts, names)
-    if '-' not in (chosen.json, chosen.html):
+    if '-' not in (chosen.json, chosen.html, chosen.trace):
         print(logreport.terminal(stats, verdicts, chosen.each))
     return tool.MISSED if any(verdict.missed for verdict in verdicts) else tool.OK
 

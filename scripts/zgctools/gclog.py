@@ -5,6 +5,7 @@ zero bytes where copytruncate ran, other programs' output in between, several pr
 What a collection lacks is None; `complete` says that its last line was seen.
 """
 
+import array
 import gzip
 import re
 import zlib
@@ -51,6 +52,8 @@ class Process:
         self.collections = {}
         self.young = []
         self.young_pauses = Histogram()             # only with ZGC_LOG_LEVEL=debug
+        self.young_ends = array.array('d')          # uptimes of their ends, and their seconds:
+        self.young_seconds = array.array('d')       # as many as the histogram counts
         self.decisions = []                         # director lines: (uptime, text)
         self.faults = []                            # (uptime, text)
         self.managed = []                           # (uptime, generation, cause) of finished ones
@@ -64,6 +67,11 @@ class Process:
 
     def ordered(self):
         return [self.collections[number] for number in sorted(self.collections)]
+
+    @property
+    def young_times(self):
+        """(uptime of the end, seconds) of each young pause that the log lists."""
+        return zip(self.young_ends, self.young_seconds)
 
     def memory(self):
         """(uptime, heap, rss) wherever the log names them, in order."""
@@ -184,6 +192,8 @@ def take_young(process, line):
     pause = logline.phase(line.body)
     if pause:
         process.young_pauses.add(round(pause[1] * 1e9))
+        process.young_ends.append(line.uptime)
+        process.young_seconds.append(pause[1])
         return
     values = logline.pairs(line.body)
     count = logline.whole(values.get('young'))
