@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "collector/cpython/zpending.h"
-#include "collector/cpython/zsafepoint.h"
+#include "collector/cpython/zwarmup.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -31,7 +31,7 @@ static int pending_safepoint(void *unused) {
   zmanaged_safepoint();
   zmanaged_release_some(200000);
   zmanaged_class_release_unused();
-  if (zmanaged_cycles_await_collector()) zsafepoint_warm_up(); /* groups wait for a verdict */
+  if (zmanaged_cycles_await_collector()) zwarmup_try(); /* groups wait for a verdict */
   return 0;
 }
 

@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/cpython/zconsult.h"
 #include "collector/cpython/zjudge.h"
-#include "collector/cpython/zsafepoint.h"
+#include "collector/cpython/zmode.h"
 #include "collector/managed/zsuspects.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
@@ -549,19 +550,19 @@ static bool is_ready(void) {
 
 #define YOUNG_UNTIL_OLD 3
 
-bool zmanaged_cycles_await_collector(void) { return verdict.is_due && zsafepoint_is_on() && !zsafepoint_is_warm(); }
+bool zmanaged_cycles_await_collector(void) { return verdict.is_due && zmode_is_on() && !zmode_is_warm(); }
 
 bool zmanaged_cycles_ask(void) {
   if (zmanaged_cycles_await_collector()) return true;
-  if (!verdict.is_due || verdict.is_asked || !zsafepoint_is_on()) return false;
+  if (!verdict.is_due || verdict.is_asked || !zmode_is_on()) return false;
   if (zstat_get(young_collections) < verdict.young_at_form + YOUNG_UNTIL_OLD) return false;
   verdict.collections_at_ask = zstat_get(collections);
-  verdict.is_asked = zsafepoint_begin(ZCAUSE_EXPLICIT);
+  verdict.is_asked = zconsult_begin(ZCAUSE_EXPLICIT);
   return false;
 }
 
 static bool awaits_gc(void) {
-  if (groups == NULL || !verdict.is_due || !zsafepoint_is_on()) return false;
+  if (groups == NULL || !verdict.is_due || !zmode_is_on()) return false;
   zmanaged_cycles_ask();
   if (!verdict.is_asked || zstat_get(collections) == verdict.collections_at_ask) return true;
   verdict.is_due = verdict.is_asked = false;

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/cpython/zcollector.h"
+#include "collector/cpython/zthresholds.h"
 #include "collector/python/zbuiltin.h"
 #include "collector/python/zcallbacks.h"
-#include "collector/cpython/zcollector.h"
 #include "collector/python/zpyabi.h"
 #include "heap/zallocator.h"
 
@@ -43,7 +44,7 @@ static PyObject *gc_get_threshold(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
   int t[3];
-  zcollector_get_thresholds(t);
+  zthresholds_get(t);
   return zpy.Py_BuildValue("(iii)", t[0], t[1], t[2]);
 }
 
@@ -51,9 +52,9 @@ static PyObject *gc_get_threshold(PyObject *self, PyObject *unused) {
 static PyObject *gc_set_threshold(PyObject *self, PyObject *arguments) {
   (void)self;
   if (stock_set_threshold == NULL) return zpy_new_none();
-  zcollector_lend_thresholds();
+  zthresholds_lend();
   PyObject *result = zpy.PyObject_Call(stock_set_threshold, arguments, NULL);
-  zcollector_take_thresholds();
+  zthresholds_take();
   return result;
 }
 

@@ -3,16 +3,20 @@
 #include <string.h>
 
 #include "collector/cpython/zcollector.h"
+#include "collector/cpython/zmode.h"
+#include "collector/cpython/zpublish.h"
+#include "collector/cpython/zswitch.h"
+#include "collector/cpython/zverify.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "heap/base/zstatpage.h"
-#include "preload/start/zbinding.h"
-#include "preload/start/zboot.h"
-#include "preload/module/zcensus_dict.h"
 #include "preload/managed/zmanaged.h"
+#include "preload/module/zcensus_dict.h"
 #include "preload/module/zprofiling.h"
 #include "preload/module/zprometheus.h"
+#include "preload/start/zbinding.h"
+#include "preload/start/zboot.h"
 
 /* Sub-interpreters have CPython's own collector: ours knows the main interpreter's lists only. */
 static bool require_active(void) {
@@ -79,7 +83,7 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
   bool active = zboot_state() == ZBOOT_ACTIVE;
-  bool ours = active && zcollector_is_on();
+  bool ours = active && zmode_is_on();
   char version[64];
   strncpy(version, zpy.Py_GetVersion(), sizeof version - 1);
   version[sizeof version - 1] = '\0';
@@ -108,7 +112,7 @@ static PyObject *module_stats(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
   if (zboot_state() == ZBOOT_ACTIVE) {
-    zcollector_refresh_stats();
+    zpublish_refresh();
     zstatpage_publish();
   }
   PyObject *dict = zpy.PyDict_New();
@@ -125,7 +129,7 @@ static PyObject *module_stats(PyObject *self, PyObject *unused) {
 static PyObject *module_prometheus(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (zboot_state() == ZBOOT_ACTIVE) zcollector_refresh_stats();
+  if (zboot_state() == ZBOOT_ACTIVE) zpublish_refresh();
   return zprometheus_text();
 }
 
@@ -164,7 +168,7 @@ static PyObject *module_enable(PyObject *self, PyObject *unused) {
   (void)unused;
   if (is_ending()) return zpy_new_none();
   if (!require_active()) return NULL;
-  zcollector_switch(true);
+  zswitch(true);
   return zpy_new_none();
 }
 
@@ -173,7 +177,7 @@ static PyObject *module_disable(PyObject *self, PyObject *unused) {
   (void)unused;
   if (is_ending()) return zpy_new_none();
   if (!require_active()) return NULL;
-  zcollector_switch(false);
+  zswitch(false);
   return zpy_new_none();
 }
 
@@ -202,7 +206,7 @@ static PyObject *module_verify(PyObject *self, PyObject *unused) {
   (void)unused;
   if (is_ending()) return zpy.PyLong_FromLong(0);
   if (!require_active()) return NULL;
-  Py_ssize_t count = zcollector_verify();
+  Py_ssize_t count = zverify();
   return count < 0 ? NULL : zpy.PyLong_FromLong(count);
 }
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/cpython/zcollector.h"
+#include "collector/cpython/zmode.h"
 #include "collector/managed/zmanaged.h"
 #include "collector/python/zpyabi.h"
 #include "heap/base/zpause.h"
@@ -241,7 +241,7 @@ static void put_info(text_t *out, bool is_active) {
   head(out, "zgc_info", "gauge", "what runs here");
   put(out, "zgc_info{version=\"%s\",interpreter=\"%.*s\",collector=\"%s\"} 1\n", ZVERSION,
           (int)strcspn(version, " \"\\\n"), version,
-          is_active && zcollector_is_on() ? "zgc" : "stock");
+          is_active && zmode_is_on() ? "zgc" : "stock");
 }
 
 PyObject *zprometheus_text(void) {

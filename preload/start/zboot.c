@@ -19,13 +19,14 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#include "collector/python/zbuiltin.h"
 #include "collector/cpython/zcollector.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zpending.h"
+#include "collector/cpython/zpublish.h"
 #include "collector/profile/zprofile.h"
 #include "collector/profile/zprofile_dump.h"
+#include "collector/python/zbuiltin.h"
 #include "collector/python/zpyabi.h"
 #include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
@@ -35,11 +36,11 @@
 #include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
 #include "heap/zpopulator.h"
-#include "preload/start/zbinding.h"
-#include "preload/module/zgc_facade.h"
 #include "preload/managed/zmanaged.h"
+#include "preload/module/zgc_facade.h"
 #include "preload/module/zmodule.h"
 #include "preload/module/zprofiling.h"
+#include "preload/start/zbinding.h"
 #include "preload/start/zsecond_gil.h"
 #include "preload/start/zsymbols.h"
 
@@ -80,7 +81,7 @@ static void look_whether_ended(void) {
 /* -- end -------------------------------------------------------------------------------------------- */
 
 static void print_stats(void) {
-  zcollector_refresh_stats();
+  zpublish_refresh();
   const char *name;
   uint64_t value;
   for (unsigned i = 0; zstat_at(i, &name, &value); i++) {
@@ -93,7 +94,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
   (void)unused;
   zprofiling_end();
   if (state == ZBOOT_ACTIVE) {
-    if (zlog_is(ZLOG_INFO)) zcollector_refresh_stats();
+    if (zlog_is(ZLOG_INFO)) zpublish_refresh();
     zlog_info("gc,exit", "collections %llu reclaimed %llu pauses %llu max %.3fms faults %llu",
               (unsigned long long)zstat_get(collections), (unsigned long long)zstat_get(reclaimed),
               (unsigned long long)zstat_get(pauses), zlog_ms(zstat_get(pause_max_ns)),
@@ -134,7 +135,7 @@ static void start_thread(void) { zdriver_ensure_thread(); }
 
 static void tick(void) {
   zdirector_tick();
-  zcollector_publish_by_thread();
+  zpublish_by_thread();
 }
 
 /* NULL, or why it must not be. */

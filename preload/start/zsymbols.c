@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "collector/cpython/zcollector.h"
+#include "collector/cpython/zmode.h"
 #include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
 #include "heap/zallocator.h"
@@ -296,7 +297,7 @@ static Py_ssize_t collect_for_c(void) {
 }
 
 Py_ssize_t PyGC_Collect(void) {
-  if (zsymbols_are_open() && zboot_state() == ZBOOT_ACTIVE && zcollector_is_on() &&
+  if (zsymbols_are_open() && zboot_state() == ZBOOT_ACTIVE && zmode_is_on() &&
       zpy.PyInterpreterState_Get() == zpy.PyInterpreterState_Main()) {
     return collect_for_c();
   }
