@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import unittest
 
-from toolcase import LIB, PYTHON, SCRIPTS, ToolCase, requires_lib
+from toolcase import LIB, PYTHON, ROOT, SCRIPTS, ToolCase, requires_lib
 
 TOOLS = ['zgc-ab', 'zgc-log', 'zgc-perf', 'zgc-run', 'zgc-stat']
 OURS = ['zgc-chroots', 'zgc-compat', 'zgc-interpreters']        # for the source tree only
@@ -87,9 +87,11 @@ class Installed(ToolCase):
 
     def test_nothing_of_the_build_is_named(self):
         for path in glob.glob(os.path.join(self.prefix, '**'), recursive=True):
-            if os.path.isfile(path) and not path.endswith('.so'):
+            if os.path.isfile(path):
                 with open(path, 'rb') as source:
-                    self.assertNotIn(os.path.dirname(LIB).encode(), source.read(), path)
+                    text = source.read()
+                for folder in os.path.dirname(LIB), ROOT + '/collector':
+                    self.assertNotIn(folder.encode(), text, path)
 
     def test_texts(self):
         documents = os.path.join(self.prefix, 'share', 'doc', 'zgcpreload')
