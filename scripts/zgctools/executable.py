@@ -13,10 +13,12 @@ from .tool import ToolError
 # Programs that start others and hand on the environment, or load a libpython by themselves: no mistake,
 # although they are no Pythons.
 LAUNCHERS = frozenset('''
-    apache2 apache2ctl ash bash busybox chrt conda dash dumb-init env fish gdb hatch httpd ionice ksh
-    make mamba micromamba mpirun nice ninja nohup nox numactl parallel pdm perf pipenv pipx pixi poetry
-    prlimit pyenv rye s6-setuidgid script setpriv setsid sh srun stdbuf strace supervisord systemd-run
-    taskset time timeout tini torchrun tox unitd unshare uv uvx uwsgi uwsgi-core watch xargs xvfb-run zsh
+    apache2 apache2ctl ash bash busybox bwrap catatonit chpst chroot chrt conda dash direnv dumb-init env
+    envdir firejail fish gdb gosu hatch httpd ionice just ksh ltrace make mamba micromamba mise mpirun nice
+    ninja nix nohup nox nsenter numactl parallel pdm perf pipenv pipx pixi poetry prlimit pyenv rye
+    s6-setuidgid script setarch setpriv setsid sh srun stdbuf strace su-exec supervisord systemd-inhibit
+    systemd-run taskset time timeout tini torchrun tox unitd unshare uv uvx uwsgi uwsgi-core valgrind watch
+    xargs xvfb-run zsh
 '''.split())
 
 
