@@ -1,4 +1,4 @@
-#include "barrier/zbarrier.h"
+#include "barrier/zbarrier_inline.h"
 
 #include "heap/managed/zbody_page.h"
 
@@ -30,10 +30,7 @@ static bool is_unmarked(zcolored_t word) {
   return zcolor.mark_now != 0 && (word.bits & zcolor.mark_now) != zcolor.mark_now;
 }
 
-static void keep_alive(zcolored_t word) {
-  bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
-  zbarrier_ops.keep_alive(stale ? zbarrier_ops.remap(word) : zcolored_strip(word));
-}
+static void keep_alive(zcolored_t word) { zbarrier_ops.keep_alive(zbarrier_peek(word)); }
 
 znoinline void zbarrier_store_slow(zslot_t slot, zcolored_t overwritten) {
   if (is_unmarked(overwritten) && zcolored_is_body(overwritten)) keep_alive(overwritten);

@@ -18,6 +18,12 @@ static inline zaddress_t zbarrier_load_entry(zslot_t entry) {
   return zcolored_strip(word);
 }
 
+/* The body that a word means, whatever its colours are. Any thread; the word has an address. */
+static inline zaddress_t zbarrier_peek(zcolored_t word) {
+  bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
+  return stale ? zbarrier_ops.remap(word) : zcolored_strip(word);
+}
+
 /* Stores a store-good word into a slot of a body. GIL. Returns what was overwritten. */
 static inline zcolored_t zbarrier_store(zslot_t slot, zcolored_t word) {
   zcolored_t overwritten = {zload_acquire(slot.word)};

@@ -1,6 +1,7 @@
 #include "collector/managed/zmanaged.h"
 
 #include "collector/managed/zmanaged_state.h"
+#include "barrier/zbarrier_inline.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -38,28 +39,22 @@ static void ensure_worker(void) {
   zm.inline_run = false;
 }
 
-static void touch(zslot_t entry) {
-  zhandle_entry_t *handle = (zhandle_entry_t *)entry.word;
-  if (zhandle_is_weak(handle)) {
-    /* Found again through a weak reference: its body may be in no snapshot. S stays, so that each
-     * mark hears of it. */
-    if (zcolor.mark_now != 0) {
-      zcolored_t word = {zload_acquire(entry.word)};
-      bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
-      zmark_keep_alive(stale ? zrelocate_remap(word) : zcolored_strip(word));
-    }
-    return;
+/* A mark that runs may have it in no snapshot. */
+static void keep_alive(const zhandle_entry_t *entry) {
+  zcolored_t word = {zload_acquire(&entry->word)};
+  if (zcolor.mark_now != 0) zmark_keep_alive(zbarrier_peek(word));
+}
+
+static void touch(zslot_t slot) {
+  zhandle_entry_t *entry = (zhandle_entry_t *)slot.word;
+  bool is_suspect = (entry->object & ZHANDLE_SUSPECT) != 0;
+  if (zhandle_is_weak(entry) || is_suspect) keep_alive(entry);
+  if (!zhandle_is_weak(entry)) (void)zfetch_and_relaxed(&entry->word, ~ZCOLOR_SUSPECT);
+  if (is_suspect) { /* an ordinary root from now on */
+    zstore_relaxed(&entry->object, entry->object & ~(uintptr_t)ZHANDLE_SUSPECT);
+  } else if (zm.host.touch != NULL) {
+    zm.host.touch(entry);
   }
-  if (handle->object & ZHANDLE_SUSPECT) { /* in use: an ordinary root from now on */
-    zstore_relaxed(&handle->object, handle->object & ~(uintptr_t)ZHANDLE_SUSPECT);
-    (void)zfetch_and_relaxed(&handle->word, ~ZCOLOR_SUSPECT);
-    zcolored_t word = {zload_acquire(entry.word)};
-    bool stale = (word.bits & zcolor.load_bad) != 0;
-    if (zcolor.mark_now != 0) zmark_keep_alive(stale ? zrelocate_remap(word) : zcolored_strip(word));
-    return;
-  }
-  (void)zfetch_and_relaxed(&handle->word, ~ZCOLOR_SUSPECT);
-  if (zm.host.touch != NULL) zm.host.touch(handle);
 }
 
 /* ---- start ------------------------------------------------------------------------------------------ */
@@ -138,6 +133,8 @@ void zmanaged_fork_child(void) {
   zm.pausing = false;
   zmanaged_poll_clear(ZPOLL_PAUSE);
   zstore_relaxed(&zm.stop, 0);
+  /* A finalizer of another thread was running: that thread is not here to go on with the releases. */
+  if (zm.releasing && !pthread_equal(zm.releaser, pthread_self())) zm.releasing = false;
   /* The collection goes on when the next request, or a stuck mutator, starts the thread. */
 }
 

@@ -78,7 +78,7 @@ typedef struct {
   void (*weak_hide)(void *object);       /* pause: from now on nobody can; no Python may run */
   void (*weak_finish)(void *object);     /* later: weak references are told, the handle ends */
   void (*release)(void *object);         /* drops a reference that a dead body held */
-  void (*touch)(zhandle_entry_t *entry); /* a suspect entry is used */
+  void (*touch)(zhandle_entry_t *entry); /* a weak entry, or one in a group, is used */
   /* A full collection is about to be asked for; because of what bodies hold outside? No Python code. */
   void (*choose_suspects)(bool has_grown_outside);
   void (*wait)(void);                    /* zmanaged_wait, without the GIL; runs Python code of other threads */
@@ -128,6 +128,8 @@ void zmanaged_run_if_stuck(void);
 
 /* What these entries of the table hold belongs to dead bodies: zmanaged_release_some will drop it. GIL. */
 void zmanaged_release(const uint32_t *references, size_t count);
+/* Has an old mark ended whose groups (zsuspects.h) wait to be taken? GIL. */
+bool zmanaged_has_groups(void);
 /* Is there something for zmanaged_release_some? */
 bool zmanaged_has_releases(void);
 /* Drops references of dead bodies for about `ns`; GIL, runs Python code. True when nothing is left. */

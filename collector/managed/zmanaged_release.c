@@ -135,9 +135,11 @@ static bool release_dead(void) {
   return true;
 }
 
+bool zmanaged_has_groups(void) { return zsuspects_has_results() && zm.results_final; }
+
 static bool release_until(uint64_t end) {
-  bool empty = false, is_grouping = zsuspects_has_results() && zm.results_final && zm.host.take_groups != NULL;
-  if (is_grouping && !zm.host.take_groups(end)) return false;
+  bool empty = false;
+  if (zmanaged_has_groups() && zm.host.take_groups != NULL && !zm.host.take_groups(end)) return false;
   for (unsigned i = 1; !empty; i++) {
     empty = !finish_ended() && !release_dead();
     if (i % 16 == 0 && zos_now_ns() > end) break;
@@ -152,6 +154,7 @@ static bool release_until(uint64_t end) {
 bool zmanaged_release_some(uint64_t ns) {
   if (zm.releasing) return false; /* a finalizer came back here */
   zm.releasing = true;
+  zm.releaser = pthread_self();
   uint64_t start = zos_now_ns();
   bool empty = release_until(start + ns);
   uint64_t took = zos_now_ns() - start;

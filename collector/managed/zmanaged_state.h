@@ -69,6 +69,7 @@ typedef struct {
   void **ended;          /* hidden weak handles */
   size_t ended_count, ended_at, ended_capacity; /* count: also read relaxed by the driver */
   bool releasing;
+  pthread_t releaser;    /* while releasing */
   uint32_t last_full_seq;
   size_t eden_units;     /* since the last young mark started */
   size_t units_since_full;

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "barrier/zbarrier_inline.h"
 #include "barrier/zstore_buffer.h"
 #include "collector/managed/zrelocate.h"
 #include "collector/managed/zsuspects.h"
@@ -162,10 +163,6 @@ static void take_recorded(const zaddress_t *bodies, size_t count) {
   pthread_mutex_unlock(&mark.lock);
 }
 
-static inline zaddress_t current_address(zcolored_t word) {
-  return (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) ? zrelocate_remap(word) : zcolored_strip(word);
-}
-
 /* The word with its address and the marks of `pairs` current, RM as given, S kept. */
 static inline uint64_t colored(zcolored_t word, zaddress_t body, uint64_t pairs, uint64_t remembered) {
   uint64_t marks = (word.bits & ZCOLOR_MARK_MASK & ~pairs) | (zcolor.mark & pairs);
@@ -191,9 +188,9 @@ static inline void visit_slot(uint64_t *slot, worker_t *worker, uint64_t pairs) 
     if (zcolored_kind(word) == ZKIND_PYTHON) zpyref_set_seen(&zpyref_table.entries[zcolored_payload(word)]);
     return;
   }
-  mark_body(worker, current_address(word));
+  mark_body(worker, zbarrier_peek(word));
   while (zcolored_is_body(word)) {
-    uint64_t good = colored(word, current_address(word), pairs, word.bits & ZCOLOR_REMEMBERED_MASK);
+    uint64_t good = colored(word, zbarrier_peek(word), pairs, word.bits & ZCOLOR_REMEMBERED_MASK);
     if (good == word.bits) return;
     zassert(zcolor_is_legal_heal(word, (zcolored_t){good}));
     if (zcas_acq_rel(slot, &word.bits, good)) return;
@@ -209,7 +206,7 @@ static inline void visit_remembered_slot(uint64_t *slot, worker_t *worker, zbody
   for (;;) {
     uint64_t good;
     if (zcolored_is_body(word)) {
-      zaddress_t body = current_address(word);
+      zaddress_t body = zbarrier_peek(word);
       uint64_t remembered = word.bits & zcolor.remembered;
       if (!zbody_page_is_old(zbody_page_of(body))) {
         mark_body(worker, body);
@@ -296,7 +293,7 @@ static zaddress_t heal_entry(uint64_t *place, uint64_t pairs) {
   zcolored_t word = {zload_acquire(place)};
   for (;;) {
     if (!zcolored_is_body(word)) return zaddress(0);
-    zaddress_t body = current_address(word);
+    zaddress_t body = zbarrier_peek(word);
     uint64_t good = colored(word, body, pairs, word.bits & ZCOLOR_REMEMBERED_MASK);
     if (good == word.bits || zcas_acq_rel(place, &word.bits, good)) return body;
   }

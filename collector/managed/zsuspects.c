@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-#include "barrier/zbarrier.h"
-#include "collector/managed/zrelocate.h"
+#include "barrier/zbarrier_inline.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
@@ -39,19 +38,21 @@ static struct {
   table_t stack;      /* uintptr_t */
   table_t references; /* found_t */
   table_t shapes;     /* found_t */
+  table_t weak;       /* found_t: handle ids */
   uint32_t *shape_at; /* by shape: 1 + its place in `shapes` */
   uint32_t generation_seq;
+  uint64_t *weak_since; /* GIL; by handle id: those that have become weak since the walk began */
 
   zaddress_t *recorded[RECORDED_CHUNKS]; /* GIL, or a pause */
   size_t recorded_count, recorded_walked;
 
   /* The results, by group: made by the collector thread, then read with the GIL. */
   struct {
-    uint32_t *suspects, *references, *shapes; /* sorted by group */
+    uint32_t *suspects, *references, *shapes, *weak; /* sorted by group */
     uint32_t *number;                         /* of each group, by root; while they are made */
-    uint32_t *first[3];                       /* of each group in those, one more than there are groups */
+    uint32_t *first[4];                       /* of each group in those, one more than there are groups */
     uint32_t groups, next;
-    size_t sizes[3];
+    size_t sizes[4];
     bool is_made;
   } result;
 } s;
@@ -103,12 +104,15 @@ static bool is_suspect(const zhandle_entry_t *entry) {
 }
 
 static void free_results(void) {
-  for (int i = 0; i < 3; i++) free_words(&s.result.first[i], s.result.groups + 2);
+  for (size_t i = 0; i < ZARRAY_LENGTH(s.result.first); i++) free_words(&s.result.first[i], s.result.groups + 2);
   free_words(&s.result.number, s.entries.count + 1);
   free_words(&s.result.suspects, s.result.sizes[0]);
   free_words(&s.result.references, s.result.sizes[1]);
   free_words(&s.result.shapes, s.result.sizes[2]);
+  free_words(&s.result.weak, s.result.sizes[3]);
 }
+
+static size_t weak_since_bytes(void) { return (zhandle_table.limit / 64 + 1) * sizeof *s.weak_since; }
 
 void zsuspects_clear(void) {
   for (size_t i = 0; i < s.entries.count; i++) {
@@ -128,13 +132,16 @@ void zsuspects_clear(void) {
   free_table(&s.stack, sizeof(uintptr_t));
   free_table(&s.references, sizeof(found_t));
   free_table(&s.shapes, sizeof(found_t));
+  free_table(&s.weak, sizeof(found_t));
+  if (s.weak_since != NULL) zos_table_unmap(s.weak_since, weak_since_bytes());
   memset(&s, 0, sizeof s);
 }
 
 bool zsuspects_begin(void) {
   s.parent = zos_table_map((s.entries.count + 1) * sizeof *s.parent);
   s.shape_at = zos_table_map(ZSHAPE_MAX * sizeof *s.shape_at);
-  s.given_up = s.parent == NULL || s.shape_at == NULL;
+  s.weak_since = zos_table_map(weak_since_bytes());
+  s.given_up = s.parent == NULL || s.shape_at == NULL || s.weak_since == NULL;
   s.walking = true;
   return true;
 }
@@ -213,8 +220,7 @@ static void visit(uint64_t *slot, void *context) {
   zcolored_t word = {zload_acquire(slot)};
   if (zcolored_kind(word) == ZKIND_PYTHON) note_found(&s.references, (uint32_t)zcolored_payload(word), group);
   if (!zcolored_is_body(word)) return;
-  bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
-  reach(stale ? zrelocate_remap(word) : zcolored_strip(word), group);
+  reach(zbarrier_peek(word), group);
 }
 
 static void see_shape(const zshape_t *shape, uint32_t group) {
@@ -233,6 +239,20 @@ static void see_shape(const zshape_t *shape, uint32_t group) {
   }
 }
 
+/* Its handle may be one that only weak references keep: it belongs to the group. The entry may be another's by the
+ * time that the group is formed, so is_untouched looks again. */
+static void see_handle(zaddress_t body, uint32_t group) {
+  uint32_t id = zload_relaxed(&zbody_header(body)->handle);
+  if (id == 0 || id >= zload_acquire(&zhandle_table.top)) return; /* none, or a hash */
+  zhandle_entry_t *entry = &zhandle_table.entries[id];
+  if (zhandle_is_weak(entry) && zmark_heal_entry(&entry->word).value == body.value) note_found(&s.weak, id, group);
+}
+
+void zsuspects_note_weak(const zhandle_entry_t *entry) {
+  uint32_t id = zhandle_id(entry);
+  if (s.weak_since != NULL) s.weak_since[id / 64] |= (uint64_t)1 << id % 64;
+}
+
 static void walk_from(zaddress_t body, uint32_t group, void (*yield)(void)) {
   reach(body, group);
   unsigned done = 0;
@@ -240,6 +260,7 @@ static void walk_from(zaddress_t body, uint32_t group, void (*yield)(void)) {
     zaddress_t next = zaddress(((uintptr_t *)s.stack.items)[--s.stack.count]);
     const zshape_t *shape = zbody_shape(next);
     see_shape(shape, group);
+    see_handle(next, group);
     zbody_visit_slots(next, shape, 0, zbody_slot_steps(next, shape), visit, &group);
     if (++done % 128 == 0) yield();
   }
@@ -353,6 +374,8 @@ static uint32_t reference_group(size_t i) { return ((found_t *)s.references.item
 static uint32_t reference_value(size_t i) { return ((found_t *)s.references.items)[i].index; }
 static uint32_t shape_group(size_t i) { return ((found_t *)s.shapes.items)[i].group; }
 static uint32_t shape_value(size_t i) { return ((found_t *)s.shapes.items)[i].index; }
+static uint32_t weak_group(size_t i) { return ((found_t *)s.weak.items)[i].group; }
+static uint32_t weak_value(size_t i) { return ((found_t *)s.weak.items)[i].index; }
 
 void zsuspects_arrange(void (*yield)(void)) {
   if (!zsuspects_has_results() || s.given_up || s.result.is_made) return;
@@ -364,14 +387,24 @@ void zsuspects_arrange(void (*yield)(void)) {
   s.result.is_made =
       sort_by_group(0, s.entries.count, suspect_group, suspect_value, &s.result.suspects, yield) &&
       sort_by_group(1, s.references.count, reference_group, reference_value, &s.result.references, yield) &&
-      sort_by_group(2, s.shapes.count, shape_group, shape_value, &s.result.shapes, yield);
+      sort_by_group(2, s.shapes.count, shape_group, shape_value, &s.result.shapes, yield) &&
+      sort_by_group(3, s.weak.count, weak_group, weak_value, &s.result.weak, yield);
   free_words(&s.result.number, s.entries.count + 1);
 }
 
 zhandle_entry_t *zsuspects_entry(uint32_t suspect) { return entry_of(suspect); }
 
+/* A weak handle that was used became an ordinary one, if only for a time. */
+static bool is_weak_still(uint32_t id) {
+  bool was_used = (s.weak_since[id / 64] >> id % 64 & 1) != 0;
+  return !was_used && zhandle_is_weak(&zhandle_table.entries[id]);
+}
+
 /* One whose handle has been used since is alive, all of it. */
-bool zsuspects_is_untouched(const zsuspects_group_t *group) {
+static bool is_untouched(const zsuspects_group_t *group) {
+  for (size_t i = 0; i < group->weak_count; i++) {
+    if (!is_weak_still(group->weak[i])) return false;
+  }
   for (size_t i = 0; i < group->suspect_count; i++) {
     if (!is_suspect(entry_of(group->suspects[i]))) return false;
   }
@@ -385,8 +418,9 @@ bool zsuspects_next(zsuspects_group_t *group) {
         s.result.suspects + first[0][i],   first[0][i + 1] - first[0][i],
         s.result.references + first[1][i], first[1][i + 1] - first[1][i],
         s.result.shapes + first[2][i],     first[2][i + 1] - first[2][i],
+        s.result.weak + first[3][i],       first[3][i + 1] - first[3][i],
     };
-    if (zsuspects_is_untouched(group)) return true;
+    if (is_untouched(group)) return true;
   }
   return false;
 }

@@ -10,7 +10,8 @@
  *
  * So a group is a set of bodies that at that pause could be reached only through its own suspects,
  * none of which had been touched since the mark's start; and each later use of one of them passes the
- * suspect bit of its entry. */
+ * suspect bit of its entry. Handles of its bodies that only weak references keep belong to it, too: one of them that
+ * is used is an ordinary handle from then on, and the group is as good as touched. */
 #ifndef COLLECTOR_MANAGED_ZSUSPECTS_H
 #define COLLECTOR_MANAGED_ZSUSPECTS_H
 
@@ -30,6 +31,9 @@ bool zsuspects_end(void);
 /* Is the walk on? Then barriers record to zsuspects_record. */
 bool zsuspects_is_walking(void);
 void zsuspects_record(const zaddress_t *bodies, size_t count);
+/* The handle becomes one that only weak references keep: no group whose bodies it was, or is, one of is what the walk
+ * found. GIL. */
+void zsuspects_note_weak(const zhandle_entry_t *entry);
 /* A walk has ended and its results have not been cleared. */
 bool zsuspects_has_results(void);
 /* Forgets all, flags included. GIL. */
@@ -39,7 +43,8 @@ void zsuspects_clear(void);
 void zsuspects_arrange(void (*yield)(void));
 
 /* A group: its suspects (zsuspects_entry has their entries), the indexes of the Python references that its bodies
- * hold, the ids of the shapes whose bodies are all in it. */
+ * hold, the ids of the shapes whose bodies are all in it, the ids of the handles of its bodies that only weak
+ * references keep. */
 typedef struct {
   const uint32_t *suspects;
   size_t suspect_count;
@@ -47,11 +52,12 @@ typedef struct {
   size_t reference_count;
   const uint32_t *shapes;
   size_t shape_count;
+  const uint32_t *weak;
+  size_t weak_count;
 } zsuspects_group_t;
 
 /* The next group none of whose suspects has been used; each is given out once. GIL, after the mark. */
 bool zsuspects_next(zsuspects_group_t *group);
-bool zsuspects_is_untouched(const zsuspects_group_t *group);
 zhandle_entry_t *zsuspects_entry(uint32_t suspect);
 
 #endif

@@ -29,11 +29,13 @@ typedef struct proxy {
   /* In one block of malloc's memory, which begins with the handles. */
   zhandle_t **handles;
   zclass_t **classes;
+  zhandle_t **weak;     /* handles of its bodies that only weak references keep: the group has the count of each */
   uint32_t *references; /* indexes into the table of Python references */
-  size_t handle_count, class_count, reference_count;
+  size_t handle_count, class_count, weak_count, reference_count;
+  bool is_new; /* not judged by itself yet */
 } proxy_t;
 
-static proxy_t *groups;
+static proxy_t *groups; /* new ones first */
 static PyTypeObject *proxy_type;
 static proxy_t **proxy_of; /* by handle id */
 static size_t group_count;
@@ -51,6 +53,10 @@ static int proxy_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
   }
   for (size_t i = 0; i < proxy->class_count; i++) {
     int result = proxy->classes[i]->is_held ? visit((PyObject *)proxy->classes[i]->type, argument) : 0;
+    if (result != 0) return result;
+  }
+  for (size_t i = 0; i < proxy->weak_count; i++) {
+    int result = visit(&proxy->weak[i]->base, argument);
     if (result != 0) return result;
   }
   return visit((PyObject *)self->type, argument);
@@ -80,6 +86,22 @@ static size_t give_references_back(proxy_t *proxy) {
   return count;
 }
 
+/* The handle's reference to the proxy stays, for the caller to drop. */
+static void leave_group(zhandle_t *handle) {
+  proxy_of[zhandle_id(handle->entry)] = NULL;
+  zmanaged_handle_untrack(&handle->base);
+}
+
+/* They are what they were before. */
+static void let_weak_go(proxy_t *proxy) {
+  size_t count = proxy->weak_count;
+  proxy->weak_count = 0;
+  for (size_t i = 0; i < count; i++) {
+    leave_group(proxy->weak[i]);
+    zpy.Py_DecRef(&proxy->base);
+  }
+}
+
 /* Python's gc has found the group to be garbage: what its bodies hold is let go. Slots read as None
  * from now on, should a finalizer still look. An entry is kept until it is empty, so it cannot be given to another
  * slot by what runs meanwhile. */
@@ -88,6 +110,7 @@ static int proxy_clear(PyObject *self) {
   size_t references = proxy->reference_count, classes = proxy->class_count;
   proxy->reference_count = proxy->class_count = 0;
   zpy.Py_IncRef(self); /* finalizers may end what holds it */
+  let_weak_go(proxy);  /* their weak references have ended; the collector of bodies finds theirs dead */
   for (size_t i = 0; i < references; i++) {
     PyObject *object = zpyref_empty(&zpyref_table.entries[proxy->references[i]]);
     give_back(proxy->references[i]);
@@ -137,11 +160,9 @@ static void unlink_group(proxy_t *proxy) {
   *(proxy->previous != NULL ? &proxy->previous->next : &groups) = proxy->next;
 }
 
-/* The handle's reference to the proxy stays, for the caller to drop. */
-static void leave_group(zhandle_t *handle) {
-  proxy_of[zhandle_id(handle->entry)] = NULL;
+static void leave_strong(zhandle_t *handle) {
   (void)zfetch_and_relaxed(&handle->entry->word, ~ZCOLOR_SUSPECT);
-  zmanaged_handle_untrack(&handle->base);
+  leave_group(handle);
 }
 
 /* The bodies take their references back. Runs no Python code: the proxy owns nothing by itself. */
@@ -151,8 +172,9 @@ static void dissolve(proxy_t *proxy) {
   give_references_back(proxy);
   unlink_group(proxy);
   zpy.Py_IncRef(&proxy->base);
+  let_weak_go(proxy);
   for (size_t i = 0; i < count; i++) {
-    leave_group(proxy->handles[i]);
+    leave_strong(proxy->handles[i]);
     zpy.Py_DecRef(&proxy->base);
   }
   zpy.Py_DecRef(&proxy->base);
@@ -165,14 +187,19 @@ static void remove_handle(proxy_t *proxy, const zhandle_t *handle) {
 }
 
 /* A handle ends unused, so what was true of the group is so of the handles that are left. The last one takes with
- * it the only way to the group's bodies: they are dead, and what they hold is let go now, in the manner of other
- * dead bodies. A chain from body to Python object to body thus goes in one collection, and without recursion. */
+ * it the only way to the group's bodies, but for weak references: they are dead, and what they hold is let go now, in
+ * the manner of other dead bodies. A chain from body to Python object to body thus goes in one collection, and without
+ * recursion. */
 void zmanaged_cycles_forget(PyObject *object) {
   zhandle_t *handle = (zhandle_t *)object;
   proxy_t *proxy = group_of(handle);
   if (proxy == NULL) return;
+  if (proxy->handle_count == 1 && proxy->weak_count > 0) {
+    dissolve(proxy);
+    return;
+  }
   remove_handle(proxy, handle);
-  leave_group(handle);
+  leave_strong(handle);
   if (proxy->handle_count == 0) {
     unlink_group(proxy);
     zmanaged_release(proxy->references, give_references_back(proxy));
@@ -194,8 +221,12 @@ int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument
 
 /* Groups that are judged together, with the Python objects that they lead to and that nothing from elsewhere holds:
  * CPython's young collection over these says of each group whether it is garbage. One that is held by a group of
- * another batch is alive, for now: Python's gc sees it like any other object. */
+ * another batch is alive, for now: Python's gc sees it like any other object.
+ *
+ * The batch is the new groups, as many as there are still: Python code that runs before it is judged may end them. It
+ * is gathered when it is judged, and from then on to the collection no Python code runs. */
 static struct {
+  size_t waiting_references, waiting_objects; /* of the groups formed since the last one was judged */
   PyObject **objects;
   size_t count, room;
   uint32_t references[BATCH_REFERENCES];
@@ -220,16 +251,27 @@ static bool put(PyObject *object, void *unused) {
   return !batch.is_failed;
 }
 
-static void add_to_batch(const proxy_t *group) {
+static void put_group(proxy_t *group) {
   for (size_t i = 0; i < group->reference_count && batch.reference_count < BATCH_REFERENCES; i++) {
     batch.references[batch.reference_count++] = group->references[i];
   }
   put((PyObject *)group, NULL);
   for (size_t i = 0; i < group->handle_count; i++) put(&group->handles[i]->base, NULL);
+  for (size_t i = 0; i < group->weak_count; i++) put(&group->weak[i]->base, NULL);
+}
+
+static void gather(void) {
+  batch.waiting_references = batch.waiting_objects = 0;
+  batch.count = batch.reference_count = 0;
+  batch.is_failed = false;
+  for (proxy_t *group = groups; group != NULL && group->is_new; group = group->next) {
+    group->is_new = false;
+    put_group(group);
+  }
 }
 
 static bool is_batch_full(void) {
-  return batch.reference_count >= BATCH_REFERENCES || batch.count >= BATCH_OBJECTS;
+  return batch.waiting_references >= BATCH_REFERENCES || batch.waiting_objects >= BATCH_OBJECTS;
 }
 
 /* A body that a live Python object holds looks like one that only bodies hold, where a body holds that object. What
@@ -260,7 +302,7 @@ static void note_held(void) {
     PyObject *object = batch.objects[i];
     if (!zmanaged_is_handle(object) || zmanaged_trial_has(object)) continue;
     const zhandle_entry_t *entry = ((zhandle_t *)object)->entry;
-    if (!is_held(entry)) set_held(entry);
+    if (!zhandle_is_weak(entry) && !is_held(entry)) set_held(entry);
   }
 }
 
@@ -277,16 +319,14 @@ static bool put_unless_handle(PyObject *object, void *unused) {
 
 /* Runs Python code. True: the batch was judged. */
 static bool judge_batch(void) {
+  gather();
   bool ok = zjudge_is_possible() && zmanaged_trial_of(batch.references, batch.reference_count, TRIAL_OBJECTS);
   if (ok) {
     note_held();
     zmanaged_trial_each(put_unless_handle, NULL);
   }
   zmanaged_trial_forget();
-  ok = ok && !batch.is_failed && zjudge(batch.objects, batch.count);
-  batch.count = batch.reference_count = 0;
-  batch.is_failed = false;
-  return ok;
+  return ok && !batch.is_failed && zjudge(batch.objects, batch.count);
 }
 
 static void forget_batch(void) {
@@ -296,20 +336,29 @@ static void forget_batch(void) {
 
 /* ---- forming groups -------------------------------------------------------------------------------- */
 
-static proxy_t *new_proxy(const zsuspects_group_t *group) {
-  size_t bytes = (group->suspect_count + group->shape_count) * sizeof(void *);
-  void *block = malloc(bytes + group->reference_count * sizeof(uint32_t));
-  proxy_t *proxy = block == NULL ? NULL : (proxy_t *)zma._PyObject_GC_New(proxy_type);
-  if (proxy == NULL) {
-    free(block);
-    zpy.PyErr_Clear();
-    return NULL;
-  }
+/* Made before a group is looked at: on 3.11 a new object may start a young collection, and so run Python code. */
+static proxy_t *spare;
+
+static void make_spare(void) {
+  proxy_t *proxy = spare != NULL ? NULL : (proxy_t *)zma._PyObject_GC_New(proxy_type);
+  if (proxy == NULL) return zpy.PyErr_Clear();
   memset((char *)proxy + sizeof proxy->base, 0, sizeof *proxy - sizeof proxy->base);
-  proxy->handles = block;
+  if (spare == NULL) {
+    spare = proxy;
+  } else {
+    zpy.Py_DecRef(&proxy->base); /* what ran meanwhile made one, too */
+  }
+}
+
+/* Room for what the group may have. False when memory is short. */
+static bool make_block(proxy_t *proxy, const zsuspects_group_t *group) {
+  size_t bytes = (group->suspect_count + group->shape_count + group->weak_count) * sizeof(void *);
+  proxy->handles = malloc(bytes + group->reference_count * sizeof(uint32_t));
+  if (proxy->handles == NULL) return false;
   proxy->classes = (zclass_t **)(proxy->handles + group->suspect_count);
-  proxy->references = (uint32_t *)(proxy->classes + group->shape_count);
-  return proxy;
+  proxy->weak = (zhandle_t **)(proxy->classes + group->shape_count);
+  proxy->references = (uint32_t *)(proxy->weak + group->weak_count);
+  return true;
 }
 
 /* Classes whose reference the group owns. Bodies of a class made since the mark's start are in no group. */
@@ -321,41 +370,61 @@ static void add_classes(proxy_t *proxy, const zsuspects_group_t *group) {
   }
 }
 
+static void enter_group(proxy_t *proxy, const zhandle_entry_t *entry, PyObject *handle) {
+  proxy_of[zhandle_id(entry)] = proxy;
+  zpy.Py_IncRef(&proxy->base);
+  zma.PyObject_GC_Track(handle);
+}
+
+static void add_weak(proxy_t *proxy, const zsuspects_group_t *group) {
+  for (size_t i = 0; i < group->weak_count; i++) {
+    const zhandle_entry_t *entry = &zhandle_table.entries[group->weak[i]];
+    if (proxy_of[group->weak[i]] != NULL) continue; /* walked twice */
+    proxy->weak[proxy->weak_count++] = zhandle_object(entry);
+    enter_group(proxy, entry, zhandle_object(entry));
+  }
+}
+
 static void add_handles(proxy_t *proxy, const zsuspects_group_t *group) {
   for (size_t i = 0; i < group->suspect_count; i++) {
     zhandle_entry_t *entry = zsuspects_entry(group->suspects[i]);
     zhandle_t *handle = zhandle_object(entry);
     if (zpyabi_is_tracked(&handle->base)) continue; /* its entry was chosen twice, for two handles */
     proxy->handles[proxy->handle_count++] = handle;
-    proxy_of[zhandle_id(entry)] = proxy;
     /* Out of the suspects' flags, so that zsuspects_clear leaves the S bit for us. */
     zstore_relaxed(&entry->object, entry->object & ~(uintptr_t)ZHANDLE_SUSPECT);
-    zpy.Py_IncRef(&proxy->base);
-    zma.PyObject_GC_Track(handle);
+    enter_group(proxy, entry, &handle->base);
   }
 }
 
-/* Runs no Python code: the entries are untouched from the look at them to the end. (A new object may start a young
- * collection, on 3.11; so it is made before the look.) */
+static void link_group(proxy_t *proxy) {
+  proxy->next = groups;
+  if (groups != NULL) groups->previous = proxy;
+  groups = proxy;
+  zmanaged_stat_values.cycle_groups_left = ++group_count;
+  zmanaged_stat_values.cycle_groups++;
+  proxy->is_new = true;
+  batch.waiting_references += proxy->reference_count;
+  batch.waiting_objects += 1 + proxy->handle_count + proxy->weak_count;
+}
+
+/* False: no group was left. After the spare is made this runs no Python code: the group is untouched from the look at
+ * it to the end. */
 static bool form(void) {
   zsuspects_group_t group;
-  if (!zsuspects_next(&group)) return false;
-  proxy_t *proxy = new_proxy(&group);
-  if (proxy == NULL) return true;
-  if (zsuspects_is_untouched(&group)) {
-    memcpy(proxy->references, group.references, group.reference_count * sizeof *group.references);
-    proxy->reference_count = group.reference_count;
-    keep_references(proxy);
-    add_classes(proxy, &group);
-    add_handles(proxy, &group);
-    zma.PyObject_GC_Track(proxy);
-    proxy->next = groups;
-    if (groups != NULL) groups->previous = proxy;
-    groups = proxy;
-    zmanaged_stat_values.cycle_groups_left = ++group_count;
-    zmanaged_stat_values.cycle_groups++;
-    add_to_batch(proxy);
-  }
+  make_spare();
+  if (!zmanaged_has_groups() || !zsuspects_next(&group)) return false;
+  proxy_t *proxy = spare;
+  if (proxy == NULL || !make_block(proxy, &group)) return true;
+  spare = NULL;
+  memcpy(proxy->references, group.references, group.reference_count * sizeof *group.references);
+  proxy->reference_count = group.reference_count;
+  keep_references(proxy);
+  add_classes(proxy, &group);
+  add_handles(proxy, &group);
+  add_weak(proxy, &group);
+  zma.PyObject_GC_Track(proxy);
+  link_group(proxy);
   zpy.Py_DecRef(&proxy->base); /* now only the handles hold it */
   return true;
 }
@@ -372,20 +441,21 @@ static struct {
 #define FORM_LOOK 16 /* groups between two looks at the clock */
 
 static bool is_time_up(unsigned groups_done, uint64_t deadline) {
-  return (batch.count == 0 || groups_done % FORM_LOOK == 0) && zos_now_ns() >= deadline;
+  return (batch.waiting_objects == 0 || groups_done % FORM_LOOK == 0) && zos_now_ns() >= deadline;
 }
 
+/* What runs meanwhile may come by here as well, in another thread, and take the rest. */
 bool zmanaged_cycles_take(uint64_t deadline) {
-  if (!zsuspects_has_results()) return true;
+  if (!zmanaged_has_groups()) return true;
   if (proxy_of == NULL) proxy_of = zos_table_map((size_t)zhandle_table.limit * sizeof *proxy_of);
   if (kept == NULL) kept = zos_table_map(zpyref_table.limit / 64 * sizeof *kept);
   for (unsigned i = 1; proxy_of != NULL && kept != NULL && form(); i++) {
     if (is_batch_full() && !judge_batch()) verdict.is_left = true;
     if (is_time_up(i, deadline)) return false;
   }
-  if (batch.count > 0 && !judge_batch()) verdict.is_left = true;
-  zsuspects_clear();
-  forget_batch();
+  if (zmanaged_has_groups()) zsuspects_clear();
+  if (batch.waiting_objects > 0 && !judge_batch()) verdict.is_left = true;
+  if (batch.waiting_objects == 0) forget_batch();
   verdict.is_due = groups != NULL && verdict.is_left;
   verdict.is_asked = verdict.is_left = false;
   verdict.young_at_form = zstat_get(young_collections);
@@ -422,7 +492,7 @@ static void note_vain(const proxy_t *proxy) {
 static bool suspect(PyObject *handle, void *is_asked_for) {
   if (!zmanaged_is_handle(handle)) return true;
   zhandle_entry_t *entry = ((zhandle_t *)handle)->entry;
-  if (entry == NULL || zhandle_is_weak(entry)) return true;
+  if (entry == NULL || zhandle_is_weak(entry)) return true; /* in use by nothing of Python's */
   zmanaged_sole_share(entry);
   if (zpyabi_is_tracked(handle) || (entry->object & ZHANDLE_SUSPECT)) return true;
   return is_left_out(entry, *(const bool *)is_asked_for) || zsuspects_add(entry);

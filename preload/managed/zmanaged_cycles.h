@@ -24,11 +24,16 @@
  * Why that is sound. At the end of the mark no marked body refers to a body of the group (they would
  * be marked), and no handle outside the group reaches one. A mutator can get at the group's bodies
  * only through one of its handles, and each use of a handle's body passes its entry, whose suspect
- * bit makes the load barrier call zmanaged_cycles_touch before anything is read: the group is
+ * bit makes the load barrier call zmanaged_handle_touch before anything is read: the group is
  * dissolved, its references go back to the bodies, its handles are untracked. A suspect that is touched
  * between the choice and the end of the mark is an ordinary root again (its body is kept alive), and
  * with it everything it reaches is marked, and in no group. So as long as a group exists, the edges
  * that the proxy stands for have not changed since the mark.
+ *
+ * A body of the group may have a handle that only weak references keep (zhandle_table.h). The program can get at it
+ * as well, so it is a member: the proxy visits it, for the count that is ours, and it visits the proxy. It is alive
+ * where the program holds it again; where the group is garbage Python's gc ends its weak references by its own rules.
+ * A handle of the group that comes to be kept by weak references dissolves the group.
  *
  * 4. New groups are judged at once, some at a time: another trial deletion from their references finds the Python
  *    objects in between, and CPython's young collection over all of these (zjudge.h) is the verdict. A group that is

@@ -1,5 +1,7 @@
 #include "preload/managed/zmanaged_handle.h"
 
+#include "collector/managed/zmark.h"
+#include "collector/managed/zsuspects.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
@@ -77,14 +79,26 @@ static zcold PyObject *strengthen(zhandle_entry_t *entry) {
   return zhandle_object(entry);
 }
 
+/* A mark that runs must hear of its body: it is a root that the snapshot lacks. */
+void zmanaged_handle_use_again(zhandle_entry_t *entry) {
+  PyObject *handle = zhandle_object(entry);
+  if (handle->refcount < 2) return; /* nobody else's yet */
+  if (zcolor.mark_now != 0) zmark_keep_alive(zbarrier_peek((zcolored_t){zload_acquire(&entry->word)}));
+  strengthen(entry);
+  handle->refcount--;
+}
+
+void zmanaged_handle_touch(zhandle_entry_t *entry) {
+  zmanaged_cycles_touch(entry);
+  if (zhandle_is_weak(entry)) zmanaged_handle_use_again(entry);
+}
+
 PyObject *zmanaged_handle_for(zaddress_t body) {
   uint32_t id = zload_relaxed(&zbody_header(body)->handle);
   if (id != 0 && id < zhandle_table.top) { /* a hash is beyond the top */
     zhandle_entry_t *entry = &zhandle_table.entries[id];
     zcolored_t word = {zload_acquire(&entry->word)};
-    bool stale = (word.bits & zcolor.load_bad & ~ZCOLOR_SUSPECT) != 0;
-    zaddress_t current = stale && word.bits != 0 ? zrelocate_remap(word) : zcolored_strip(word);
-    bool same = current.value == body.value;
+    bool same = word.bits != 0 && zbarrier_peek(word).value == body.value;
     if (same && (entry->object & ZHANDLE_FREE) == 0) {
       if (zunlikely(entry->object & ZHANDLE_WEAK)) return strengthen(entry);
       PyObject *handle = zhandle_object(entry);
@@ -124,11 +138,15 @@ static zcold void hand_back_hash(zhandle_entry_t *entry) {
   zstore_relaxed(&zbody_header(body)->handle, ZBODY_HASHED | zhandle_table.hashes[zhandle_id(entry)]);
 }
 
-/* The program has let go, but weak references exist: from now on the body decides. */
+/* The program has let go, but weak references exist: from now on the body decides. What its group, or the choice of
+ * suspects, took for true is so no longer. */
 static zcold void weaken(zhandle_t *handle) {
   zhandle_entry_t *entry = handle->entry;
+  zmanaged_cycles_touch(entry);
+  zmanaged_handle_untrack(as_object(handle));
+  zsuspects_note_weak(entry);
   zbarrier_drop_root(zslot(&entry->word));
-  zstore_relaxed(&entry->object, entry->object | ZHANDLE_WEAK);
+  zstore_relaxed(&entry->object, (entry->object & ~(uintptr_t)ZHANDLE_SUSPECT) | ZHANDLE_WEAK);
   (void)zfetch_or_relaxed(&entry->word, ZCOLOR_SUSPECT);
   zhandle_table.weak++;
   handle->base.refcount = 1;
@@ -156,6 +174,11 @@ void zmanaged_handle_finish_weak(PyObject *self) {
 void zmanaged_handle_dealloc(PyObject *self) {
   zhandle_t *handle = (zhandle_t *)self;
   zhandle_entry_t *entry = handle->entry;
+  bool is_weak_next = handle->weak_list != NULL && entry != NULL && !zmanaged_is_sole(entry);
+  if (zunlikely(is_weak_next)) {
+    weaken(handle);
+    return;
+  }
   bool tracked = zpyabi_is_tracked(self);
   if (zunlikely(tracked)) {
     zmanaged_cycles_forget(self);
@@ -163,14 +186,8 @@ void zmanaged_handle_dealloc(PyObject *self) {
   }
   bool holds = false;
   if (zlikely(entry != NULL)) {
-    bool is_sole = zmanaged_is_sole(entry);
-    if (zunlikely(handle->weak_list != NULL)) {
-      if (!is_sole) {
-        weaken(handle);
-        return;
-      }
-      zma.PyObject_ClearWeakRefs(self); /* the body is dead, as surely as the handle */
-    }
+    /* The body is dead, as surely as the handle. */
+    if (zunlikely(handle->weak_list != NULL)) zma.PyObject_ClearWeakRefs(self);
     holds = (entry->object & ZHANDLE_HOLDS) != 0;
     if (zunlikely(holds)) zmanaged_sole_let_go(entry);
     if (zunlikely(entry->object & ZHANDLE_HASHED)) hand_back_hash(entry);

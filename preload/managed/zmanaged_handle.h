@@ -27,6 +27,10 @@ typedef struct zhandle {
 extern zhidden PyTypeObject *zmanaged_handle_type;
 
 void zmanaged_handle_dealloc(PyObject *self);
+/* Host op: an entry that is weak, or whose handle is in a group, is being used. GIL. */
+void zmanaged_handle_touch(zhandle_entry_t *entry);
+/* Of a weak handle that something of Python's holds: it is an ordinary one from now on. Runs no Python code. */
+void zmanaged_handle_use_again(zhandle_entry_t *entry);
 /* The end of a weak handle that weak_hide has taken out of reach. Runs Python code. */
 void zmanaged_handle_finish_weak(PyObject *self);
 int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument);

@@ -86,9 +86,18 @@ static bool is_walkable(PyObject *object) {
   return false;
 }
 
+/* A weak handle that Python objects hold again has a count of ours, which would look like one from outside; in a
+ * group the group visits it. */
+static void see_weak(PyObject *handle) {
+  zhandle_entry_t *entry = ((zhandle_t *)handle)->entry;
+  bool is_in_group = zpyabi_is_tracked(handle);
+  if (entry != NULL && zhandle_is_weak(entry) && !is_in_group) zmanaged_handle_use_again(entry);
+}
+
 static int see(PyObject *object, void *unused) {
   (void)unused;
   bool is_handle = zmanaged_is_handle(object);
+  if (is_handle) see_weak(object);
   if (walk.failed || (!is_handle && !is_walkable(object))) return 0;
   node_t *node = add_node(object);
   if (node == NULL || node->is_border) return 0;
