@@ -135,6 +135,7 @@ typedef struct {
   NEED(PyObject *, PyDict_New, (void))                                                        \
   NEED(int, PyDict_SetItem, (PyObject *, PyObject *, PyObject *))                             \
   NEED(int, PyDict_DelItem, (PyObject *, PyObject *))                                         \
+  NEED(int, PyDict_Next, (PyObject *, Py_ssize_t *, PyObject **, PyObject **))                \
   NEED(PyObject *, PyDict_GetItemString, (PyObject *, const char *))                          \
   NEED(int, PyDict_SetItemString, (PyObject *, const char *, PyObject *))                     \
   NEED(PyObject *, PyLong_FromLong, (long))                                                   \
@@ -148,6 +149,7 @@ typedef struct {
   NEED(int, PyArg_ParseTupleAndKeywords, (PyObject *, PyObject *, const char *, char **, ...)) \
   NEED(PyObject *, PyCFunction_NewEx, (PyMethodDef *, PyObject *, PyObject *))                \
   NEED(PyObject *, PyImport_GetModuleDict, (void))                                            \
+  NEED(PyObject *, PyModule_GetDict, (PyObject *))                                            \
   NEED(PyObject *, PyModule_Create2, (PyModuleDef *, int))                                    \
   NEED(PyObject *, PyModule_NewObject, (PyObject *))                                          \
   NEED(PyObject *, PyModule_FromDefAndSpec2, (PyModuleDef *, PyObject *, int))                \
@@ -183,6 +185,7 @@ typedef struct {
   NEED(void, _PyWeakref_ClearRef, (PyObject *))                                               \
   MAY(zpy_vectorcall_t, PyVectorcall_Function, (PyObject *))                                  \
   MAY(int, PyObject_IsInstance, (PyObject *, PyObject *))                                     \
+  NEED(void, PyObject_CallFinalizer, (PyObject *))                                            \
   MAY(int, PyObject_GC_IsFinalized, (PyObject *))                                             \
   /* allocation profile: proof and names of Python stacks */                                  \
   MAY(PyInterpreterState *, PyThreadState_GetInterpreter, (PyThreadState *))                  \

@@ -18,7 +18,17 @@ const zoption_row_t zoption_rows[ZOPTION_ID_COUNT] = {
 static const char *const *names_of(zoption_type_t type) {
   static const char *const levels[] = {"off", "warn", "info", "debug", "trace"};
   static const char *const bindings[] = {"auto", "table", "symbols"};
-  return type == ZOPTION_LEVEL ? levels : type == ZOPTION_BINDING ? bindings : NULL;
+  static const char *const exits[] = {"exact", "fast"};
+  switch (type) {
+    case ZOPTION_LEVEL:
+      return levels;
+    case ZOPTION_BINDING:
+      return bindings;
+    case ZOPTION_EXIT:
+      return exits;
+    default:
+      return NULL;
+  }
 }
 
 static uint64_t numbers[ZOPTION_ID_COUNT] = {
@@ -38,7 +48,7 @@ bool zoption_is_default(zoption_id_t id) {
 }
 
 const char *zoption_type_name(zoption_type_t type) {
-  static const char *const names[] = {"bool", "count", "percent", "size", "level", "binding", "text"};
+  static const char *const names[] = {"bool", "count", "percent", "size", "level", "binding", "exit", "text"};
   return names[type];
 }
 
@@ -96,6 +106,9 @@ void zoption_describe_range(zoption_id_t id, char *buffer, size_t size) {
       break;
     case ZOPTION_BINDING:
       snprintf(buffer, size, "auto, table or symbols");
+      break;
+    case ZOPTION_EXIT:
+      snprintf(buffer, size, "exact or fast");
       break;
     case ZOPTION_TEXT:
       snprintf(buffer, size, "text of at most %d bytes", ZOPTION_TEXT_MAX);

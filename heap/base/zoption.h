@@ -9,6 +9,7 @@
  *   SIZE     bytes, with an optional suffix k, M, G or T
  *   LEVEL    info, debug or trace
  *   BINDING  auto, table or symbols
+ *   EXIT     exact or fast
  *   TEXT     any text of at most 1000 bytes */
 #ifndef HEAP_BASE_ZOPTION_H
 #define HEAP_BASE_ZOPTION_H
@@ -45,6 +46,8 @@
     "memory for managed objects; 0 = three quarters of physical memory")                           \
   X(managed_threads, "ZGC_MANAGED_THREADS", COUNT, 0, 1, 16,                                       \
     "threads that mark and move managed objects; 0 = automatic")                                   \
+  X(exit, "ZGC_EXIT", EXIT, 0, 0, 1,                                                               \
+    "fast: run all finalizers at the end of the interpreter, and leave the memory to the kernel")   \
   X(statpage, "ZGC_STATPAGE", BOOL, 1, 0, 1,                                                       \
     "keep the statistics page that zgc-stat reads")                                                \
   X(profile, "ZGC_PROFILE", TEXT, 0, 0, 0,                                                         \
@@ -64,10 +67,12 @@ typedef enum {
   ZOPTION_SIZE,
   ZOPTION_LEVEL,
   ZOPTION_BINDING,
+  ZOPTION_EXIT,
   ZOPTION_TEXT
 } zoption_type_t;
 
 enum { ZBINDING_AUTO, ZBINDING_TABLE, ZBINDING_SYMBOLS }; /* values of ZGC_BINDING */
+enum { ZEXIT_EXACT, ZEXIT_FAST };                         /* values of ZGC_EXIT */
 
 /* A 0 default outside [min, max] means "automatic" and is accepted as a value too. */
 typedef struct {

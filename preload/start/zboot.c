@@ -22,6 +22,7 @@
 #include "collector/cpython/zcollector.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
+#include "collector/cpython/zexit.h"
 #include "collector/cpython/zpending.h"
 #include "collector/cpython/zpublish.h"
 #include "collector/profile/zprofile.h"
@@ -103,6 +104,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     zmanaged_let_go();
     zgc_facade_remove();
     zcollector_stop();
+    if (zoption(exit) == ZEXIT_FAST) zexit_prepare();
     zstatpage_disable();
     zstore_relaxed(&state, ZBOOT_ENDING);
     seen_uninitialised = is_queued = false;

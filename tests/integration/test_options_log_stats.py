@@ -42,6 +42,7 @@ GOOD = {
     "percent": ["{min}", "{max}", "{min}%"],
     "size": ["{min}", "{max}", "64M", "1G", "70000k", "2g"],
     "level": ["info", "debug", "trace"],
+    "exit": ["exact", "fast"],
     "binding": ["auto", "table"],       # symbols: a line on static builds; test_symbols.py
     "text": ["/dev/null"],
 }
@@ -52,6 +53,7 @@ BAD = {
     "size": ["12Q", "-1", "M", "1MM", "1 M", "99999999999T", "1.5G", "{over}"],
     "level": ["INFO", "2", "verbose", "info "],
     "binding": ["0", "Auto", "symbol", "tables"],
+    "exit": ["0", "Fast", "quick"],
     "text": ["x" * 1001],
 }
 
