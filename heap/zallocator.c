@@ -9,6 +9,7 @@
 #include "heap/base/zprobe.h"
 #include "heap/zfallback.h"
 #include "heap/zold_map.h"
+#include "heap/zrecut.h"
 #include "heap/zsparse.h"
 #include "heap/zthread_heap.h"
 
@@ -24,7 +25,6 @@
 #define MOVE_PAGES_MIN (4 * ZM)       /* below, copying is as fast and costs no mapping */
 #define MOVED_RUNS_MAX 4096           /* each may split a mapping, of which a process has 65530 */
 
-zpage_t *zpage_table;
 void (*zallocator_slow_hook)(void);
 void (*zallocator_idle_hook)(void);
 
@@ -54,7 +54,8 @@ typedef struct {
   batch_t batches[ZCLASS_ALL]; /* with a watcher */
   zblock_t *returned;          /* freed by others; any thread pushes, who works in the heap takes all */
   uint32_t page_flags;         /* its number, above ZPAGE_HEAP_SHIFT */
-  size_t debt, next_look;      /* granules of growth to make up for; where to look for sparse pages */
+  size_t debt, next_look;      /* granules of growth to make up for; where to look for sparse pages ... */
+  size_t next_recut;           /* ... and for those to cut again */
   uint64_t kept[ZCLASS_ALL / 64 + 1]; /* classes that may keep an empty page at hand */
 } heap_t;
 
@@ -142,6 +143,7 @@ bool zallocator_start(size_t range_size) {
   start_heap(&common_heap);
   for (unsigned i = 0; i < ZCLASS_ALL; i++) open_page[i] = &empty_page;
   zgranules_add_table((void **)&zpage_table, 8 * sizeof(zpage_t));
+  zgranules_add_table((void **)&zpage_leftover_table, 8 * sizeof(zpage_leftovers_t));
   zgranules_add_table((void **)&zold_map_bits, ZGRANULE_SIZE >> ZOLD_UNIT_SHIFT);
   return zgranules_start(range_size);
 }
@@ -264,6 +266,27 @@ static void trim_for_growth(heap_t *heap, size_t granules) {
   heap->debt -= now;
 }
 
+/* A page of few blocks of another size, cut again for this one (zrecut.h); NULL where the next pages of the table
+ * are none, or freed memory is idle. */
+static zpage_t *recut_next(heap_t *heap, unsigned size_class) {
+  size_t block_size = zsize_class_block_size(size_class);
+  if (watcher != NULL || size_class >= ZCLASS_GC || block_size <= ZRECUT_BLOCK_MIN) return NULL;
+  if (zpage_granules_of(block_size) != 1 || !zgranules_idle_are_few()) return NULL;
+  if (zgranules_used_bytes() < TRIM_FROM) return NULL;
+  size_t end = zload_acquire(&zgranules_range.committed_end) >> ZGRANULE_SHIFT;
+  for (size_t looks = GROWTH_LOOKS; looks > 0; looks--) {
+    heap->next_recut = heap->next_recut + 1 < end ? heap->next_recut + 1 : 0;
+    zpage_t *page = &zpage_table[heap->next_recut];
+    zrecut_t plan;
+    if (!is_own(heap, page) || zload_relaxed(&page->inner) != 0 || !may_have_holes(heap, page)) continue;
+    if (!zrecut_plan(page, size_class, &plan)) continue;
+    list_remove(heap, page);
+    zrecut_page(page, size_class, &plan);
+    return page;
+  }
+  return NULL;
+}
+
 static bool gc_is_apart; /* so the other small pages hold no GC objects */
 
 static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
@@ -337,7 +360,8 @@ static bool refill(heap_t *heap, unsigned size_class, uint32_t flags) {
   if (page != NULL) {
     list_remove(heap, page);
   } else {
-    page = page_alloc(heap, size_class, flags);
+    page = flags == 0 ? recut_next(heap, size_class) : NULL;
+    if (page == NULL) page = page_alloc(heap, size_class, flags);
     if (page == NULL) return false;
   }
   if (page->free == NULL && !carve(page)) return false;
@@ -465,7 +489,18 @@ static void after_free(heap_t *heap, zpage_t *page) {
   if (zpage_flags(page) & ZPAGE_FLAG_FULL) reopen(heap, page);
 }
 
+static void free_leftover(heap_t *heap, zpage_t *page, void *leftover, size_t size) {
+  if (zpage_flags(page) & ZPAGE_FLAG_OLD) zold_map_forget_leftover(leftover, size);
+  uint32_t count = zrecut_free(page, leftover);
+  if (count != 0 && (page->used == 0 || zpage_flags(page) & ZPAGE_FLAG_FULL)) after_free(heap, page);
+}
+
 static void free_in_page(heap_t *heap, zpage_t *page, void *block) {
+  size_t leftover = zpage_flags(page) & ZPAGE_FLAG_RECUT ? zrecut_leftover_size(page, block) : 0;
+  if (zunlikely(leftover != 0)) {
+    free_leftover(heap, page, block, leftover);
+    return;
+  }
   if (zpage_flags(page) & ZPAGE_FLAG_OLD) zold_map_forget_block(page, block);
   if (page->block_size == 0) {
     page_free(heap, page);
@@ -721,8 +756,15 @@ void zallocator_free(void *block) {
 
 /* -- realloc ------------------------------------------------------------------------------- */
 
-static size_t block_bytes(const zpage_t *page) {
+/* Of the blocks of a page, ... */
+static size_t blocks_bytes(const zpage_t *page) {
   return page->block_size != 0 ? page->block_size : zpage_large_size(page);
+}
+
+/* ... and of this one. */
+static size_t block_bytes(const zpage_t *page, const void *block) {
+  size_t leftover = zpage_flags(page) & ZPAGE_FLAG_RECUT ? zrecut_leftover_size(page, block) : 0;
+  return zlikely(leftover == 0) ? blocks_bytes(page) : leftover;
 }
 
 size_t zallocator_size_for(size_t size) {
@@ -731,7 +773,7 @@ size_t zallocator_size_for(size_t size) {
 }
 
 size_t zallocator_size_of(const void *block) {
-  return zgranules_contains(block) ? block_bytes(zpage_find(block)) : 0;
+  return zgranules_contains(block) ? block_bytes(zpage_find(block), block) : 0;
 }
 
 /* A block shrinks in place while at least three quarters of it stay in use. */
@@ -824,7 +866,7 @@ static znoinline void *move_watched(void *block, size_t have, size_t size, unsig
 static inline void *resize(void *block, size_t size, unsigned first_class) {
   if (zunlikely(!zgranules_contains(block))) return zfallback_realloc(block, size);
   zpage_t *page = zpage_find(block);
-  size_t have = block_bytes(page);
+  size_t have = block_bytes(page, block);
   if (fits_in_place(have, size)) return block;
   if (holds_gc(page)) first_class = ZCLASS_GC;
   return zunlikely(watcher != NULL) ? move_watched(block, have, size, first_class)
@@ -971,7 +1013,7 @@ void zallocator_stats(zallocator_stats_t *stats) {
     stats->pages[kind_of(page)]++;
     stats->page_bytes += page_granules(page) * ZGRANULE_SIZE;
     stats->used_blocks += zload_relaxed(&page->used);
-    stats->used_bytes += (size_t)page->used * block_bytes(page);
+    stats->used_bytes += (size_t)page->used * blocks_bytes(page);
   }
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
     stats->used_blocks -= waiting_in_batches(i);

@@ -296,11 +296,15 @@ static size_t give_back_below(size_t *end, size_t most) {
   return count;
 }
 
+static size_t kept_count(void) {
+  size_t share = zload_relaxed(&used_count) / IDLE_KEPT_SHARE;
+  return zmin(zmax(share, IDLE_KEPT_MIN / ZGRANULE_SIZE), IDLE_KEPT_MAX / ZGRANULE_SIZE);
+}
+
 /* A run in memory that was never touched, while freed memory that it did not fit into lies idle:
  * as much of that goes back, so that the process does not grow. From the top, which is reused last. */
 static void make_up_for(size_t count) {
-  size_t end = top, share = used_count / IDLE_KEPT_SHARE;
-  size_t kept = zmin(zmax(share, IDLE_KEPT_MIN / ZGRANULE_SIZE), IDLE_KEPT_MAX / ZGRANULE_SIZE);
+  size_t end = top, kept = kept_count();
   while (count > 0 && free_dirty_count > kept && end > 0) {
     size_t most = zmin(zmin(count, free_dirty_count - kept), UNCOMMIT_STEP / ZGRANULE_SIZE);
     size_t given = give_back_below(&end, most);
@@ -528,6 +532,8 @@ size_t zgranules_uncommit_aged(void) {
 }
 
 size_t zgranules_idle_bytes(void) { return zload_relaxed(&free_dirty_count) * ZGRANULE_SIZE; }
+
+bool zgranules_idle_are_few(void) { return zload_relaxed(&free_dirty_count) <= kept_count(); }
 
 size_t zgranules_used_bytes(void) { return zload_relaxed(&used_count) * ZGRANULE_SIZE; }
 

@@ -63,6 +63,7 @@ size_t zgranules_uncommit_aged(void);
 
 size_t zgranules_used_bytes(void);      /* in runs handed out */
 size_t zgranules_idle_bytes(void);      /* free, not yet given back */
+bool zgranules_idle_are_few(void);      /* not more than is kept for what comes next, while the heap grows */
 size_t zgranules_resident_bytes(void);  /* runs handed out + memory not yet given back or used */
 
 /* -- what is populated ahead (zpopulator.h) -- */

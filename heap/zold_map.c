@@ -63,7 +63,7 @@ bool zold_map_admit(const void *object) {
   zpage_t *page = zpage_find(object);
   if (zpage_heap(page) != ZALLOCATOR_FIRST) return false;
   /* Objects are larger than the distance of the two places: no other stands at the second one. */
-  bool is_shifted = (zpage_flags(page) & ZPAGE_FLAG_SHIFTED) != 0;
+  bool is_shifted = (zpage_flags(page) & (ZPAGE_FLAG_SHIFTED | ZPAGE_FLAG_RECUT)) != 0;
   return zlikely(!is_shifted && is_expected(page, object)) || admit_shifted(page, object);
 }
 
@@ -129,6 +129,8 @@ void zold_map_forget_block(zpage_t *page, void *block) {
     forget_object(behind + header, size);
   }
 }
+
+void zold_map_forget_leftover(const void *leftover, size_t size) { forget_all(leftover, size); }
 
 void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule) {
   if (zlikely(!(zpage_flags(page) & ZPAGE_FLAG_SHIFTED))) return;

@@ -104,6 +104,8 @@ void zold_map_thaw_object(const void *object);
 
 /* Forgets what starts in this block, which is being freed. */
 void zold_map_forget_block(zpage_t *page, void *block);
+/* ... in a leftover of an earlier size (zrecut.h). */
+void zold_map_forget_leftover(const void *leftover, size_t size);
 /* ... in the end of a block from this granule of its page on, which is being cut off. */
 void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule);
 

@@ -37,7 +37,8 @@ enum {
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
   ZPAGE_FLAG_CLOSED = 8,  /* a second GIL may exist: look first whose page it is */
   ZPAGE_FLAG_SAMPLED = 16, /* holds blocks that the watcher is notified of (zallocator.h) */
-  ZPAGE_FLAG_SHIFTED = 32 /* holds, or held, old objects that start elsewhere in their blocks */
+  ZPAGE_FLAG_SHIFTED = 32, /* holds, or held, old objects that start elsewhere in their blocks */
+  ZPAGE_FLAG_RECUT = 64   /* holds blocks of a size that it was cut into before (zrecut.h) */
 };
 
 #define ZPAGE_HEAP_SHIFT 8
@@ -54,7 +55,7 @@ typedef struct zpage {
   /* shared: written when the run is handed out, read by anyone */
   uint32_t block_size; /* 0 for large */
   uint32_t inner;      /* granules back to the first one of the run; 0 there */
-  uint16_t lead;       /* bytes before the first block */
+  uint16_t lead;       /* bytes before the first block, or ZPAGE_LEAD_RECUT */
   /* the allocator's again (zsparse.h) */
   uint16_t looked_at;  /* `used` when holes were last looked for; 0: never */
   uint64_t reciprocal; /* ceil(2^40 / block_size) */
@@ -78,6 +79,23 @@ static inline unsigned zpage_heap(const zpage_t *page) { return zpage_flags(page
 
 extern zpage_t *zpage_table; /* one entry per granule; fixed at start-up */
 
+/* A leftover is a block of a size that a page was cut into before, still in use: its offset in the page above
+ * ZPAGE_LEFTOVER_SHIFT, its size below; 0: none. Each is one word, so that any thread reads a whole one. */
+#define ZPAGE_LEFTOVERS 8
+#define ZPAGE_LEFTOVER_SHIFT 16
+typedef struct {
+  uint32_t words[ZPAGE_LEFTOVERS];
+} zpage_leftovers_t;
+
+extern zpage_leftovers_t *zpage_leftover_table; /* one entry per granule; holds for pages with ZPAGE_FLAG_RECUT */
+
+static inline size_t zpage_leftover_start(uint32_t word) { return word >> ZPAGE_LEFTOVER_SHIFT; }
+static inline size_t zpage_leftover_size(uint32_t word) { return word & (((uint32_t)1 << ZPAGE_LEFTOVER_SHIFT) - 1); }
+
+/* Behind all of a page of one granule: leads zpage_block_of to its slow path, which looks at leftovers. */
+#define ZPAGE_LEAD_RECUT UINT16_MAX
+_Static_assert(ZPAGE_LEAD_RECUT >= ZGRANULE_SIZE, "no address in the page is behind it");
+
 /* The two fields that only large pages need share the list links' place. */
 static inline size_t zpage_large_size(const zpage_t *page) { return (size_t)zload_relaxed(&page->next); }
 
@@ -92,7 +110,13 @@ static inline zpage_t *zpage_entry(const void *address) {
   return &zpage_table[(size_t)((const char *)address - zgranules_range.base) >> ZGRANULE_SHIFT];
 }
 
-static inline char *zpage_first_block(const zpage_t *page) { return zpage_start(page) + page->lead; }
+static inline zpage_leftovers_t *zpage_leftovers(const zpage_t *page) {
+  return &zpage_leftover_table[zpage_index(page)];
+}
+
+static inline size_t zpage_lead(const zpage_t *page) { return page->lead == ZPAGE_LEAD_RECUT ? 0 : page->lead; }
+
+static inline char *zpage_first_block(const zpage_t *page) { return zpage_start(page) + zpage_lead(page); }
 
 /* The page that holds `address`. */
 static inline zpage_t *zpage_find(const void *address) {
@@ -130,6 +154,21 @@ static inline size_t zpage_block_index(const zpage_t *page, size_t offset) {
   return (size_t)((offset * zload_relaxed(&page->reciprocal)) >> ZPAGE_RECIPROCAL_SHIFT);
 }
 
+/* Bounds of the block of this size that holds `address`, at or behind `first`; false where it is not committed. */
+static inline bool zpage_grid_block(const zpage_t *page, const void *address, const char *first, size_t block_size,
+                                    const char **start, const char **end) {
+  const char *limit = zgranules_range.base + zload_acquire(&zgranules_range.committed_end);
+  size_t index = zpage_block_index(page, (size_t)((const char *)address - first));
+  const char *block = first + index * block_size;
+  if (block > (const char *)address || (size_t)(limit - block) < block_size) return false;
+  *start = block;
+  *end = block + block_size;
+  return true;
+}
+
+/* What zpage_block_of answers for an address before the first block: false, unless the page was cut again. */
+bool zpage_block_of_recut(const zpage_t *page, const void *address, const char **start, const char **end);
+
 /* Bounds of the block that holds `address`; false when the address is not in a page. Safe on any
  * thread: [*start, *end) is readable whatever happens meanwhile. */
 static inline bool zpage_block_of(const void *address, const char **start, const char **end) {
@@ -137,8 +176,8 @@ static inline bool zpage_block_of(const void *address, const char **start, const
   const zpage_t *page = zpage_find(address);
   size_t block_size = zload_relaxed(&page->block_size);
   const char *page_start = zpage_start(page);
-  const char *limit = zgranules_range.base + zload_acquire(&zgranules_range.committed_end);
   if (block_size == 0) { /* large, or no page at all (then the size reads as 0) */
+    const char *limit = zgranules_range.base + zload_acquire(&zgranules_range.committed_end);
     size_t size = zpage_large_size(page);
     if (size == 0 || size > (size_t)(limit - page_start)) return false;
     *start = page_start;
@@ -146,13 +185,8 @@ static inline bool zpage_block_of(const void *address, const char **start, const
     return true;
   }
   const char *first = page_start + zload_relaxed(&page->lead);
-  if ((const char *)address < first) return false;
-  size_t index = zpage_block_index(page, (size_t)((const char *)address - first));
-  const char *block = first + index * block_size;
-  if (block > (const char *)address || (size_t)(limit - block) < block_size) return false;
-  *start = block;
-  *end = block + block_size;
-  return true;
+  if (zunlikely((const char *)address < first)) return zpage_block_of_recut(page, address, start, end);
+  return zpage_grid_block(page, address, first, block_size, start, end);
 }
 
 #endif

@@ -15,7 +15,7 @@ static inline unsigned os_shift(void) { return zlog2(zos_page_size()); }
 
 /* OS pages that block i lies on, as bits. */
 static uint32_t pages_of_block(const zpage_t *page, size_t i) {
-  size_t start = page->lead + i * page->block_size, end = start + page->block_size - 1;
+  size_t start = zpage_lead(page) + i * page->block_size, end = start + page->block_size - 1;
   uint32_t up_to_last = (2u << (end >> os_shift())) - 1;
   return up_to_last & ~(uint32_t)((1u << (start >> os_shift())) - 1);
 }
@@ -53,6 +53,10 @@ static uint32_t uncommit(const zpage_t *page, uint32_t pages) {
   return gone;
 }
 
+bool zsparse_is_away(const zpage_t *page, size_t i) {
+  return page->holes != 0 && i < page->carved && (pages_of_block(page, i) & page->holes) != 0;
+}
+
 size_t zsparse_give_back(zpage_t *page) {
   uint32_t live = 0; /* OS pages with a block that is in use, or was never handed out */
   uint64_t is_free[CAPACITY_MAX / 64] = {0};
@@ -64,9 +68,8 @@ size_t zsparse_give_back(zpage_t *page) {
   uint32_t touched = 0;
   for (size_t i = 0; i < page->capacity; i++) {
     uint32_t pages = pages_of_block(page, i);
-    bool is_away = i < page->carved && (pages & page->holes) != 0;
     touched |= pages;
-    if (!is_away && !(is_free[i / 64] >> (i % 64) & 1)) live |= pages;
+    if (!zsparse_is_away(page, i) && !(is_free[i / 64] >> (i % 64) & 1)) live |= pages;
   }
   zstore_relaxed(&page->looked_at, (uint16_t)page->used);
   uint32_t holes = uncommit(page, touched & ~live & ~(uint32_t)page->holes);
@@ -106,6 +109,6 @@ size_t zsparse_hole_bytes(void) { return zload_relaxed(&hole_bytes); }
 uint32_t zsparse_blocks(const zpage_t *page) {
   uint32_t count = 0;
   if (page->holes == 0) return 0;
-  for (size_t i = 0; i < page->carved; i++) count += (pages_of_block(page, i) & page->holes) != 0;
+  for (size_t i = 0; i < page->carved; i++) count += zsparse_is_away(page, i);
   return count;
 }

@@ -26,7 +26,8 @@ void zsparse_forget(zpage_t *page);
 /* What all holes come to. Any thread. */
 size_t zsparse_hole_bytes(void);
 
-/* Blocks that are in no free list because of holes. */
+/* Whether block i is in no free list because it touches a hole; how many are. */
+bool zsparse_is_away(const zpage_t *page, size_t i);
 uint32_t zsparse_blocks(const zpage_t *page);
 
 #endif
