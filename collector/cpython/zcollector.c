@@ -6,9 +6,10 @@
 #include "collector/cpython/zconsult.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
-#include "collector/cpython/zgrowth.h"
+#include "collector/cpython/zheap_growth.h"
 #include "collector/cpython/zidle.h"
 #include "collector/cpython/zmode.h"
+#include "collector/cpython/zpayload.h"
 #include "collector/cpython/zpending.h"
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zpromotion.h"
@@ -86,7 +87,9 @@ void zcollector_stop(void) {
   zpromotion_stop();
   zsurvivors_stop();
   ztenuring_reset();
+  zpayload_reset();
   zgrowth_reset();
+  zheap_growth_reset();
   ztype_registry_stop();
 }
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "collector/cpython/zdriver.h"
-#include "collector/cpython/zgrowth.h"
+#include "collector/cpython/zheap_growth.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -11,8 +11,6 @@
 #include "heap/zallocator.h"
 #include "heap/zold_map.h"
 
-#define HEAP_GROWTH_MIN (64 * ZM)
-#define HEAP_PROMOTED_MIN 1000
 #define FOREIGN_MIN 20000 /* objects outside our heap: below, a stock collection is not worth its pause */
 #define SPARSE_MIN (8 * ZM)     /* free within sparse pages: below, or ... */
 #define SPARSE_SHARE 16         /* ... below such a share of the heap, it is left there */
@@ -21,9 +19,9 @@
 #define PRESSURE_PAUSE_NS 2000000000u
 #define PRESSURE_LOOK_NS 500000000u
 
-/* As they were when the last collection ended. GIL. */
+/* When the last collection ended. GIL. */
 static struct {
-  uint64_t heap, time_ns;
+  uint64_t time_ns;
 } base;
 
 static bool has_left; /* garbage, to the next one. GIL */
@@ -35,34 +33,32 @@ static uint64_t price_ns(void) { return zstat_get(concurrent_cpu_ns) + pauses_ns
 static zgrowth_record_t record(void) {
   return (zgrowth_record_t){.old = zload_relaxed(&zold_map_count),
                             .promoted = zstat_get(promoted),
+                            .bytes = zgranules_used_bytes(),
                             .time_ns = zos_now_ns(),
                             .price_ns = price_ns(),
                             .program_ns = zos_process_cpu_ns};
 }
 
-static znoinline void log_growth(const zgrowth_record_t *now) {
+typedef void (*describe_t)(const zgrowth_record_t *now, char *text, size_t size);
+
+static znoinline void log_growth(const char *rule, describe_t describe, const zgrowth_record_t *now) {
   char numbers[200];
-  zgrowth_describe(now, numbers, sizeof numbers);
-  zlog_debug("gc,director", "rule growth: %s", numbers);
+  describe(now, numbers, sizeof numbers);
+  zlog_debug("gc,director", "rule %s: %s", rule, numbers);
 }
 
 static zcause_t rule_growth(void) {
   zgrowth_record_t now = record();
   if (!zgrowth_is_due(&now)) return ZCAUSE_NONE;
-  if (zlog_is(ZLOG_DEBUG)) log_growth(&now);
+  if (zlog_is(ZLOG_DEBUG)) log_growth("growth", zgrowth_describe, &now);
   return ZCAUSE_GROWTH;
 }
 
 /* Few objects may hold much memory. */
 static zcause_t rule_heap_growth(void) {
-  uint64_t used = zgranules_used_bytes();
-  if (used < base.heap + HEAP_GROWTH_MIN) return ZCAUSE_NONE;
   zgrowth_record_t now = record();
-  uint64_t promoted = zgrowth_promoted(&now);
-  if (promoted < HEAP_PROMOTED_MIN) return ZCAUSE_NONE;
-  if (used - base.heap < base.heap / 2) return ZCAUSE_NONE;
-  zlog_debug("gc,director", "rule heap growth: used %luM base %luM promoted %llu", zlog_mb(used),
-             zlog_mb(base.heap), (unsigned long long)promoted);
+  if (!zheap_growth_is_due(&now)) return ZCAUSE_NONE;
+  if (zlog_is(ZLOG_DEBUG)) log_growth("heap growth", zheap_growth_describe, &now);
   return ZCAUSE_HEAP_GROWTH;
 }
 
@@ -122,6 +118,7 @@ bool zdirector_foreign_is_due(size_t met, size_t before) {
 void zdirector_note_start(void) {
   zgrowth_record_t now = record();
   zgrowth_note_start(&now);
+  zheap_growth_note_start(&now);
 }
 
 void zdirector_note_end(uint64_t found, uint64_t reclaimed, uint64_t left) {
@@ -129,7 +126,7 @@ void zdirector_note_end(uint64_t found, uint64_t reclaimed, uint64_t left) {
   pauses_ns += zdriver_collection.pause_total_ns;
   zgrowth_record_t now = record();
   zgrowth_note_end(&now, found, reclaimed);
-  base.heap = zgranules_used_bytes();
+  zheap_growth_note_end(&now);
   base.time_ns = now.time_ns;
 }
 
@@ -139,8 +136,8 @@ void zdirector_note_unfrozen(uint64_t objects) { zgrowth_note_unfrozen(objects);
 bool zdirector_is_fruitful(void) { return zgrowth_is_fruitful(); }
 
 unsigned zdirector_behind(unsigned progress) {
-  zgrowth_record_t now = {.old = zload_relaxed(&zold_map_count)};
-  return zgrowth_behind(&now, progress);
+  zgrowth_record_t now = {.old = zload_relaxed(&zold_map_count), .bytes = zgranules_used_bytes()};
+  return (unsigned)zmax(zgrowth_behind(&now, progress), zheap_growth_behind(&now, progress));
 }
 
 unsigned zdirector_pressure(void) {

@@ -110,6 +110,7 @@ static void take_turn(PyObject *info, uint64_t since) {
   has_fed = kind == ZPAUSE_RECLAIM;
   if (zmode_is_on()) zslices_work(since);
   if (zmode_is_on() && zplan_now.asked == NULL) zpace_keep(zplan_now.start_ns);
+  if (zmode_is_on()) zyoung_note_payload();
   if (zmode_is_on()) zyoung_come_again_soon();
   if (kind == ZPAUSE_YOUNG) zyoung_note(zos_now_ns() - zplan_now.start_ns, zcallbacks_number(info, "collected"));
   zpause_note(kind, zos_now_ns() - zplan_now.start_ns);

@@ -59,9 +59,17 @@ static void promote(zgc_head_t *head) {
   zgc_list_insert_before(head, list_of(ZGC_GENERATIONS - 1));
 }
 
-size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged) {
+/* The marker stands behind the aged. */
+static size_t weigh(size_t most, size_t aged, size_t *aged_weight) {
+  const zgc_head_t *young = list_of(0), *first = zgc_head_next(young);
+  const zgc_head_t *mark = aged > 0 ? zpyabi_head(marker) : first;
+  *aged_weight = zweight_of_members(first, mark, most);
+  return *aged_weight + zweight_of_members(mark, young, most);
+}
+
+size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged, size_t *aged_weight) {
   zgc_head_t *young = list_of(0), *mark = marker == NULL ? NULL : zpyabi_head(marker);
-  size_t weight = zweight_of_list(young, most);
+  size_t weight = weigh(most, *aged, aged_weight);
   if (weight <= most) return weight;
   size_t each = most / *members, left = weight, old = 0, old_aged = 0;
   bool is_aged = *aged > 0;
@@ -80,16 +88,27 @@ size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged) {
   return weight;
 }
 
-/* The first of the last `count` members. Those among them that make them heavier than `weight` are promoted,
- * *heavy in number. */
-static zgc_head_t *last_members(zgc_head_t *list, size_t count, size_t weight, size_t *heavy) {
+/* What is kept may weigh so much more. Heavy objects have a limit of their own: a few lists of thousands do not push
+ * out what refers to them, with which they die. */
+typedef struct {
+  size_t light, heavy;
+} allowance_t;
+
+static bool is_allowed(size_t weight, allowance_t *left) {
+  size_t *most = weight > ZTENURING_HEAVY ? &left->heavy : &left->light;
+  if (weight > *most) return false;
+  *most -= weight;
+  return true;
+}
+
+/* The first of the last `count` members. Those among them that weigh more than is left (NULL: any weight is allowed)
+ * are promoted, *heavy in number. */
+static zgc_head_t *last_members(zgc_head_t *list, size_t count, allowance_t *left, size_t *heavy) {
   zgc_head_t *at = list;
   *heavy = 0;
   for (; count > 0 && zgc_head_prev(at) != list; count--) {
     zgc_head_t *before = zgc_head_prev(at);
-    size_t its = weight == SIZE_MAX ? 0 : zweight_of(zpyabi_object(before), weight);
-    if (its <= weight) {
-      weight -= weight == SIZE_MAX ? 0 : its;
+    if (left == NULL || is_allowed(zweight_of(zpyabi_object(before), left->heavy), left)) {
       at = before;
     } else {
       promote(before);
@@ -119,8 +138,9 @@ static void place_marker(zgc_head_t *kept) {
 size_t zsurvivors_settle(size_t aged, size_t collected, size_t weight, size_t *promoted) {
   zgc_head_t *young = list_of(0), *survivors = list_of(1);
   size_t garbage = garbage_among(aged, collected);
-  size_t most = ztenuring_is_clearing() ? 0 : ztenuring_kept(), kept_weight = most * ZTENURING_KEPT_WEIGHT, heavy;
-  zgc_head_t *kept = last_members(survivors, most, weight <= kept_weight ? SIZE_MAX : kept_weight, &heavy);
+  size_t most = ztenuring_is_clearing() ? 0 : ztenuring_kept(), light = most * ZTENURING_KEPT_WEIGHT, heavy;
+  allowance_t left = {light, zmin(light, ztenuring_weight(0) / 2)};
+  zgc_head_t *kept = last_members(survivors, most, weight <= left.heavy ? NULL : &left, &heavy);
   *promoted = members_until(survivors, kept) + heavy;
   zgc_list_splice_until(survivors, kept, list_of(2));
   place_marker(survivors);

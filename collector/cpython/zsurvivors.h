@@ -23,9 +23,9 @@
 size_t zsurvivors_count(size_t most, size_t *aged);
 
 /* At `start`: when the members of generation 0 weigh more than `most` (zweight.h), promotes heavy ones
- * without a look, so that the others do not. Returns the weight of all; *members and *aged become those that
- * are left. */
-size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged);
+ * without a look, so that the others do not. Returns the weight of all, *aged_weight of it that of the aged; *members
+ * and *aged become those that are left. */
+size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged, size_t *aged_weight);
 
 /* At `stop`, survivors in generation 1: keeps and promotes them. `weight` is that of what was looked at.
  * Returns how many of the aged were garbage, if `collected` objects were. */

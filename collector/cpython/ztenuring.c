@@ -1,5 +1,6 @@
 #include "collector/cpython/ztenuring.h"
 
+#include "collector/cpython/zpayload.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 
@@ -7,11 +8,14 @@
 #define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
 #define KEPT_MAX 20000
+#define KEPT_HEAVY 7000     /* where what few objects hold is at stake: as many as CPython's generation 1 holds */
 #define FITS_MAX 24000
 #define WINDOW 50000        /* objects looked at, until it is asked whether that paid, or ... */
 #define WINDOW_TIMES 4      /* ... so many times those that one collection may look at */
 #define SAVED_SHARE 64     /* of what is looked at; else a small generation 0 is better for caches */
 #define PAYS_SHARE 8        /* of what had survived before: else too much is kept for too long */
+#define PAYS_SHARE_OF_NEW 4
+#define LOOKS_MOST 16       /* at what is kept, for each object that is new */
 #define WAIT_MAX 16         /* fruitful old collections between two trials */
 #define COST_FIRST 64.0     /* ns per object */
 #define COST_STEP (1 / 16.0)
@@ -22,7 +26,10 @@
 #define REACH_SHARE 4       /* of a large generation 0 is garbage, or the look was in vain */
 #define FAR_MOST 1000.0     /* ns per object: hardly any fit */
 #define FAR_TRIAL 160.0
-#define REFERENCE_NS 16     /* two visits of a reference, half of them to memory that no cache holds */
+#define REFERENCE_NS 16.0   /* two visits of a reference, half of them to memory that no cache holds, ... */
+#define REFERENCE_NS_MIN 4.0 /* ... or all of them to a few objects, one after the other */
+#define WEIGHTY 16          /* references of each object: then they are what it costs to look at it */
+#define VISITS_MOST 4       /* of what is kept, for each reference that is new */
 #define WEIGHT_EACH 64      /* always allowed: a program that asks for few collections fills many objects */
 #define THRESHOLD_LEAST 4   /* of heavy objects; each of them costs its program more than a collection */
 #define AGE_MAX 16          /* young collections, while few are kept */
@@ -32,17 +39,23 @@
 
 static double cost = COST_FIRST, sized_for = COST_FIRST;
 static bool is_on;
+static bool is_heavy; /* the trial is for what few objects hold */
 static double far_cost = FAR_MOST; /* of an object of a generation 0 grown large */
 static size_t wanted = KEPT_MIN, kept = KEPT_MIN, threshold = ZTENURING_THRESHOLD_MIN;
 static size_t looked_at, aged_seen, aged_died; /* in this window */
 static bool is_first; /* this window: what grew old before still holds much of what is young */
 static unsigned wait, next_wait = 1;
-static size_t fits_weight = SIZE_MAX; /* objects as heavy as the last ones that one collection may look at */
+static double reference_ns = REFERENCE_NS;
+static size_t weight; /* of what the young collection under way looks at */
+static size_t fits_weight = FITS_MAX; /* objects as heavy as the last ones that one collection may look at */
 static unsigned since_cleared;
 static unsigned vain, left_out; /* young collections, one behind the other */
 
-size_t ztenuring_kept(void) { return kept; }
-size_t ztenuring_threshold(void) { return zmin(threshold, fits_weight); }
+size_t ztenuring_threshold(void) {
+  return zmin(zmin(threshold, zmax(zpayload_fits(), ZTENURING_THRESHOLD_MIN)), fits_weight);
+}
+/* Where memory makes young collections frequent, what is kept would be looked at all the time. */
+size_t ztenuring_kept(void) { return is_on && is_heavy ? zmin(kept, LOOKS_MOST * ztenuring_threshold()) : kept; }
 bool ztenuring_is_on(void) { return is_on; }
 
 bool ztenuring_is_clearing(void) { return since_cleared >= (is_on ? AGE_MAX_ON : AGE_MAX); }
@@ -59,14 +72,19 @@ void ztenuring_note_found(size_t garbage) { vain = garbage > 0 ? 0 : vain + 1; }
 
 static uint64_t target_ns(void) { return zoption(pause_target) * 1000; }
 
-size_t ztenuring_weight(size_t members) {
-  return zmax(target_ns() / REFERENCE_NS, members * WEIGHT_EACH);
-}
+static size_t pause_weight(void) { return (size_t)((double)target_ns() / reference_ns); }
 
-bool ztenuring_note_weight(size_t weight) {
-  size_t before = ztenuring_threshold();
-  size_t fits = weight == 0 ? SIZE_MAX : (size_t)(target_ns() / REFERENCE_NS / 2) * before / weight;
-  fits_weight = zmax(fits, THRESHOLD_LEAST);
+size_t ztenuring_weight(size_t members) { return zmax(pause_weight(), members * WEIGHT_EACH); }
+
+/* Half of what a pause allows may be new, and no more than what has been kept leaves. But as much as a part of what is
+ * kept it always is: that is visited each time, and the new objects pay for it. Few objects say little of those that
+ * come: the threshold is at most doubled at a time. */
+bool ztenuring_note_weight(size_t new_objects, size_t new_weight, size_t kept_weight) {
+  size_t before = ztenuring_threshold(), most = pause_weight();
+  size_t left = zmax(most - zmin(kept_weight, most), most / VISITS_MOST);
+  double fits = (double)zmin(left, most / 2) * (double)new_objects / (double)zmax(new_weight, 1);
+  fits_weight = zmin(zmax((size_t)fits, THRESHOLD_LEAST), zmin(2 * fits_weight, FITS_MAX));
+  weight = zmin(new_weight + kept_weight, ztenuring_weight(new_objects));
   return ztenuring_threshold() != before;
 }
 
@@ -101,7 +119,9 @@ static bool size_up(void) {
   size_t before = threshold;
   size_t fits = is_on ? ztenuring_fits() : 0;
   threshold = zmax(fits / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN);
-  wanted = zmin(zmax(TOO_LONG * fits, threshold + KEPT_MIN) - threshold, KEPT_MAX); /* mostly it is not nearly as many */
+  size_t in_all = zmax(TOO_LONG * fits, threshold + KEPT_MIN); /* mostly it is not nearly as many */
+  wanted = zmin(in_all - threshold, KEPT_MAX);
+  if (is_on && is_heavy) wanted = zmax(wanted, KEPT_HEAVY);
   kept = zmax(kept, wanted);
   sized_for = cost;
   zlog_debug("gc,young", "tenuring %s: %.0f ns per object, kept %zu, threshold %zu",
@@ -114,8 +134,30 @@ static bool begin_window(void) {
   return size_up();
 }
 
+/* What is dearer than it was taken for is believed at once. */
+static void learn_reference(uint64_t took_ns) {
+  double seen = (double)took_ns / (double)weight;
+  if (seen < reference_ns / (1 + COST_STEP)) seen = reference_ns / (1 + COST_STEP);
+  reference_ns = seen < REFERENCE_NS_MIN ? REFERENCE_NS_MIN : seen > REFERENCE_NS ? REFERENCE_NS : seen;
+}
+
+static void learn_cost(size_t looked, uint64_t took_ns) {
+  bool is_weighty = weight >= looked * WEIGHTY;
+  if (is_weighty && weight >= COUNTS_FROM * WEIGHTY) learn_reference(took_ns);
+  if (!is_weighty && looked >= COUNTS_FROM) cost = step(cost, looked, took_ns);
+}
+
+static bool pays(void) { return aged_died * PAYS_SHARE >= aged_seen && aged_died * SAVED_SHARE >= looked_at; }
+
+/* Young collections may be so frequent that few of many aged die between two: then as many have to die as a part of
+ * what is new. */
+static bool pays_by_weight(void) {
+  if (aged_died == 0) return false;
+  return aged_died * PAYS_SHARE >= aged_seen || aged_died * PAYS_SHARE_OF_NEW >= looked_at - aged_seen;
+}
+
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns) {
-  if (looked >= COUNTS_FROM) cost = step(cost, looked, took_ns);
+  learn_cost(looked, took_ns);
   since_cleared = ztenuring_is_clearing() ? 0 : since_cleared + 1;
   kept = zmax(kept - kept / KEPT_LESS, wanted);
   if (!is_on) return false;
@@ -127,14 +169,13 @@ bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint6
     is_first = false;
     return begin_window();
   }
-  is_on = aged_died * PAYS_SHARE >= aged_seen && aged_died * SAVED_SHARE >= looked_at;
+  is_on = is_heavy ? pays_by_weight() : pays();
   wait = is_on ? 0 : next_wait;
   next_wait = is_on ? 1 : next_wait < WAIT_MAX ? next_wait * 2 : WAIT_MAX;
   return begin_window();
 }
 
-bool ztenuring_note_fruitful(void) {
-  if (far_cost > FAR_TRIAL) far_cost = FAR_TRIAL;
+static bool begin_trial(void) {
   if (is_on) return false;
   if (wait > 0) {
     wait--;
@@ -145,14 +186,27 @@ bool ztenuring_note_fruitful(void) {
   return begin_window();
 }
 
+bool ztenuring_note_fruitful(void) {
+  if (far_cost > FAR_TRIAL) far_cost = FAR_TRIAL;
+  if (!is_on) is_heavy = false;
+  return begin_trial();
+}
+
+bool ztenuring_note_rising(void) {
+  is_heavy = true;
+  return begin_trial();
+}
+
 void ztenuring_reset(void) {
   cost = sized_for = COST_FIRST;
-  is_on = false;
+  is_on = is_heavy = false;
   far_cost = FAR_MOST;
   wanted = kept = KEPT_MIN;
   threshold = ZTENURING_THRESHOLD_MIN;
   looked_at = aged_seen = aged_died = 0;
-  fits_weight = SIZE_MAX;
+  fits_weight = FITS_MAX;
+  reference_ns = REFERENCE_NS;
+  weight = 0;
   since_cleared = vain = left_out = 0;
   wait = 0;
   next_wait = 1;

@@ -14,9 +14,13 @@
  * CPython tracks late (dicts) can be a large one all at once, when no collection was due. It is looked at
  * for a trial, and then up to what fits two pauses: more while it is mostly garbage, less where it is not.
  *
- * Where garbage is old, one young collection after the other finds nothing at all. Most of them are left out then: what is
- * new grows old without a look, which is what would come of it anyway. One in a few is still held, and when that finds
- * anything, all are again.
+ * Where few objects hold much memory (zpayload.h) a trial begins sooner, for there is not room for the garbage that would
+ * show what it is worth. It keeps at least as many survivors as CPython's generation 1 would hold, however long that
+ * takes.
+ *
+ * Where garbage is old, one young collection after the other finds nothing at all. Most of them are left out then: what
+ * is new grows old without a look, which is what would come of it anyway. One in a few is still held, and when that
+ * finds anything, all are again.
  *
  * Objects are few, but each may hold many references, and a visit of those is what a young collection costs:
  * so there are limits of weight (zweight.h), too. What is kept weighs no more than so much for each object
@@ -40,8 +44,10 @@ size_t ztenuring_fits(void);
  * came is often garbage a moment later. */
 size_t ztenuring_kept(void);
 
-/* What they weigh, at most, for each that may be kept. */
+/* What they weigh, at most, for each that may be kept, and as much again of objects that are heavy by themselves, up to
+ * a half of what a pause allows. */
 #define ZTENURING_KEPT_WEIGHT 16
+#define ZTENURING_HEAVY 64
 /* Whether this young collection is one that keeps nothing, so that no object stays young for ever. */
 bool ztenuring_is_clearing(void);
 /* Something else has made all young objects old. */
@@ -49,9 +55,9 @@ void ztenuring_note_cleared(void);
 
 /* What `members` of generation 0 may weigh when they are looked at. */
 size_t ztenuring_weight(size_t members);
-/* After so many allocations as the threshold says, generation 0 weighed so much. True when the threshold is
+/* So many objects are new in generation 0, and weigh so much; what was kept weighs so much. True when the threshold is
  * another than before. */
-bool ztenuring_note_weight(size_t weight);
+bool ztenuring_note_weight(size_t new_objects, size_t new_weight, size_t kept_weight);
 
 /* Allocations between two young collections, where the program has not asked for more or less. */
 #define ZTENURING_THRESHOLD_MIN 350 /* shorter pauses than with 700, and fewer of 1 ms in all */
@@ -66,7 +72,8 @@ bool ztenuring_is_on(void);
 #define ZTENURING_MANY 1500
 bool ztenuring_note_young(size_t looked, size_t aged, size_t aged_garbage, uint64_t took_ns);
 
-/* Whether this young collection is one to leave out, in a program whose old collections find much. Asked once for each. */
+/* Whether this young collection is one to leave out, in a program whose old collections find much. Asked once for
+ * each. */
 bool ztenuring_leaves_out(void);
 /* One was held, and so many objects were garbage. */
 void ztenuring_note_found(size_t garbage);
@@ -78,6 +85,8 @@ void ztenuring_note_large(size_t looked, size_t garbage, uint64_t took_ns);
 
 /* A concurrent collection found that much of what was promoted before it has died. The same. */
 bool ztenuring_note_fruitful(void);
+/* What few objects hold has made the heap rise (zpayload.h). The same; and however few survivors there are, it pays. */
+bool ztenuring_note_rising(void);
 
 /* For the next interpreter. */
 void ztenuring_reset(void);

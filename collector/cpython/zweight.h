@@ -11,7 +11,7 @@
  * counted by tp_traverse, and no further than to `most` + 1. */
 size_t zweight_of(PyObject *object, size_t most);
 
-/* Of all members of one of CPython's lists. */
-size_t zweight_of_list(const zgc_head_t *list, size_t most);
+/* Of the members of one of CPython's lists from `first` until `end`. */
+size_t zweight_of_members(const zgc_head_t *first, const zgc_head_t *end, size_t most);
 
 #endif

@@ -5,6 +5,7 @@
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zmode.h"
+#include "collector/cpython/zpayload.h"
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zpromotion.h"
 #include "collector/cpython/zsurvivors.h"
@@ -13,6 +14,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/zgranules.h"
 
 #define OVERSIZED_MIN 2000 /* generation 0 is not walked from here on, nor ... */
 #define OVERSIZED_TIMES 4  /* ... from so many times its threshold */
@@ -68,9 +70,12 @@ static void count_as_stock(void) {
 void zyoung_open(void) {
   count_as_stock();
   zgc_list_splice(zplan_list(1), zplan_list(2));
-  size_t most = ztenuring_weight(zplan_now.looked);
-  zplan_now.weight = zsurvivors_lighten(most, &zplan_now.looked, &zplan_now.aged);
-  zplan_now.is_rethought = ztenuring_note_weight(zplan_now.weight);
+  size_t most = ztenuring_weight(zplan_now.looked), threshold = ztenuring_threshold();
+  size_t new_objects = zplan_now.looked - zplan_now.aged, aged_weight;
+  zpayload_note_start(zgranules_used_bytes(), new_objects);
+  zplan_now.weight = zsurvivors_lighten(most, &zplan_now.looked, &zplan_now.aged, &aged_weight);
+  ztenuring_note_weight(new_objects, zplan_now.weight - aged_weight, aged_weight);
+  zplan_now.is_rethought = ztenuring_threshold() != threshold;
   zplan_now.weight = zmin(zplan_now.weight, most);
   zstat_add(young_references, zplan_now.weight);
 }
@@ -99,6 +104,14 @@ void zyoung_close(PyObject *info) {
   if (zplan_now.is_large) ztenuring_note_large(zplan_now.looked, collected, took);
   bool is_resized = ztenuring_note_young(zplan_now.looked, zplan_now.aged, garbage, took);
   if (is_resized || zplan_now.is_rethought) zthresholds_apply();
+}
+
+/* What grew old is known by its number once it has been enumerated. */
+void zyoung_note_payload(void) {
+  size_t bytes = zgranules_used_bytes();
+  zpayload_note_end(bytes);
+  if (!zpromotion_is_complete() || !zpayload_is_rising(bytes, zstat_get(promoted))) return;
+  if (ztenuring_note_rising()) zthresholds_apply();
 }
 
 void zyoung_note(uint64_t took, long collected) {

@@ -21,6 +21,9 @@ void zyoung_close(PyObject *info);
 void zyoung_open_take_over(void);
 void zyoung_close_take_over(PyObject *info);
 
+/* One of those, or a batch of garbage, has been closed: what the objects left hold in bytes (zpayload.h). */
+void zyoung_note_payload(void);
+
 /* One of those has ended, work of ours included. */
 void zyoung_note(uint64_t took, long collected);
 /* Logs a sum, now and then. */

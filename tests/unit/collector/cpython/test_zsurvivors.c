@@ -23,9 +23,9 @@ size_t zweight_of(PyObject *object, size_t most) {
   return (size_t)object->refcount;
 }
 
-size_t zweight_of_list(const zgc_head_t *list, size_t most) {
+size_t zweight_of_members(const zgc_head_t *first, const zgc_head_t *end, size_t most) {
   size_t weight = 0;
-  for (zgc_head_t *at = zgc_head_next(list); at != list; at = zgc_head_next(at)) {
+  for (zgc_head_t *at = (zgc_head_t *)first; at != end; at = zgc_head_next(at)) {
     weight += zweight_of(zpyabi_object(at), most);
   }
   return weight;
@@ -229,14 +229,16 @@ static void test_the_marker_goes_when_tenuring_ends(void **state) {
   assert_members(0, 0, 10);
 }
 
-static size_t weight_of(int generation) { return zweight_of_list(list_of(generation), 0); }
+static size_t weight_of(int generation) {
+  return zweight_of_members(zgc_head_next(list_of(generation)), list_of(generation), 0);
+}
 
 static void test_what_weighs_too_much_grows_old_without_a_look(void **state) {
   (void)state;
   allocate_heavy(0, 99, 10);
   allocate_heavy(99, 1, 1000000);
-  size_t members = 100, aged = 0;
-  assert_int_equal(zsurvivors_lighten(2000, &members, &aged), 1000000 + 990);
+  size_t members = 100, aged = 0, aged_weight;
+  assert_int_equal(zsurvivors_lighten(2000, &members, &aged, &aged_weight), 1000000 + 990);
   assert_int_equal(members, 99);
   assert_members(0, 0, 99);
   assert_members(2, 99, 1);
@@ -246,10 +248,10 @@ static void test_what_is_left_weighs_no_more_than_allowed(void **state) {
   (void)state;
   for (size_t most = 1; most < 100000; most *= 3) {
     for (int g = 0; g < ZGC_GENERATIONS; g++) empty(list_of(g));
-    size_t members = 0, aged = 0;
+    size_t members = 0, aged = 0, aged_weight;
     for (size_t weight = 0; weight < 5000; weight = weight * 5 / 4 + 1) allocate_heavy(members++, 1, weight);
     size_t all = members;
-    zsurvivors_lighten(most, &members, &aged);
+    zsurvivors_lighten(most, &members, &aged, &aged_weight);
     assert_true(weight_of(0) <= most);
     assert_int_equal(members, zgc_list_size(list_of(0)));
     assert_int_equal(all - members, zgc_list_size(list_of(2)));
@@ -264,9 +266,10 @@ static void test_heavy_ones_that_have_aged_are_not_taken_for_garbage(void **stat
   settle(0, 0);
   objects[7].object.refcount = 100000;
   allocate_heavy(30, 30, 1);
-  size_t aged, members = zsurvivors_count(1000, &aged);
+  size_t aged, aged_weight, members = zsurvivors_count(1000, &aged);
   assert_int_equal(aged, 30);
-  zsurvivors_lighten(5000, &members, &aged);
+  zsurvivors_lighten(5000, &members, &aged, &aged_weight);
+  assert_int_equal(aged_weight, 100029);
   assert_int_equal(aged, 29);
   collect();
   assert_int_equal(settle(aged, 5), 0);

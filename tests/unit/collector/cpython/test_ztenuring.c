@@ -210,19 +210,76 @@ static void test_most_looks_in_vain_are_left_out_until_one_finds_something(void 
 static void test_heavy_objects_are_collected_after_fewer_of_them(void **state) {
   (void)state;
   size_t most = ztenuring_weight(YOUNG);
-  assert_false(ztenuring_note_weight(YOUNG * 3));
-  assert_true(ztenuring_note_weight(10 * most));
+  assert_false(ztenuring_note_weight(YOUNG, YOUNG * 3, 0));
+  assert_true(ztenuring_note_weight(YOUNG, 10 * most, 0));
   assert_in_range(ztenuring_threshold(), YOUNG / 20 - 1, YOUNG / 20 + 1);
-  assert_false(ztenuring_note_weight(most / 2)); /* as heavy as before */
-  ztenuring_note_weight(SIZE_MAX / 4);
+  assert_false(ztenuring_note_weight(YOUNG / 20, most / 2, 0)); /* as heavy as before */
+  ztenuring_note_weight(YOUNG, SIZE_MAX / 4, 0);
   assert_in_range(ztenuring_threshold(), 1, 10);
-  assert_true(ztenuring_note_weight(0));
-  assert_int_equal(ztenuring_threshold(), YOUNG);
+}
+
+static void test_the_threshold_comes_back_by_doubling(void **state) {
+  (void)state;
+  ztenuring_note_weight(YOUNG, SIZE_MAX / 4, 0);
+  size_t before = ztenuring_threshold();
+  for (int i = 0; i < 20 && before < YOUNG; i++) {
+    assert_true(ztenuring_note_weight(6, 0, 0));
+    assert_true(ztenuring_threshold() <= 2 * before);
+    before = ztenuring_threshold();
+  }
+  assert_int_equal(before, YOUNG);
+}
+
+/* New objects pay for the visits of what is kept. */
+static void test_what_is_kept_leaves_less_room_but_never_none(void **state) {
+  (void)state;
+  size_t most = ztenuring_weight(YOUNG), each = most / YOUNG;
+  ztenuring_note_weight(YOUNG, YOUNG * each, most * 3 / 4);
+  assert_in_range(ztenuring_threshold(), YOUNG / 4 - 2, YOUNG / 4 + 2);
+  ztenuring_note_weight(YOUNG, YOUNG * each, most * 100);
+  assert_in_range(ztenuring_threshold(), YOUNG / 4 - 2, YOUNG / 4 + 2);
+}
+
+/* A list of a million references to one object is read faster than a million objects. */
+static void test_references_cost_what_they_have_cost_so_far(void **state) {
+  (void)state;
+  size_t first = ztenuring_weight(0), fits = ztenuring_fits();
+  for (int i = 0; i < 100; i++) {
+    ztenuring_note_weight(1000, 100000, 0);
+    ztenuring_note_young(1000, 0, 0, 50000);
+  }
+  assert_in_range(ztenuring_weight(0), first * 4 - 10, first * 4 + 10);
+  assert_int_equal(ztenuring_fits(), fits); /* the objects are not what took so long */
+  ztenuring_note_weight(1000, 100000, 0);
+  ztenuring_note_young(1000, 0, 0, 1600000);
+  assert_int_equal(ztenuring_weight(0), first);
 }
 
 static void test_many_objects_may_weigh_more(void **state) {
   (void)state;
   assert_in_range(ztenuring_weight(1000000), 32000000, 100000000);
+}
+
+/* Requests that hold buffers: however few survive, what they hold would be garbage among old objects. */
+static void test_a_trial_for_heavy_objects_pays_with_few_survivors(void **state) {
+  (void)state;
+  ztenuring_note_rising();
+  for (size_t looked = 0; looked < 4 * WINDOW; looked += 4000) ztenuring_note_young(4000, 10, 10, 4000 * 50);
+  assert_true(ztenuring_is_on());
+}
+
+static void test_a_trial_for_heavy_objects_pays_with_many_survivors_that_die_late(void **state) {
+  (void)state;
+  ztenuring_note_rising();
+  for (size_t looked = 0; looked < 4 * WINDOW; looked += 7000) ztenuring_note_young(7000, 6000, 500, 7000 * 50);
+  assert_true(ztenuring_is_on());
+}
+
+static void test_a_trial_for_heavy_objects_that_live_ends(void **state) {
+  (void)state;
+  ztenuring_note_rising();
+  for (size_t looked = 0; looked < 4 * WINDOW; looked += 7000) ztenuring_note_young(7000, 6000, 100, 7000 * 50);
+  assert_false(ztenuring_is_on());
 }
 
 static void test_reset_forgets_all(void **state) {
@@ -253,6 +310,12 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_most_looks_in_vain_are_left_out_until_one_finds_something),
     cmocka_unit_test(test_heavy_objects_are_collected_after_fewer_of_them),
     cmocka_unit_test(test_many_objects_may_weigh_more),
+    cmocka_unit_test(test_the_threshold_comes_back_by_doubling),
+    cmocka_unit_test(test_what_is_kept_leaves_less_room_but_never_none),
+    cmocka_unit_test(test_references_cost_what_they_have_cost_so_far),
+    cmocka_unit_test(test_a_trial_for_heavy_objects_pays_with_few_survivors),
+    cmocka_unit_test(test_a_trial_for_heavy_objects_pays_with_many_survivors_that_die_late),
+    cmocka_unit_test(test_a_trial_for_heavy_objects_that_live_ends),
     cmocka_unit_test(test_reset_forgets_all),
 };
 ZTEST_MAIN(tests, NULL)
