@@ -5,9 +5,11 @@ ZGC_WHEEL names a wheel that is there already. No network is used.
 """
 
 import ast
+import functools
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import unittest
 from toolcase import LIB, ROOT, ToolCase
 
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'support'))
+import chroots  # noqa: E402
 import runner  # noqa: E402
 
 CACHE = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
@@ -52,10 +55,25 @@ def has_builder():
         [BUILDER, '-c', 'import scikit_build_core, pip'], stderr=subprocess.DEVNULL).returncode == 0
 
 
+def requires_chroots(case):
+    why = chroots.why_not() or (None if has_builder() else 'needs pip')
+    return unittest.skipIf(why, why)(case)
+
+
 def clean():
     """The environment of a user who has nothing of ours set."""
     return {key: value for key, value in os.environ.items()
             if key not in ('LD_PRELOAD', 'PYTHONPATH', 'VIRTUAL_ENV') and not key.startswith('ZGC_')}
+
+
+@functools.cache
+def the_wheel():
+    """ZGC_WHEEL, or one that is built once for all tests here."""
+    if os.environ.get('ZGC_WHEEL'):
+        return os.environ['ZGC_WHEEL']
+    folder = tempfile.TemporaryDirectory(prefix='zgc-wheel-')
+    unittest.addModuleCleanup(folder.cleanup)
+    return build_wheel(folder.name)
 
 
 def build_wheel(folder):
@@ -81,9 +99,7 @@ class Wheel(ToolCase):
 
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory(prefix='zgc-wheel-')
-        cls.addClassCleanup(folder.cleanup)
-        cls.wheel = os.environ.get('ZGC_WHEEL') or build_wheel(folder.name)
+        cls.wheel = the_wheel()
         cls.pythons = [python.path for python in runner.find_interpreters()[0]]
         if not cls.pythons:
             raise unittest.SkipTest('no CPython 3.11 or newer')
@@ -186,6 +202,53 @@ class Wheel(ToolCase):
         self.assertEqual(notes, ['int', 'typed.Vertex', 'float'], done.stdout)
         self.assertRegex(done.stdout, r'typed\.py:10: error: .*"census"')
         self.assertIn('Found 1 error', done.stdout)
+
+
+# In a copy of a chroot: $1 the interpreter, $2 a folder with pip, the wheel and app.py. Compiled modules of Python's own
+# library are not ours.
+LIFE = """
+set -eu
+export PIP_QUIET=1 PIP_NO_CACHE_DIR=1 PIP_NO_INDEX=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+pip() { /opt/venv/bin/python -B "$@"; }
+files() { find / -xdev -not -name '*.pyc' -not -name __pycache__ | sort; }
+$1 -m venv --without-pip /opt/venv
+files >/tmp/before
+pip $2/pip install $2/*.whl
+status=0
+/opt/venv/bin/zgcpreload run $2/app.py --stats x || status=$?
+/opt/venv/bin/zgcpreload status
+pip $2/pip uninstall --yes zgcpreload
+files | diff /tmp/before - | sed 's/^/left: /' >&2
+exit $status
+"""
+
+
+@requires_chroots
+class WheelInChroots(ToolCase):
+    """Built on this machine, used with the interpreters of newer Debians."""
+
+    @classmethod
+    def setUpClass(cls):
+        os.makedirs(os.path.join(ROOT, 'build'), exist_ok=True)     # seen in the chroots, where /tmp is not
+        cls.folder = tempfile.mkdtemp(prefix='wheel-test-', dir=os.path.join(ROOT, 'build'))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        shutil.copy(the_wheel(), cls.folder)
+        pip = subprocess.run([BUILDER, '-c', 'import pip; print(pip.__path__[0])'], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout.strip()
+        shutil.copytree(pip, os.path.join(cls.folder, 'pip'))
+        with open(os.path.join(cls.folder, 'app.py'), 'w') as out:
+            out.write(APP)
+
+    def test_life(self):
+        inside = os.path.join('/zgcpreload', os.path.relpath(self.folder, ROOT))
+        for name, python in chroots.interpreters():
+            with self.subTest(name + ' ' + python):
+                done = chroots.run_in_copy(name, 'sh', '-c', LIFE, 'sh', python, inside, env=clean())
+                self.assertEqual((done.returncode, done.stderr), (7, ''), done.stdout)
+                self.assertRegex(done.stdout, r'^/opt/venv True [0-9.]+ True --stats x\n')
+                self.assertRegex(done.stdout, '(?m)^active +yes$')
+                binding = 'symbols' if 'shared' in python else 'table'
+                self.assertRegex(done.stdout, f'(?m)^binding +{binding}')
 
 
 class Stubs(ToolCase):
