@@ -6,6 +6,7 @@
 #include "collector/cpython/zpace.h"
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zpromotion.h"
+#include "collector/cpython/zswitch.h"
 #include "collector/cpython/zwarmup.h"
 #include "heap/base/zos.h"
 
@@ -44,6 +45,7 @@ void zforward_close(PyObject *info) {
     default:
       follow_full();
   }
+  zswitch_try_again();
 }
 
 void zforward_open_silent(void) {
