@@ -311,6 +311,7 @@ static PyObject *collect_managed(PyObject *which, bool wait) {
     ok = wait_for(zmanaged_request(ZGENERATION_YOUNG, "Explicit"));
     if (ok) release_all();
   } else if (full) {
+    zmanaged_cycles_judge_sole();
     ok = collect_full();
     if (ok && zmanaged_cycles_count() > 0) zma.PyGC_Collect();
     for (int i = 0; i < ROUNDS_MOST && ok && zmanaged_cycles_count() > 0; i++) {

@@ -113,6 +113,7 @@ def signature_of(rows):
 
 
 # ---- methods of the built-in managed types ------------------------------------------------------
+# As those of list and dict they do not call methods that a subclass may have of its own.
 
 def _short(value):
     """Fields of objects are not shown with what holds them: graphs have no end."""
@@ -132,7 +133,8 @@ def _object_reduce(self, protocol):
 
 @_reprlib.recursive_repr("[...]")
 def _row_repr(self):
-    return f"{type(self).__qualname__}([{', '.join(_short(v) for v in self)}])"
+    base = List if isinstance(self, List) else Array
+    return f"{type(self).__qualname__}([{', '.join(_short(v) for v in base.__iter__(self))}])"
 
 
 def text_of_absent(kind, value):
@@ -187,13 +189,13 @@ def _new_raw(name, data):
 def _list_sort(self, *args, **kwargs):
     if args or not kwargs.keys() <= {"key", "reverse"}:
         [].sort(*args, **kwargs)            # raises, in the words of this version
-    values = self.tolist()
-    self.clear()                            # as list does: who looks meanwhile sees none
+    values = List.tolist(self)
+    List.clear(self)                        # as list does: who looks meanwhile sees none
     try:
         values.sort(**kwargs)
     finally:
-        modified = len(self) != 0
-        self[:] = values
+        modified = List.__len__(self) != 0
+        List.__setitem__(self, slice(None), values)
     if modified:
         raise ValueError("list modified during sort")
 
@@ -238,10 +240,10 @@ def _merge(self, other):
         return
     if hasattr(other, "keys"):
         for key in other.keys():
-            self[key] = other[key]
+            Dict.__setitem__(self, key, other[key])
     else:
         for key, value in _pairs(other):
-            self[key] = value
+            Dict.__setitem__(self, key, value)
 
 
 def text_of_unhashable(key, error):
@@ -256,8 +258,14 @@ def text_of_unhashable(key, error):
     return TypeError(f"cannot use {name!r} as a dict key ({error})")
 
 
+_ABSENT = object()
+
+
 class _View:
     __slots__ = ()
+
+    def __len__(self):
+        return Dict.__len__(self._mapping)
 
     mapping = property(lambda self: _types.MappingProxyType(self._mapping))
 
@@ -301,6 +309,9 @@ class _SetView(_View):
 class DictKeys(_SetView, _abc.KeysView):
     __slots__ = ()
 
+    def __contains__(self, key):
+        return Dict.__contains__(self._mapping, key)
+
     def __iter__(self):
         return self._mapping._iterate(0, 1)
 
@@ -312,8 +323,11 @@ class DictItems(_SetView, _abc.ItemsView):
     __slots__ = ()
 
     def __contains__(self, item):
-        """As dict's: what is no pair is not in it."""
-        return isinstance(item, tuple) and len(item) == 2 and super().__contains__(item)
+        """As dict's: what is no pair is not in it, and no __missing__ is asked."""
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        found = Dict.get(self._mapping, item[0], _ABSENT)
+        return found is not _ABSENT and (found is item[1] or bool(found == item[1]))
 
     def __iter__(self):
         return self._mapping._iterate(2, 1)
@@ -327,6 +341,9 @@ _SET_VIEWS = DictKeys, DictItems, type({}.keys()), type({}.items())
 
 class DictValues(_View, _abc.ValuesView):
     __slots__ = ()
+
+    def __contains__(self, value):
+        return any(found is value or found == value for found in self)
 
     def __iter__(self):
         return self._mapping._iterate(1, 1)
@@ -346,7 +363,7 @@ def _dict_fromkeys(cls, *args, **kwargs):
 
 @_reprlib.recursive_repr("{...}")
 def _dict_repr(self):
-    inner = ", ".join(f"{_short(k)}: {_short(v)}" for k, v in self.items())
+    inner = ", ".join(f"{_short(k)}: {_short(v)}" for k, v in Dict.items(self))
     return f"{type(self).__qualname__}({{{inner}}})"
 
 

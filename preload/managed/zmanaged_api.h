@@ -94,6 +94,7 @@ enum { T_PYSSIZET = 19, READONLY = 1 };
   X(int, PyObject_SetItem, (PyObject *, PyObject *, PyObject *))                               \
   X(PyObject *, PyIter_Next, (PyObject *))                                                     \
   X(PyObject *, PySequence_List, (PyObject *))                                                 \
+  X(Py_ssize_t, PyObject_LengthHint, (PyObject *, Py_ssize_t))                                 \
   X(int, PyIndex_Check, (PyObject *))                                                          \
   X(int, PySlice_Unpack, (PyObject *, Py_ssize_t *, Py_ssize_t *, Py_ssize_t *))               \
   X(Py_ssize_t, PySlice_AdjustIndices, (Py_ssize_t, Py_ssize_t *, Py_ssize_t *, Py_ssize_t))   \

@@ -13,6 +13,8 @@ PyTypeObject *zmanaged_meta_type;
 
 static PyObject *(*type_new)(PyTypeObject *, PyObject *, PyObject *);
 static int (*type_setattro)(PyObject *, PyObject *, PyObject *);
+static zpy_traverse_t type_traverse;
+static int (*type_clear)(PyObject *);
 static uint32_t shape_count = 1; /* 0 is no shape */
 
 /* ---- shapes and fields --------------------------------------------------------------------------- */
@@ -446,6 +448,28 @@ static void meta_dealloc(PyObject *type) {
   zpy.Py_DecRef(meta);
 }
 
+/* The defaults of fields are not in the class's dict, where `type` would visit them. */
+static int meta_traverse(PyObject *type, zpy_visit_t visit, void *argument) {
+  const zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
+  for (unsigned i = 0; class != NULL && i < class->field_count; i++) {
+    PyObject *initial = class->fields[i].initial;
+    int result = initial == NULL ? 0 : visit(initial, argument);
+    if (result != 0) return result;
+  }
+  return type_traverse(type, visit, argument);
+}
+
+/* Garbage: fields of bodies that finalizers still make start as None. */
+static int meta_clear(PyObject *type) {
+  zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
+  for (unsigned i = 0; class != NULL && i < class->field_count; i++) {
+    PyObject *initial = class->fields[i].initial;
+    class->fields[i].initial = NULL;
+    if (initial != NULL) zpy.Py_DecRef(initial);
+  }
+  return type_clear(type);
+}
+
 /* [(name, kind)] or, of a field that has a default, [(name, kind, default)]. */
 static PyObject *field_rows(const zclass_t *class) {
   PyObject *rows = zpy.PyList_New(0);
@@ -481,13 +505,15 @@ static PyObject *meta_get_signature(PyObject *type, void *unused) {
 
 static PyGetSetDef meta_getset[] = {{"__signature__", meta_get_signature, NULL, NULL, NULL}, {0}};
 static PyType_Slot meta_slots[] = {{Py_tp_dealloc, meta_dealloc},
+                                   {Py_tp_traverse, meta_traverse},
+                                   {Py_tp_clear, meta_clear},
                                    {Py_tp_new, meta_new},
                                    {Py_tp_setattro, meta_setattro},
                                    {Py_tp_getset, meta_getset},
                                    {0, NULL}};
 /* Immutable, because only such types inherit the vectorcall of `type` on 3.11. */
-static PyType_Spec meta_spec = {"zgc.ObjectType", 0, 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
-                                meta_slots};
+static PyType_Spec meta_spec = {"zgc.ObjectType", 0, 0,
+                                Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC, meta_slots};
 
 /* ---- life of a class ----------------------------------------------------------------------------- */
 
@@ -611,6 +637,8 @@ bool zmanaged_class_start(PyObject *names) {
              zmanaged_type_word(type, ZMANAGED_TYPE_NEW);
   type_setattro = (int (*)(PyObject *, PyObject *, PyObject *)) *
                   zmanaged_type_word(type, ZMANAGED_TYPE_SETATTRO);
+  type_traverse = (zpy_traverse_t)*zmanaged_type_word(type, ZMANAGED_TYPE_TRAVERSE);
+  type_clear = (int (*)(PyObject *))*zmanaged_type_word(type, ZMANAGED_TYPE_CLEAR);
   PyObject *bases = zma.PyTuple_Pack(1, zpy.PyType_Type);
   zmanaged_meta_type = bases == NULL ? NULL : (PyTypeObject *)zma.PyType_FromSpecWithBases(&meta_spec, bases);
   if (zmanaged_meta_type == NULL) return false;

@@ -329,9 +329,25 @@ static bool judge_batch(void) {
   return ok && !batch.is_failed && zjudge(batch.objects, batch.count);
 }
 
+/* Cycles through sole handles alone are Python's gc's to find; this is for a program that asks for a full collection
+ * of bodies only. */
+static bool gather_sole(void) {
+  batch.count = batch.reference_count = 0;
+  batch.is_failed = false;
+  bool ok = zmanaged_trial_of_sole();
+  if (ok) zmanaged_trial_each(put, NULL);
+  zmanaged_trial_forget();
+  return ok && !batch.is_failed && batch.count > 0;
+}
+
 static void forget_batch(void) {
   if (batch.objects != NULL) zos_table_unmap(batch.objects, batch.room * sizeof *batch.objects);
   memset(&batch, 0, sizeof batch);
+}
+
+void zmanaged_cycles_judge_sole(void) {
+  if (zjudge_is_possible() && gather_sole()) zjudge(batch.objects, batch.count);
+  if (batch.waiting_objects == 0) forget_batch();
 }
 
 /* ---- forming groups -------------------------------------------------------------------------------- */

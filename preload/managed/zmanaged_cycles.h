@@ -73,6 +73,8 @@ void zmanaged_cycles_choose_some(bool is_whole);
 /* Forms the groups that the last full mark has found, until `deadline` (zos_now_ns). True when there are no more.
  * GIL, no addresses held. */
 bool zmanaged_cycles_take(uint64_t deadline);
+/* Ends cycles of Python objects and sole handles, as Python's gc would some time. GIL; runs Python code. */
+void zmanaged_cycles_judge_sole(void);
 /* Asks for the full collection of Python's that judges the groups, once it can. True: our collector has not taken
  * over from CPython's yet, and must. GIL; runs no Python code. */
 bool zmanaged_cycles_ask(void);

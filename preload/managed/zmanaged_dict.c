@@ -247,12 +247,17 @@ static inline bool is_table(PyObject *object) {
 }
 static PyTypeObject *base_type;
 
-/* _merge(other): True where `other` was a dict of either kind, without ways of its own, and has been merged. */
+static inline void *iteration_of(const PyTypeObject *type) {
+  return *zmanaged_type_word((PyTypeObject *)type, ZMANAGED_TYPE_ITER);
+}
+
+/* _merge(other): True where `other` was a dict of either kind, which iterates as they do, and has been merged. */
 static PyObject *dict_merge(PyObject *self, PyObject *other) {
   zmanaged_poll();
   if (!ztable_check(self)) return NULL;
-  bool plain = (PyObject *)other->type == zpy.PyDict_Type;
-  bool ours = !plain && other->type == base_type && is_table(other);
+  bool plain = zma.PyType_IsSubtype(other->type, (PyTypeObject *)zpy.PyDict_Type) &&
+               iteration_of(other->type) == iteration_of((PyTypeObject *)zpy.PyDict_Type);
+  bool ours = !plain && is_table(other) && iteration_of(other->type) == iteration_of(base_type);
   if (!plain && !ours) return zpy.PyBool_FromLong(0);
   return (plain ? update_from_dict(self, other) : update_from_table(self, other)) ? zpy.PyBool_FromLong(1) : NULL;
 }

@@ -185,17 +185,18 @@ void zmanaged_handle_dealloc(PyObject *self) {
     zma.PyObject_GC_UnTrack(self);
   }
   bool holds = false;
+  size_t dropped_from = SIZE_MAX;
   if (zlikely(entry != NULL)) {
     /* The body is dead, as surely as the handle. */
     if (zunlikely(handle->weak_list != NULL)) zma.PyObject_ClearWeakRefs(self);
     holds = (entry->object & ZHANDLE_HOLDS) != 0;
-    if (zunlikely(holds)) zmanaged_sole_let_go(entry);
+    if (zunlikely(holds)) dropped_from = zmanaged_sole_let_go(entry);
     if (zunlikely(entry->object & ZHANDLE_HASHED)) hand_back_hash(entry);
     zbarrier_drop_root(zslot(&entry->word));
     zhandle_table_free(entry);
   }
   end_handle(handle, !tracked);
-  if (zunlikely(holds)) zmanaged_sole_drop();
+  if (zunlikely(holds)) zmanaged_sole_drop(dropped_from);
 }
 
 void zmanaged_handle_untrack(PyObject *self) {
@@ -213,8 +214,7 @@ int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument) 
 int zmanaged_handle_clear(PyObject *self) {
   zhandle_entry_t *entry = ((zhandle_t *)self)->entry;
   if (entry == NULL || (entry->object & ZHANDLE_HOLDS) == 0) return 0;
-  zmanaged_sole_let_go(entry);
-  zmanaged_sole_drop();
+  zmanaged_sole_drop(zmanaged_sole_let_go(entry));
   return 0;
 }
 

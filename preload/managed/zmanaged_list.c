@@ -232,7 +232,7 @@ static bool extend_by_row(PyObject *self, PyObject *source, Py_ssize_t count) {
 static bool extend_by_iterable(PyObject *self, PyObject *values) {
   PyObject *iterator = zma.PyObject_GetIter(values);
   if (iterator == NULL) return false;
-  bool ok = true;
+  bool ok = zma.PyObject_LengthHint(values, 8) >= 0; /* list asks, and so an exception of it counts */
   PyObject *value;
   while (ok && (value = zma.PyIter_Next(iterator)) != NULL) {
     ok = append(self, value);
@@ -405,7 +405,7 @@ static PyObject *list_reverse(PyObject *self, PyObject *unused) {
 
 /* The elements of a list, ours or Python's, as a row that fill can take. */
 static Py_ssize_t length_of(PyObject *list) {
-  return zmanaged_is_list(list) ? zmanaged_row_length(list) : zpy.PyObject_Size(list);
+  return zmanaged_is_list(list) ? zmanaged_row_length(list) : zpy.PyList_Size(list);
 }
 
 /* Neither a list nor something that knows how to add itself to one. Python asks for the latter before it says
@@ -587,6 +587,15 @@ static zcold bool explain_assignment(PyObject *key, PyObject *values) {
   return false;
 }
 
+/* The values as a list that nobody else knows. Only an iterator is asked how long it is, as by list. */
+static PyObject *values_of(PyObject *values) {
+  if (is_plain_list(values) || (PyObject *)values->type == zpy.PyTuple_Type) return zma.PySequence_List(values);
+  PyObject *iterator = zma.PyObject_GetIter(values);
+  PyObject *list = iterator == NULL ? NULL : zma.PySequence_List(iterator);
+  if (iterator != NULL) zpy.Py_DecRef(iterator);
+  return list;
+}
+
 static bool assign_slice(PyObject *self, PyObject *key, PyObject *values) {
   Py_ssize_t bounds[3], start, stop, step;
   if (zma.PySlice_Unpack(key, &bounds[0], &bounds[1], &bounds[2]) < 0) return false;
@@ -594,7 +603,7 @@ static bool assign_slice(PyObject *self, PyObject *key, PyObject *values) {
   if (!check_list(self)) return false;
   start = bounds[0], stop = bounds[1], step = bounds[2];
   zma.PySlice_AdjustIndices(*zlist_length(zmanaged_body(self)), &start, &stop, step);
-  PyObject *list = zma.PySequence_List(values);
+  PyObject *list = values_of(values);
   if (list == NULL) return explain_assignment(key, values);
   zmanaged_poll();
   bool ok = check_list(self);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define SLOTS_MAX 1024
+#define DEPTH_MOST 8 /* a finalizer finds that what it lets go has gone, as it does with objects of Python's */
 
 /* ---- slots --------------------------------------------------------------------------------------- */
 
@@ -137,7 +138,7 @@ void zmanaged_sole_mark_references(uint64_t *bits, size_t bit_count, uint32_t fr
 typedef struct drops {
   pthread_t thread;
   pid_t process;
-  bool is_running;
+  unsigned depth; /* zmanaged_sole_drop within each other */
   PyObject **objects;
   size_t count, room;
   struct drops *next;
@@ -199,14 +200,15 @@ static void reverse(PyObject **objects, size_t count) {
 }
 
 /* Where memory is short all stays as it is, and is found when the body is found dead. */
-void zmanaged_sole_let_go(zhandle_entry_t *entry) {
+size_t zmanaged_sole_let_go(zhandle_entry_t *entry) {
   size_t count = 0;
   look_through(entry, count_slot, &count);
   drops_t *drops = count == 0 ? NULL : own_drops();
-  if (drops == NULL || !make_room(drops, count)) return;
+  if (drops == NULL || !make_room(drops, count)) return SIZE_MAX;
   size_t before = drops->count;
   look_through(entry, take_slot, drops);
   reverse(drops->objects + before, drops->count - before);
+  return before;
 }
 
 static void forget_drops(drops_t *drops) {
@@ -217,10 +219,10 @@ static void forget_drops(drops_t *drops) {
   free(drops);
 }
 
-void zmanaged_sole_drop(void) {
+void zmanaged_sole_drop(size_t from) {
   drops_t *drops = all_drops == NULL ? NULL : find_drops();
-  if (drops == NULL || drops->is_running) return;
-  drops->is_running = true;
-  while (drops->count > 0) zpy.Py_DecRef(drops->objects[--drops->count]);
-  forget_drops(drops);
+  if (drops == NULL || drops->depth == DEPTH_MOST) return;
+  drops->depth++;
+  while (drops->count > from) zpy.Py_DecRef(drops->objects[--drops->count]);
+  if (--drops->depth == 0) forget_drops(drops);
 }

@@ -46,10 +46,11 @@ int zmanaged_sole_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
 /* Sets the bit of each reference, by its index, that a sole handle visits: of the handles of [from, to). */
 void zmanaged_sole_mark_references(uint64_t *bits, size_t bit_count, uint32_t from, uint32_t to);
 
-/* Takes what the handle holds out of its body: the slots are None from now on. It is dropped by the next
- * zmanaged_sole_drop of this thread, so that an object which holds the next one may go without recursion. */
-void zmanaged_sole_let_go(zhandle_entry_t *entry);
-/* May run Python code, unless it is called from within itself. */
-void zmanaged_sole_drop(void);
+/* Takes what the handle holds out of its body: the slots are None from now on. It is dropped by zmanaged_sole_drop,
+ * which takes what this returns; where many of these lie within each other by the outermost of them, so that a long
+ * chain of objects goes without as deep a recursion. */
+size_t zmanaged_sole_let_go(zhandle_entry_t *entry);
+/* May run Python code. */
+void zmanaged_sole_drop(size_t from);
 
 #endif

@@ -12,7 +12,7 @@
 typedef struct {
   PyObject *object;
   uint32_t found; /* references */
-  bool is_border, is_held;
+  bool is_border, is_held, is_queued;
 } node_t;
 
 static struct {
@@ -101,7 +101,9 @@ static int see(PyObject *object, void *unused) {
   if (walk.failed || (!is_handle && !is_walkable(object))) return 0;
   node_t *node = add_node(object);
   if (node == NULL || node->is_border) return 0;
-  if (++node->found > 1) return 0;
+  node->found++;
+  if (node->is_queued) return 0;
+  node->is_queued = true;
   enqueue(object);
   return is_handle ? see((PyObject *)object->type, NULL) : 0; /* an instance of a class holds it */
 }
@@ -197,6 +199,24 @@ static bool finish(size_t most) {
 bool zmanaged_trial_of_all(void) {
   if (!begin()) return false;
   see_all();
+  return finish(SIZE_MAX);
+}
+
+/* It leads to what it holds like any object of Python's. */
+static void meet_sole(PyObject *handle) {
+  node_t *node = add_node(handle);
+  if (node == NULL || node->is_queued) return;
+  node->is_queued = true;
+  enqueue(handle);
+  see((PyObject *)handle->type, NULL);
+}
+
+bool zmanaged_trial_of_sole(void) {
+  if (!begin()) return false;
+  for (uint32_t i = 1; i < zhandle_table.top && !walk.failed; i++) {
+    const zhandle_entry_t *entry = &zhandle_table.entries[i];
+    if ((entry->object & (ZHANDLE_HOLDS | ZHANDLE_FREE)) == ZHANDLE_HOLDS) meet_sole(zhandle_object(entry));
+  }
   return finish(SIZE_MAX);
 }
 

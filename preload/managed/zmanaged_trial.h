@@ -16,6 +16,8 @@
 bool zmanaged_trial_of_all(void);
 /* From these, by their index; at most so many objects. */
 bool zmanaged_trial_of(const uint32_t *references, size_t count, size_t most);
+/* From all sole handles, which are objects like any of Python's. */
+bool zmanaged_trial_of_sole(void);
 void zmanaged_trial_forget(void);
 
 size_t zmanaged_trial_count(void); /* objects that were met */

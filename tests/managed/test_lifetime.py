@@ -142,6 +142,23 @@ class Classes(unittest.TestCase):
         one_collection()
         self.assertLessEqual(count(), before)
 
+    def test_one_whose_default_leads_back_to_it(self):
+        def make():
+            default = [Holder()]
+
+            class Kind(zgc.Object):
+                value: object = default
+
+            class Below(Kind):
+                other: object = default
+            default += [Kind, Below, Kind(), Below()]
+            return weakref.ref(default[0])
+        gone = [make() for _ in range(20)]
+        for _ in range(2):
+            one_collection()
+            gc.collect()
+        self.assertEqual(sum(each() is not None for each in gone), 0)
+
     def test_a_new_class_does_not_take_the_bodies_of_an_old_one(self):
         def make(i):
             class Kind(zgc.Object):

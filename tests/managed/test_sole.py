@@ -191,6 +191,34 @@ class Sole(unittest.TestCase):
         del node
         self.assertEqual(ended, ["d", "e", "f"])
 
+    def test_a_finalizer_finds_that_what_it_lets_go_has_gone(self):
+        found = []
+
+        class Asks:
+            def __init__(self, depth):
+                self.depth = depth
+
+            def __del__(self):
+                thing = Thing()
+                gone = weakref.ref(thing)
+                node = Node(thing)
+                del thing, node
+                found.append(gone() is None)
+                if self.depth > 0:
+                    Node(Asks(self.depth - 1))
+                    found.append(self.depth)
+        Node(Asks(3))
+        self.assertEqual(found, [True, True, True, True, 1, 2, 3])
+
+    def test_a_full_collection_ends_their_cycles(self):
+        for make in made():
+            thing = Thing()
+            thing.own = make(thing)
+            gone = weakref.ref(thing)
+            del thing
+            zgc.collect("full")
+            self.assertIsNone(gone())
+
     def test_a_thread_that_waits_in_a_finalizer(self):
         """What one thread drops does not wait for another one's finalizer."""
         dropped, started = threading.Event(), threading.Event()
