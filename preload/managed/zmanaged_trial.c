@@ -12,14 +12,19 @@
 typedef struct {
   PyObject *object;
   uint32_t found; /* references */
-  bool is_border, is_held, is_queued;
+  bool is_border, is_held, is_met;
 } node_t;
+
+typedef struct {
+  PyObject **items;
+  size_t count, room;
+} list_t;
 
 static struct {
   node_t *nodes; /* open addressing */
   size_t room, count;
-  PyObject **queue;
-  size_t queued, queue_room;
+  list_t stack;  /* met, and to be walked: depth first, so that what forms a cycle comes one after the other */
+  list_t walked; /* in order */
   uint64_t *skipped; /* by index: references that a sole handle visits, or that were seen */
   size_t skipped_words;
   bool failed;
@@ -46,21 +51,25 @@ static bool grow_nodes(void) {
   return true;
 }
 
-static bool grow_queue(void) {
-  size_t room = walk.queue_room == 0 ? NODES_FIRST : walk.queue_room * 2;
-  PyObject **queue = zos_table_resize(walk.queue, walk.queue_room * sizeof *queue, room * sizeof *queue);
-  if (queue == NULL) return false;
-  walk.queue = queue;
-  walk.queue_room = room;
+static bool grow(list_t *list) {
+  size_t room = list->room == 0 ? NODES_FIRST : list->room * 2;
+  PyObject **items = zos_table_resize(list->items, list->room * sizeof *items, room * sizeof *items);
+  if (items == NULL) return false;
+  list->items = items;
+  list->room = room;
   return true;
 }
 
-static void enqueue(PyObject *object) {
-  if (walk.queued == walk.queue_room && !grow_queue()) {
+static void append(list_t *list, PyObject *object) {
+  if (list->count == list->room && !grow(list)) {
     walk.failed = true;
   } else {
-    walk.queue[walk.queued++] = object;
+    list->items[list->count++] = object;
   }
+}
+
+static void free_list(list_t *list) {
+  if (list->items != NULL) zos_table_unmap(list->items, list->room * sizeof *list->items);
 }
 
 static node_t *add_node(PyObject *object) {
@@ -102,9 +111,9 @@ static int see(PyObject *object, void *unused) {
   node_t *node = add_node(object);
   if (node == NULL || node->is_border) return 0;
   node->found++;
-  if (node->is_queued) return 0;
-  node->is_queued = true;
-  enqueue(object);
+  if (node->is_met) return 0;
+  node->is_met = true;
+  append(&walk.stack, object);
   return is_handle ? see((PyObject *)object->type, NULL) : 0; /* an instance of a class holds it */
 }
 
@@ -154,19 +163,16 @@ static int hold(PyObject *object, void *unused) {
   node_t *node = node_of(object);
   if (node->object == NULL || node->is_border || node->is_held) return 0;
   node->is_held = true;
-  enqueue(object);
+  append(&walk.stack, object);
   return zmanaged_is_handle(object) ? hold((PyObject *)object->type, NULL) : 0;
 }
 
-/* From here on the queue begins again behind what has been walked. */
 static void hold_from_outside(void) {
-  size_t all = walk.queued;
-  for (size_t i = 0; i < all; i++) {
-    PyObject *object = walk.queue[i];
+  for (size_t i = 0; i < walk.walked.count; i++) {
+    PyObject *object = walk.walked.items[i];
     if (zpyabi_refcount(object) > (int64_t)node_of(object)->found) hold(object, NULL);
   }
-  for (size_t i = all; i < walk.queued && !walk.failed; i++) traverse(walk.queue[i], hold, NULL);
-  walk.queued = all;
+  while (walk.stack.count > 0 && !walk.failed) traverse(walk.stack.items[--walk.stack.count], hold, NULL);
 }
 
 /* ---- trials --------------------------------------------------------------------------------------- */
@@ -174,7 +180,8 @@ static void hold_from_outside(void) {
 void zmanaged_trial_forget(void) {
   if (walk.nodes != NULL) zos_table_unmap(walk.nodes, walk.room * sizeof *walk.nodes);
   if (walk.skipped != NULL) zos_table_unmap(walk.skipped, walk.skipped_words * sizeof *walk.skipped);
-  if (walk.queue != NULL) zos_table_unmap(walk.queue, walk.queue_room * sizeof *walk.queue);
+  free_list(&walk.stack);
+  free_list(&walk.walked);
   memset(&walk, 0, sizeof walk);
 }
 
@@ -189,8 +196,10 @@ static bool begin(void) {
 
 /* What is beyond `most` is met, but leads to nothing. */
 static bool finish(size_t most) {
-  for (size_t i = 0; i < walk.queued && i < most && !walk.failed; i++) {
-    traverse(walk.queue[i], see, NULL);
+  while (walk.stack.count > 0 && !walk.failed) {
+    PyObject *object = walk.stack.items[--walk.stack.count];
+    append(&walk.walked, object);
+    if (walk.walked.count <= most) traverse(object, see, NULL);
   }
   if (!walk.failed) hold_from_outside();
   return !walk.failed;
@@ -205,9 +214,9 @@ bool zmanaged_trial_of_all(void) {
 /* It leads to what it holds like any object of Python's. */
 static void meet_sole(PyObject *handle) {
   node_t *node = add_node(handle);
-  if (node == NULL || node->is_queued) return;
-  node->is_queued = true;
-  enqueue(handle);
+  if (node == NULL || node->is_met) return;
+  node->is_met = true;
+  append(&walk.stack, handle);
   see((PyObject *)handle->type, NULL);
 }
 
@@ -236,8 +245,8 @@ static node_t *suspect_node(PyObject *object) {
 bool zmanaged_trial_has(PyObject *object) { return suspect_node(object) != NULL; }
 
 void zmanaged_trial_each(bool (*look)(PyObject *, void *), void *context) {
-  for (size_t i = 0; i < walk.queued && !walk.failed; i++) {
-    PyObject *object = walk.queue[i];
+  for (size_t i = 0; i < walk.walked.count && !walk.failed; i++) {
+    PyObject *object = walk.walked.items[i];
     if (zmanaged_trial_has(object) && !look(object, context)) return;
   }
 }

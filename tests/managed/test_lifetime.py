@@ -51,6 +51,21 @@ class Cycles(unittest.TestCase):
         one_collection()
         self.assertEqual(self.alive(refs), 0)
 
+    def test_cycles_of_several_bodies_and_objects_each(self):
+        """What one cycle consists of is judged together, however many cycles there are."""
+        def make(bodies):
+            nodes = [Node() for _ in range(bodies)]
+            for node, following in zip(nodes, nodes[1:]):
+                node.value = [following]
+            nodes[-1].value = nodes[0]
+        one_collection()
+        before = zgc.stats()["managed"]["python_references"]
+        for bodies in (3, 6, 10) * 300:
+            make(bodies)
+        zgc.collect("full")
+        left = zgc.stats()["managed"]["python_references"] - before
+        self.assertLess(left, 300)      # of 4,800: a batch of the judge may cut one cycle
+
     def test_a_long_chain_of_bodies_and_objects(self):
         first = last = Holder()
         for _ in range(20000):
