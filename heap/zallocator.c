@@ -294,11 +294,11 @@ static zpage_t *page_alloc(heap_t *heap, unsigned size_class, uint32_t flags) {
   if (is_gc) zstore_relaxed(&gc_is_apart, true);
   size_t block_size = zsize_class_block_size(size_class);
   size_t granules = zpage_granules_of(block_size);
-  bool zeroed;
+  size_t dirty;
   if (zgranules_idle_bytes() == 0) free_kept_pages(heap);
-  size_t first = zgranules_alloc(granules, &zeroed);
+  size_t first = zgranules_alloc(granules, &dirty);
   if (first == SIZE_MAX) return NULL;
-  if (zeroed) trim_for_growth(heap, granules);
+  if (dirty == 0) trim_for_growth(heap, granules);
   zpage_t *page = &zpage_table[first];
   page->free = NULL;
   page->used = page->carved = 0;
@@ -392,12 +392,12 @@ static zpage_t *large_page(heap_t *heap, size_t first, size_t size) {
 }
 
 static void *large_alloc(heap_t *heap, size_t size, bool want_zeroed) {
-  bool zeroed;
-  size_t first = zgranules_alloc(granules_for(size), &zeroed);
+  size_t dirty;
+  size_t first = zgranules_alloc(granules_for(size), &dirty);
   if (first == SIZE_MAX) return NULL;
-  if (zeroed) trim_for_growth(heap, granules_for(size));
+  if (dirty == 0) trim_for_growth(heap, granules_for(size));
   char *block = zpage_start(large_page(heap, first, size));
-  if (want_zeroed && !zeroed) memset(block, 0, size);
+  if (want_zeroed) memset(block, 0, zmin(size, dirty * ZGRANULE_SIZE)); /* what is never written needs no memory */
   return block;
 }
 
@@ -441,8 +441,8 @@ static bool move_contents(const zpage_t *from, char *to) {
 /* A block that grows and has no room: to where there is some. It will grow again, and then needs neither a
  * copy nor a system call. NULL: it stays. */
 static void *large_move(heap_t *heap, zpage_t *page, size_t size) {
-  bool zeroed;
-  size_t first = zgranules_alloc_growing(granules_for(size), &zeroed);
+  size_t dirty;
+  size_t first = zgranules_alloc_growing(granules_for(size), &dirty);
   if (first == SIZE_MAX || !move_contents(page, zpage_start(&zpage_table[first]))) return NULL;
   zpage_t *to = large_page(heap, first, size);
   zpage_set_flags(to, zpage_flags(to) | (zpage_flags(page) & ZPAGE_FLAG_SAMPLED));

@@ -433,7 +433,13 @@ static size_t find_growing_run(size_t count) {
   return first;
 }
 
-static size_t alloc(size_t (*find_place)(size_t count), size_t count, bool *zeroed) {
+/* Granules from `first` up to the last one that is dirty. */
+static size_t dirty_part(size_t first, size_t count) {
+  while (count > 0 && count_set(dirty, first + count - 1, 1) == 0) count--;
+  return count;
+}
+
+static size_t alloc(size_t (*find_place)(size_t count), size_t count, size_t *dirty_first) {
   pthread_mutex_lock(&lock);
   size_t first = find_place(count);
   if (first != NONE && !commit_up_to(first + count)) first = NONE;
@@ -441,7 +447,7 @@ static size_t alloc(size_t (*find_place)(size_t count), size_t count, bool *zero
     take(first, count);
     note_hole(first + count);
     size_t were_dirty = count_set(dirty, first, count);
-    *zeroed = were_dirty == 0;
+    *dirty_first = were_dirty == 0 ? 0 : dirty_part(first, count);
     fill(dirty, first, count, true);
     make_up_for(count - were_dirty);
   }
@@ -451,9 +457,11 @@ static size_t alloc(size_t (*find_place)(size_t count), size_t count, bool *zero
   return first;
 }
 
-size_t zgranules_alloc(size_t count, bool *zeroed) { return alloc(find_run, count, zeroed); }
+size_t zgranules_alloc(size_t count, size_t *dirty_first) { return alloc(find_run, count, dirty_first); }
 
-size_t zgranules_alloc_growing(size_t count, bool *zeroed) { return alloc(find_growing_run, count, zeroed); }
+size_t zgranules_alloc_growing(size_t count, size_t *dirty_first) {
+  return alloc(find_growing_run, count, dirty_first);
+}
 
 bool zgranules_extend(size_t first_free, size_t count) {
   pthread_mutex_lock(&lock);

@@ -45,11 +45,11 @@ bool zgranules_start(size_t size);
  * after zgranules_start, before which this is called. */
 void zgranules_add_table(void **table, size_t bits_of_granule);
 
-/* First granule of a run of `count`, or SIZE_MAX when there is none. *zeroed tells whether the
- * memory is known to read as zeros. */
-size_t zgranules_alloc(size_t count, bool *zeroed);
+/* First granule of a run of `count`, or SIZE_MAX when there is none. *dirty: so many granules from its start may hold
+ * something else than zeros, those behind them read as zeros. */
+size_t zgranules_alloc(size_t count, size_t *dirty);
 /* The same for a run that will soon be extended: where there is room behind it, if there is such a place. */
-size_t zgranules_alloc_growing(size_t count, bool *zeroed);
+size_t zgranules_alloc_growing(size_t count, size_t *dirty);
 void zgranules_free(size_t first, size_t count);
 
 /* Takes the `count` granules that follow a run into it; false when they are not free. */

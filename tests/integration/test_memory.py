@@ -121,6 +121,22 @@ class Contents(unittest.TestCase):
         self.assertEqual(run(code).out, run(code, preload=False).out)
 
 
+class Untouched(unittest.TestCase):
+    def test_zeros_need_no_memory(self):
+        """calloc of a large block: what nobody writes to is not resident."""
+        code = """
+from zgctest import rss
+before = rss()
+kept = []
+for size in (1 << 22, 1 << 24, 1 << 26, 1 << 28):
+    bytearray(200_000)      # leaves memory that was written to where the next block begins
+    kept.append(bytes(size))
+print(rss() - before)
+assert not any(any(block[::4096]) for block in kept)
+"""
+        self.assertLess(int(run(code).out), 24 << 20)       # of 340 MiB
+
+
 class GoesBack(unittest.TestCase):
     def falls(self, code, options=None):
         """Run code that prints peak and final RSS in MB: (peak, after)."""

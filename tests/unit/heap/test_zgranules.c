@@ -16,16 +16,19 @@ static int start(void **state) {
 static char *at(size_t granule) { return zgranules_range.base + granule * ZGRANULE_SIZE; }
 
 static size_t take(size_t count) {
-  bool zeroed;
-  return zgranules_alloc(count, &zeroed);
+  size_t dirty_first;
+  return zgranules_alloc(count, &dirty_first);
 }
 
-static bool take_is_zeroed(size_t count, size_t expected) {
-  bool zeroed;
-  assert_int_equal(zgranules_alloc(count, &zeroed), expected);
-  if (zeroed) assert_true(ztest_all(at(expected), 0, count * ZGRANULE_SIZE));
-  return zeroed;
+/* How many granules of the run, from its start, may hold something. */
+static size_t take_dirty(size_t count, size_t expected) {
+  size_t dirty_first;
+  assert_int_equal(zgranules_alloc(count, &dirty_first), expected);
+  assert_true(ztest_all(at(expected + dirty_first), 0, (count - dirty_first) * ZGRANULE_SIZE));
+  return dirty_first;
 }
+
+static bool take_is_zeroed(size_t count, size_t expected) { return take_dirty(count, expected) == 0; }
 
 static void dirty(size_t first, size_t count) { memset(at(first), 0xA5, count * ZGRANULE_SIZE); }
 
@@ -57,7 +60,18 @@ static void test_fresh_memory_is_zeroed_and_reused_memory_is_not(void **state) {
   zgranules_free(0, 2);
   assert_false(take_is_zeroed(1, 0));
   zgranules_free(0, 1);
-  assert_false(take_is_zeroed(3, 0)); /* partly new is not zeroed */
+  assert_int_equal(take_dirty(3, 0), 2); /* the third one is new */
+}
+
+static void test_a_run_is_dirty_up_to_its_last_dirty_granule(void **state) {
+  (void)state;
+  take(4);
+  zgranules_note_zeroed(0, 4);
+  zgranules_free(0, 4);
+  take(1), take(1); /* handed out, and so dirty */
+  zgranules_free(0, 1);
+  zgranules_free(1, 1);
+  assert_int_equal(take_dirty(4, 0), 2);
 }
 
 static void test_zeroed_once_noted(void **state) {
@@ -414,6 +428,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_run_over_the_edge_of_what_was_ever_used),
     STARTED(test_fresh_memory_is_zeroed_and_reused_memory_is_not),
     STARTED(test_zeroed_once_noted),
+    STARTED(test_a_run_is_dirty_up_to_its_last_dirty_granule),
     STARTED(test_a_hole_that_fits_exactly_comes_before_a_larger_one),
     STARTED(test_random_runs_fill_the_holes),
     STARTED(test_extend),
