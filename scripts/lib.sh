@@ -2,6 +2,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$ROOT/build
+MIRROR= # of Debian; see need_mirror
 CMAKE_WANTED=3.20
 
 # What Debian calls the things we need, besides cmake and the test suite of the system's Python.
@@ -19,6 +20,16 @@ say() { printf '==> %s\n' "$*"; }
 die() {
   printf '%s: %s\n' "$(basename "$0")" "$*" >&2
   exit 1
+}
+
+# attempt LOG COMMAND ...: sets STATUS. The command ends where a part of it fails, which it would not as a condition.
+attempt() {
+  local log=$1
+  shift
+  set +e
+  (set -e; "$@") >"$log" 2>&1
+  STATUS=$?
+  set -e
 }
 
 is_installed() {
@@ -94,6 +105,31 @@ set_up_packaging() {
   /usr/bin/python3 -m venv --clear "$PACKAGING" && "$PACKAGING/bin/pip" install -q "${FROM_PYPI[@]}" ||
     say "they cannot be installed here; the test of the wheel is skipped"
 } >&2
+
+# The mirror that apt uses here for Debian's main archive; nothing where there is none. Not every one of these files is
+# there, which is no failure.
+debian_mirror() {
+  { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null || :; } |
+    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) *(https?:[^ ]*\/debian\/?)( .*)?$/\3/p' | sed -n 1p
+}
+
+need_mirror() {
+  : "${MIRROR:=$(debian_mirror)}"
+  [ -n "$MIRROR" ] || die "no Debian mirror in /etc/apt: name one with --mirror URL"
+}
+
+# private_apt FOLDER TYPE RELEASE [ARCHITECTURE]: sets APT to an apt-get of another release or architecture, with lists
+# and a status of its own in FOLDER, so that the machine's stay as they are. TYPE is deb or deb-src.
+private_apt() {
+  need_mirror
+  mkdir -p "$1/lists/partial"
+  : >"$1/status"
+  echo "$2 [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $MIRROR $3 main" >"$1/sources.list"
+  APT=(apt-get -q -o "Dir::Etc::sourcelist=$1/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$1/lists"
+    -o "Dir::State::status=$1/status" -o APT::Sandbox::User= -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+  [ -z "${4-}" ] || APT+=(-o "APT::Architecture=$4" -o "APT::Architectures::=$4")
+  "${APT[@]}" update
+}
 
 install_packages() {
   local missing=("$@")

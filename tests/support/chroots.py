@@ -14,6 +14,11 @@ def built():
     return {name: (path, versions) for name, path, _, *versions in rows}
 
 
+def path_of(name):
+    """Where a chroot is; None where it is not built."""
+    return built().get(name, (None,))[0]
+
+
 def why_not():
     """Why none can be used; None where one can."""
     if os.geteuid() != 0:
