@@ -9,6 +9,7 @@
 #include "collector/cpython/zpromotion.h"
 #include "collector/cpython/zreport.h"
 #include "collector/cpython/ztenuring.h"
+#include "collector/cpython/zseen.h"
 #include "collector/cpython/zweakrefs.h"
 #include "collector/python/ztype_registry.h"
 #include "collector/python/zuntrack.h"
@@ -79,7 +80,7 @@ static void verify_walkers(void) {
 }
 
 void zfull_open(void) {
-  zweakrefs_call(UINT64_MAX);
+  zseen_call(UINT64_MAX);
   zgc_list_splice(zplan_list(0), zplan_list(2));
   zgc_list_splice(zplan_list(1), zplan_list(2));
   if (zoption(verify)) verify_walkers();
@@ -130,7 +131,7 @@ void zfull_close(PyObject *info) {
 
 /* In the order of age. */
 void zfull_open_whole(void) {
-  zweakrefs_call(UINT64_MAX);
+  zseen_call(UINT64_MAX);
   zdirector_note_start();
   for (int i = 1; i >= 0; i--) zgc_list_splice(zplan_list(i), zplan_list(ZGC_GENERATIONS - 1));
   zgc_list_splice(zplan_list(ZGC_GENERATIONS - 1), zplan_list(0));

@@ -9,6 +9,7 @@
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zreport.h"
 #include "collector/cpython/zrequest.h"
+#include "collector/cpython/zseen.h"
 #include "collector/cpython/ztenuring.h"
 #include "collector/cpython/zthresholds.h"
 #include "collector/cpython/zweakrefs.h"
@@ -30,7 +31,8 @@ void zreclaim_look(uint64_t deadline) {
 
 void zreclaim_settle_weakrefs(void) {
   zreclaim_look(UINT64_MAX);
-  zweakrefs_call(UINT64_MAX);
+  zweakrefs_give_up();
+  zseen_call(UINT64_MAX);
 }
 
 unsigned zreclaim_extra_targets(void) { return zmin(zdirector_pressure(), EXTRA_TARGETS_MOST); }
@@ -55,7 +57,7 @@ static size_t batch_size(void) { return zbatch_size() * (1 + zreclaim_extra_targ
 bool zreclaim_is_last(void) {
   if (zdriver_collection.fed == 0) zbatch_begin();
   size_t left = zcomponents_left(zdriver_garbage());
-  return !zweakrefs_have_callbacks() && zfeed_reach(zdriver_garbage(), batch_size()) == left;
+  return zweakrefs_are_finished() && zfeed_reach(zdriver_garbage(), batch_size()) == left;
 }
 
 /* A gc.collect(0) may have left millions in generation 1: the work at the stop is for survivors only. */
@@ -63,7 +65,9 @@ static void open_batch(bool is_last) {
   zgc_list_splice(zplan_list(1), zplan_list(2));
   zplan_now.young_count = zgc_state.generations[0].count;
   zfeed_open();
-  if (!zweakrefs_call(zplan_now.start_ns + zplan_budget_ns())) return; /* the next batch goes on */
+  bool is_finished = zweakrefs_finish(zplan_now.start_ns + zplan_budget_ns());
+  zfeed_open(); /* what callbacks and finalizers have made is no part of this collection */
+  if (!is_finished) return; /* the next batch goes on */
   zplan_now.batch = zfeed_components(zdriver_garbage(), batch_size(), is_last);
 }
 

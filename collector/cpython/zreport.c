@@ -4,7 +4,7 @@
 
 #include "collector/cpython/zcensus.h"
 #include "collector/cpython/zdriver.h"
-#include "collector/cpython/zweakrefs.h"
+#include "collector/cpython/zseen.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zstat.h"
 
@@ -57,7 +57,7 @@ void zreport_fed(long collected, long uncollectable) {
   zcollection_t *c = &zdriver_collection;
   zstat_add(fed, zplan_now.batch);
   c->fed += zplan_now.batch;
-  collected += (long)zweakrefs_take_freed(); /* CPython counts them, too */
+  collected += (long)zseen_take_freed(); /* CPython counts them, too */
   zstat_add(reclaimed, collected);
   c->reclaimed += (uint64_t)collected;
   zstat_add(uncollectable, uncollectable);

@@ -86,6 +86,12 @@ static void begin_record(long generation) {
   note_stack();
 }
 
+/* CPython must not find references of ours to what it may collect. */
+static void let_go(const zplan_t *plan, long generation) {
+  bool is_all = plan == PLAN(FORWARD) && generation == ZGC_GENERATIONS - 1;
+  if (is_all || zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_give_up();
+}
+
 /* The program's callbacks run after the plan has been chosen, and other threads may run then: our collector
  * may be off afterwards, and the garbage gone. */
 static void on_start(PyObject *phase, PyObject *info, long generation) {
@@ -101,6 +107,7 @@ static void on_start(PyObject *phase, PyObject *info, long generation) {
   bool is_time_wanted = zlog_is(ZLOG_DEBUG) || zplan_now.looked >= ZTENURING_MANY;
   if (is_time_wanted) zplan_now.start_cpu_ns = zos_thread_cpu_ns();
   zplan_now.is_open = true;
+  let_go(plan, generation);
   if (plan->open != NULL) plan->open();
 }
 

@@ -6,7 +6,7 @@
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zpromotion.h"
 #include "collector/cpython/zreclaim.h"
-#include "collector/cpython/zweakrefs.h"
+#include "collector/cpython/zseen.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
@@ -31,7 +31,7 @@ void zslices_work(uint64_t since) {
   uint64_t budget = zplan_budget_ns(), deadline = zmax(zplan_now.start_ns + budget, since + budget / 4);
   zslices_serve_deferred(deadline); /* first: the collection waits for it */
   zreclaim_look(deadline + zreclaim_extra_targets() * budget);
-  if (zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_call(deadline); /* left by an abandoned collection */
+  if (zdriver_phase() != ZPHASE_RECLAIMING) zseen_call(deadline); /* left by an abandoned collection */
   enumerate(deadline);
   zdirector_trim(deadline);
   if (zplan_now.plan->pause != ZPAUSE_RECLAIM && zplan_now.asked == NULL) zconsult_director();

@@ -1,12 +1,13 @@
 #include "collector/cpython/zweakrefs.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "collector/cpython/zalive.h"
-#include "collector/python/zpyabi.h"
+#include "collector/cpython/zdriver.h"
 #include "collector/cpython/zrecent.h"
+#include "collector/cpython/zseen.h"
 #include "collector/cpython/zwaits.h"
+#include "collector/python/zpyabi.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
@@ -25,6 +26,7 @@ static struct {
   size_t component, object;
   size_t kept_components, kept_objects;
   size_t overdue; /* objects that would have waited once more */
+  bool is_ordered; /* what is seen of it */
 } at = {.sequence = UINT64_MAX};
 
 static bool is_complete; /* the collection began when no object was young */
@@ -32,13 +34,7 @@ static bool is_sharp;    /* it tells what was garbage when it began from what wa
 static unsigned unseen;  /* collections in a row that have found garbage, none of it seen */
 static size_t left; /* objects that wait, since the last collection that has looked at all of its garbage */
 
-/* Weak references, each held, whose callbacks wait: those before `next` have been called. */
-static struct {
-  PyObject **refs;
-  size_t next, count, room;
-} waiting;
-
-static size_t freed; /* weak references that died with their callback, and have not been taken */
+static bool is_plain; /* weak references without a callback, from outside, are left: see 3. in zweakrefs.h */
 
 /* -- the component that is looked at ----------------------------------------------------------------------- */
 
@@ -81,9 +77,11 @@ static void put_in(set_t *set, const PyObject *object) {
   set->bits[unit / 64] |= (uint64_t)1 << (unit % 64);
 }
 
-/* All that are in it, and perhaps others. */
 static void take_out(set_t *set, PyObject *const *objects, size_t count) {
-  for (size_t i = 0; i < count; i++) set->bits[zold_map_unit(objects[i]) / 64] = 0;
+  for (size_t i = 0; i < count; i++) {
+    size_t unit = zold_map_unit(objects[i]);
+    set->bits[unit / 64] &= ~((uint64_t)1 << (unit % 64));
+  }
 }
 
 /* All of them are members, or one is not what it was when it was found. */
@@ -102,9 +100,9 @@ static int count_member(PyObject *reference, void *count) {
   return 0;
 }
 
-/* CPython decides about what it would never reclaim. */
-static bool is_garbage(PyObject *const *objects, size_t count) {
-  int64_t held = 0, internal = 0;
+/* `ours` of the references to them are held here. CPython decides about what it would never reclaim. */
+static bool is_garbage(PyObject *const *objects, size_t count, int64_t ours) {
+  int64_t held = -ours, internal = 0;
   for (size_t i = 0; i < count; i++) {
     int64_t refcount = zpyabi_refcount(objects[i]);
     if (refcount == ZPYABI_IMMORTAL || zpyabi_has_legacy_finalizer(zpyabi_type(objects[i]))) return false;
@@ -135,48 +133,44 @@ static size_t callbacks_of(PyObject *object) {
   return count;
 }
 
-static bool make_room(size_t more) {
-  if (waiting.count + more <= waiting.room) return true;
-  size_t room = zmax(waiting.room * 2, waiting.count + more);
-  PyObject **refs = realloc(waiting.refs, room * sizeof *refs);
-  if (refs == NULL) return false;
-  waiting.refs = refs;
-  waiting.room = room;
-  return true;
-}
-
 /* _PyWeakref_ClearRef keeps the callback, and takes the weak reference out of the list. */
 static void clear_refs(PyObject *object) {
   PyObject **list = list_of(object), *next;
   for (PyObject *ref = list == NULL ? NULL : *list; ref != NULL; ref = next) {
     next = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT);
-    if (is_outside(ref) && has_callback(ref)) {
-      zpy.Py_IncRef(ref);
-      waiting.refs[waiting.count++] = ref;
-    }
-    if (has_callback(ref) || !zpyabi_layout->late_plain_weakrefs) zpy._PyWeakref_ClearRef(ref);
+    bool is_late = !has_callback(ref) && zpyabi_layout->late_plain_weakrefs;
+    is_plain |= is_late && is_outside(ref);
+    if (is_outside(ref) && has_callback(ref)) zseen_add_ref(ref);
+    if (!is_late) zpy._PyWeakref_ClearRef(ref);
   }
 }
 
 /* -- what becomes of it ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-  size_t called;  /* weak references */
   size_t seen;    /* members */
   unsigned waits; /* the most of one of those */
 } summary_t;
 
-static bool is_seen(PyObject *object) {
+static bool is_called(PyObject *object) {
   return zpyabi_has_finalizer(zpyabi_type(object)) || callbacks_of(object) > 0;
 }
+
+/* Callbacks and finalizers can still use late ones. */
+static bool has_late_refs(PyObject *object) {
+  PyObject **list = zpyabi_layout->late_plain_weakrefs ? list_of(object) : NULL;
+  PyObject *ref = list == NULL ? NULL : *list;
+  while (ref != NULL && !is_outside(ref)) ref = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT);
+  return ref != NULL;
+}
+
+static bool is_seen(PyObject *object) { return is_called(object) || has_late_refs(object); }
 
 static summary_t summarize(PyObject *const *objects, size_t count) {
   summary_t sum = {0};
   for (size_t i = 0; i < count; i++) {
     if (!is_in(&members, objects[i])) continue;
-    size_t refs = callbacks_of(objects[i]);
-    sum.called += refs;
-    if (refs == 0 && !zpyabi_has_finalizer(zpyabi_type(objects[i]))) continue;
+    if (!is_seen(objects[i])) continue;
     sum.seen++;
     sum.waits = (unsigned)zmax(sum.waits, zwaits_of(objects[i]));
   }
@@ -255,9 +249,14 @@ static size_t dead_at_start(PyObject **objects, const uint8_t *at_start, size_t 
   return divide(objects, count);
 }
 
-static void clear(PyObject *const *objects, size_t count, size_t called) {
-  if (!make_room(called)) return;
-  for (size_t i = 0; i < count; i++) clear_refs(objects[i]);
+/* Where memory is short, its callbacks and finalizer are called by CPython with its batch. */
+static void clear(PyObject *object) {
+  if (!is_called(object)) {
+    clear_refs(object);
+  } else if (zseen_reserve(callbacks_of(object))) {
+    zseen_add(object);
+    clear_refs(object);
+  }
 }
 
 /* A program in which seen objects become garbage all the time has some of them at any time. */
@@ -268,7 +267,7 @@ static bool is_too_much(size_t more) {
 /* How many objects are fed, the first ones; the others wait. Nothing of Python runs in here. */
 static size_t decide(PyObject **objects, const uint8_t *at_start, size_t count, bool is_whole) {
   summary_t sum = summarize(objects, count);
-  bool is_dead = is_whole && is_garbage(objects, count);
+  bool is_dead = is_whole && is_garbage(objects, count, 0);
   size_t fed = count;
   if (sum.seen > 0) unseen = 0;
   if (sum.seen > 0) fed = is_dead && is_sharp ? dead_at_start(objects, at_start, count) : 0;
@@ -277,7 +276,7 @@ static size_t decide(PyObject **objects, const uint8_t *at_start, size_t count, 
     fed = count;
   }
   if (!leave(objects + fed, count - fed, sum.waits + 1)) fed = count;
-  if (is_dead) clear(objects, fed, sum.called);
+  for (size_t i = 0; is_dead && i < fed; i++) clear(objects[i]);
   return fed;
 }
 
@@ -296,26 +295,17 @@ static void begin(const zcomponents_t *garbage, uint64_t sequence) {
   at.sequence = sequence;
   if (garbage->object_count > 0) unseen++;
   zwaits_drop(); /* of a collection that was given up */
+  zseen_drop();
+  is_plain = false;
   if (map_sets()) return;
   /* CPython alone gives the order, batch by batch. */
   at.component = at.kept_components = garbage->component_count;
   at.object = at.kept_objects = garbage->object_count;
 }
 
-static bool has_recent(PyObject *const *objects, size_t count) {
-  size_t i = 0;
-  while (i < count && !zrecent_has(objects[i])) i++;
-  return i < count;
-}
-
-/* The one that is next. Finalizers alone, of what was garbage when the collection began, leave nothing to do. */
-static bool must_look_into(const zcomponents_t *garbage, size_t size) {
-  uint32_t flags = zcomponents_flags(garbage, at.component);
-  if ((flags & ZCOMPONENTS_OBSERVED) != 0) return true;
-  if ((flags & ZCOMPONENTS_FINAL) == 0) return false;
-  unseen = 0;
-  if (!is_sharp || (flags & ZCOMPONENTS_CHANGED) != 0) return true;
-  return has_recent(garbage->objects + at.object, size);
+/* The one that is next. */
+static bool must_look_into(const zcomponents_t *garbage) {
+  return (zcomponents_flags(garbage, at.component) & (ZCOMPONENTS_OBSERVED | ZCOMPONENTS_FINAL)) != 0;
 }
 
 static void keep(zcomponents_t *garbage, size_t count) {
@@ -341,7 +331,7 @@ static void end(zcomponents_t *garbage) {
 }
 
 bool zweakrefs_are_cleared(const zcomponents_t *garbage, uint64_t sequence) {
-  return at.sequence == sequence && at.component >= garbage->component_count;
+  return at.sequence == sequence && at.component >= garbage->component_count && at.is_ordered;
 }
 
 bool zweakrefs_want_all_old(void) { return unseen < UNSEEN_MOST; }
@@ -359,12 +349,10 @@ void zweakrefs_forget_waiting(void) {
   zwaits_clear();
 }
 
-bool zweakrefs_clear(zcomponents_t *garbage, uint64_t sequence, uint64_t deadline) {
-  if (zweakrefs_are_cleared(garbage, sequence)) return true;
-  if (at.sequence != sequence) begin(garbage, sequence);
+static bool look_at_all(zcomponents_t *garbage, uint64_t deadline) {
   for (size_t looks = 0; at.component < garbage->component_count;) {
     size_t size = zcomponents_size(garbage, at.component), fed = size;
-    bool is_looked_into = must_look_into(garbage, size);
+    bool is_looked_into = must_look_into(garbage);
     if (is_looked_into) fed = look_into(garbage->objects + at.object, garbage->at_start + at.object, size);
     if (fed > 0) keep(garbage, fed);
     at.component++;
@@ -379,35 +367,77 @@ bool zweakrefs_clear(zcomponents_t *garbage, uint64_t sequence, uint64_t deadlin
   return true;
 }
 
-bool zweakrefs_have_callbacks(void) { return waiting.next < waiting.count; }
+bool zweakrefs_clear(zcomponents_t *garbage, uint64_t sequence, uint64_t deadline) {
+  if (zweakrefs_are_cleared(garbage, sequence)) return true;
+  if (at.sequence != sequence) begin(garbage, sequence);
+  if (at.component < garbage->component_count && !look_at_all(garbage, deadline)) return false;
+  at.is_ordered = zseen_order(deadline);
+  return at.is_ordered;
+}
 
-static void call(PyObject *ref) {
-  PyObject *callback = zpyabi_word(ref, ZPYABI_WEAKREF_CALLBACK);
-  if (callback == NULL) return;
-  zpy.Py_IncRef(callback);
-  PyObject *result = zpy.PyObject_CallFunction(callback, "O", ref);
-  if (result == NULL) {
-    zpy.PyErr_WriteUnraisable(callback);
-  } else {
-    zpy.Py_DecRef(result);
+/* -- finalizers where plain weak references lead to garbage -------------------------------------------------------- */
+
+typedef void (*verdict_t)(PyObject *const *objects, size_t count, bool is_dead);
+
+static int64_t held_in(PyObject *const *objects, size_t count) {
+  int64_t held = 0;
+  for (size_t i = 0; i < count; i++) held += is_in(&in_use, objects[i]);
+  return held;
+}
+
+/* Judges each component that had weak references once more; the references that zseen holds do not count. */
+static void judge_observed(verdict_t take) {
+  const zcomponents_t *garbage = zdriver_garbage();
+  PyObject **objects = garbage->objects;
+  for (size_t i = 0; i < garbage->component_count; i++) {
+    size_t count = zcomponents_size(garbage, i);
+    if ((zcomponents_flags(garbage, i) & ZCOMPONENTS_OBSERVED) != 0) {
+      bool is_whole = add_members(objects, count);
+      take(objects, count, is_whole && is_garbage(objects, count, held_in(objects, count)));
+      take_out(&members, objects, count);
+    }
+    objects += count;
   }
-  zpy.Py_DecRef(callback);
 }
 
-size_t zweakrefs_take_freed(void) {
-  size_t taken = freed;
-  freed = 0;
-  return taken;
+static void note_held(PyObject *object) { put_in(&in_use, object); }
+static bool is_held(const PyObject *object) { return is_in(&in_use, object); }
+
+static void forget_living(PyObject *const *objects, size_t count, bool is_dead) {
+  if (!is_dead) take_out(&in_use, objects, count);
 }
 
-bool zweakrefs_call(uint64_t deadline) {
-  while (zweakrefs_have_callbacks()) {
-    PyObject *ref = waiting.refs[waiting.next++];
-    call(ref);
-    freed += zpyabi_refcount(ref) == 1;
-    zpy.Py_DecRef(ref);
-    if (waiting.next >= waiting.count) waiting.next = waiting.count = 0;
-    if (zos_now_ns() >= deadline) break;
+static void clear_plain(PyObject *const *objects, size_t count, bool is_dead) {
+  for (size_t i = 0; i < count && is_dead; i++) {
+    PyObject **list = list_of(objects[i]), *next;
+    for (PyObject *ref = list == NULL ? NULL : *list; ref != NULL; ref = next) {
+      next = zpyabi_word(ref, ZPYABI_WEAKREF_NEXT);
+      if (!has_callback(ref)) zpy._PyWeakref_ClearRef(ref);
+    }
   }
-  return !zweakrefs_have_callbacks();
 }
+
+/* Nothing of the program's runs in here but finalizers. */
+static void finalize_at_once(void) {
+  if (!map_sets()) {
+    zseen_drop(); /* CPython alone gives the order, batch by batch */
+    return;
+  }
+  zseen_each(note_held);
+  judge_observed(forget_living);
+  zseen_keep(is_held);
+  zseen_finalize(UINT64_MAX);
+  if (map_sets()) judge_observed(clear_plain);
+  free_sets();
+}
+
+bool zweakrefs_finish(uint64_t deadline) {
+  if (!zseen_call(deadline)) return false;
+  if (!is_plain || zseen_finalizers() == 0) return zseen_finalize(deadline);
+  finalize_at_once();
+  return true;
+}
+
+bool zweakrefs_are_finished(void) { return !zseen_has_callbacks() && !zseen_has_objects(); }
+
+void zweakrefs_give_up(void) { zseen_drop(); }

@@ -6,7 +6,8 @@
  * reference that is garbage itself. Here garbage is found beside the program and reclaimed in batches. Two rules
  * show the program the same.
  *
- * 1. "Seen" are objects with a finalizer, or with a weak reference from outside their component that has a callback.
+ * 1. "Seen" are objects with a finalizer, or with a weak reference from outside their component that has a callback;
+ * from 3.15 on also with one that has none.
  * Seen garbage is fed when it was garbage before the collection began; else it waits for the next one. For the passes
  * find all that was garbage when they began, since garbage holds still (zpass.h), and only some of what became
  * garbage meanwhile: a pass may have read a part while that was in use, and knows nothing of young objects. Say two
@@ -31,13 +32,20 @@
  *
  * 2. Before the first batch the weak references to all that will be fed are cleared: those of each component once it
  * is known to be garbage now. They were the only way back to it, so it stays garbage. Then the callbacks of those
- * that are not garbage are called, and then the batches are fed. From 3.15 on those without a callback are cleared
- * after the finalizers: this is left to CPython, batch by batch.
+ * that are not garbage are called, then all finalizers, both in CPython's order (zseen.h), and then the batches are
+ * fed.
+ *
+ * 3. From 3.15 on CPython clears weak references without a callback ("plain") after the finalizers, which can still use
+ * them. Where there are both, plain weak references from outside the garbage and finalizers, no code of the program but
+ * finalizers may run from the first one until the last plain weak reference is cleared: else it would reach an object
+ * that has been finalized. So this is one pause. What had plain weak references is judged once more before it, since
+ * the program may have used one, and after it, since finalizers may have. What is not garbage then is left to CPython.
  *
  * Cost: one tp_traverse for each member of such a component, in slices at safepoints. A component is not interrupted:
  * CPython, to which it is fed, would not do that either. What waits counts as growth (zgrowth.h), which bounds it.
  *
- * Threads: all of this with the GIL held. Callbacks that are still to be called survive an abandoned collection. */
+ * Threads: all of this with the GIL held. Callbacks that are still to be called survive an abandoned collection, and
+ * finalizers do not: their objects are garbage for the next one. */
 #ifndef COLLECTOR_CPYTHON_ZWEAKREFS_H
 #define COLLECTOR_CPYTHON_ZWEAKREFS_H
 
@@ -58,14 +66,12 @@ void zweakrefs_forget_waiting(void);
 
 bool zweakrefs_are_cleared(const zcomponents_t *garbage, uint64_t sequence);
 
-/* Calls the callbacks that wait, until none is left or `deadline` has passed. True when none is left. An
- * exception is reported as unraisable. May be entered again by a callback. */
-bool zweakrefs_call(uint64_t deadline);
+/* Before the first batch: calls the callbacks, and then the finalizers, until none is left or `deadline` has passed.
+ * True when none is left. May be entered again by a callback or finalizer, which may also end the collection. */
+bool zweakrefs_finish(uint64_t deadline);
+bool zweakrefs_are_finished(void);
 
-bool zweakrefs_have_callbacks(void);
-
-/* Weak references that died when their callback had been called, since the last time: CPython counts them among
- * the objects collected. */
-size_t zweakrefs_take_freed(void);
+/* The collection has been given up: nothing is finalized. Callbacks are still to be called. */
+void zweakrefs_give_up(void);
 
 #endif

@@ -142,6 +142,15 @@ bool zpyabi_has_finalizer(PyTypeObject *type) {
 
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type) { return zpy.PyType_GetSlot(type, ZPYABI_SLOT_DEL) != NULL; }
 
+void zpyabi_finalize(PyObject *object) {
+  void (*finalize)(PyObject *) = (void (*)(PyObject *))zpy.PyType_GetSlot(zpyabi_type(object), ZPYABI_SLOT_FINALIZE);
+  if (finalize == NULL) return;
+  zpyabi_head(object)->prev |= ZPYABI_PREV_FINALIZED;
+  zpy.Py_IncRef(object);
+  finalize(object);
+  zpy.Py_DecRef(object);
+}
+
 bool zpyabi_call_at_once(PyObject *function, zpy_vectorcall_t call) {
   zpy_vectorcall_t *place = (zpy_vectorcall_t *)((char *)function + ZPYABI_CFUNCTION_VECTORCALL);
   if (zpy.PyVectorcall_Function == NULL || *place == NULL ||
@@ -358,6 +367,19 @@ static bool prove_refcounts(const char **why) {
   return true;
 }
 
+static bool prove_finalized(const char **why) {
+  CLAIM(zpy.PyObject_GC_IsFinalized != NULL, "PyObject_GC_IsFinalized");
+  PyObject *sample = zpy.PyList_New(0);
+  CLAIM(sample != NULL, "no memory");
+  bool right = !zpy.PyObject_GC_IsFinalized(sample) && !zpyabi_is_finalized(sample);
+  zpyabi_head(sample)->prev |= ZPYABI_PREV_FINALIZED;
+  right = right && zpy.PyObject_GC_IsFinalized(sample) && zpyabi_is_finalized(sample);
+  zpyabi_head(sample)->prev &= ~ZPYABI_PREV_FINALIZED;
+  zpy.Py_DecRef(sample);
+  CLAIM(right, "flag of what has been finalized");
+  return true;
+}
+
 static bool look_at_dicts(const char **why) {
   PyObject *empty = zpy.PyDict_New();
   CLAIM(empty != NULL, "no memory");
@@ -425,7 +447,7 @@ bool zpyabi_prove(const char **why) {
   CLAIM(gc != NULL, "there is no gc module");
   bool proven = prove_lists(why) && find_shape(gc, why) && prove_thresholds(gc, why) &&
                 prove_flags(gc, why) && prove_stats(gc, why) && prove_refcounts(why) &&
-                look_at_dicts(why) && prove_types(why) && prove_weakrefs(why);
+                prove_finalized(why) && look_at_dicts(why) && prove_types(why) && prove_weakrefs(why);
   if (zpy.PyErr_Occurred() != NULL) zpy.PyErr_Clear();
   zpy.Py_DecRef(gc);
   return proven;

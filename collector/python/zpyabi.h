@@ -52,6 +52,7 @@ typedef struct zgc_head {
 
 #define ZPYABI_NEXT_FLAGS ((uintptr_t)1)
 #define ZPYABI_PREV_FLAGS ((uintptr_t)3)
+#define ZPYABI_PREV_FINALIZED ((uintptr_t)1)
 #define ZPYABI_PREV_COLLECTING ((uintptr_t)2) /* clear but for the core of a collection */
 
 static inline zgc_head_t *zpyabi_head(PyObject *object) { return (zgc_head_t *)object - 1; }
@@ -208,6 +209,13 @@ unsigned long zpyabi_flags(PyTypeObject *type);
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type);
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type); /* tp_del */
+
+/* Its finalizer has been called, once and for all. */
+static inline bool zpyabi_is_finalized(PyObject *object) {
+  return (zpyabi_head(object)->prev & ZPYABI_PREV_FINALIZED) != 0;
+}
+/* Calls the finalizer of a tracked object as CPython's collector does. */
+void zpyabi_finalize(PyObject *object);
 
 /* Calls of this built-in function become calls of `call`, at once. CPython's own way there counts against the
  * recursion limit: at it, nothing else can be called. False where that is not found: all stays as it was. */

@@ -168,6 +168,7 @@ typedef struct {
   NEED(void, PyErr_SetString, (PyObject *, const char *))                                     \
   NEED(PyObject *, PyErr_Format, (PyObject *, const char *, ...))                             \
   NEED(void, PyErr_WriteUnraisable, (PyObject *))                                             \
+  MAY(void, PyErr_FormatUnraisable, (const char *, ...))                                      \
   NEED(void, PyErr_Fetch, (PyObject **, PyObject **, PyObject **))                            \
   NEED(void, PyErr_Restore, (PyObject *, PyObject *, PyObject *))                             \
   NEED(int, PyErr_CheckSignals, (void))                                                       \
