@@ -5,6 +5,7 @@
   perf/bench.py run live-3m young --rounds 5
   perf/bench.py run all --objects 500k --rounds 1 --markdown
   perf/bench.py run sweep --rounds 1          some hundred small programs; the worst ratios at the end
+  perf/bench.py run latency --quick           servers in miniature, with rivals: perf/latency.py, with its options
 
 Each round runs stock first and the preload next. The ratio is the median over the rounds of
 preload / stock, so that a change of the machine's mood falls on both. (The profile's benchmarks have
@@ -23,6 +24,7 @@ import sys
 import time
 from pathlib import Path
 
+import latency
 from _benches import BENCHES, GROUPS
 from _runner import DEFAULT_LIBRARY, RunFailed, busy_note, run
 
@@ -272,5 +274,7 @@ def parse_arguments():
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # quiet under `| head`
+    if sys.argv[1:3] == ["run", "latency"]:
+        sys.exit(latency.main(sys.argv[3:]))
     options = parse_arguments()
     sys.exit(options.function(options))
