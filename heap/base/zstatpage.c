@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "heap/base/zlog.h"
@@ -18,7 +19,7 @@
 #define MAGIC "zgcstat1"
 #define DIRECTORY "zgcpreload"
 #define PARENT_MAX 200   /* bytes of $XDG_RUNTIME_DIR */
-#define SWEEP_MAX 1000   /* entries looked at */
+#define SWEEPS_MAX 20    /* of 2 KiB of names, some sixty */
 #define LOCK_WAIT_NS 20000u
 
 typedef struct {
@@ -128,19 +129,26 @@ static bool is_left_over(int directory, const char *name, uint64_t namespace) {
   return is_page;
 }
 
-static void sweep(int directory) {
-  int copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *listing = copy < 0 ? NULL : fdopendir(copy);
-  if (listing == NULL) {
-    if (copy >= 0) close(copy);
-    return;
-  }
-  uint64_t namespace = pid_namespace();
-  const struct dirent *entry;
-  for (int i = 0; i < SWEEP_MAX && (entry = readdir(listing)) != NULL; i++) {
+static void sweep_names(int directory, const char *names, ssize_t bytes, uint64_t namespace) {
+  for (const struct dirent64 *entry; bytes > 0; names += entry->d_reclen, bytes -= entry->d_reclen) {
+    entry = (const struct dirent64 *)names;
     if (is_left_over(directory, entry->d_name, namespace)) unlinkat(directory, entry->d_name, 0);
   }
-  closedir(listing);
+}
+
+/* Not by opendir: that calls malloc, which would set up an arena, of 64 MiB of address space, for the collector
+ * thread. */
+static void sweep(int directory) {
+  _Alignas(struct dirent64) char names[2048];
+  int listing = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (listing < 0) return;
+  uint64_t namespace = pid_namespace();
+  for (int i = 0; i < SWEEPS_MAX; i++) {
+    long bytes = syscall(SYS_getdents64, listing, names, sizeof names);
+    if (bytes <= 0) break;
+    sweep_names(directory, names, bytes, namespace);
+  }
+  close(listing);
 }
 
 /* -- the page ----------------------------------------------------------------------------------- */

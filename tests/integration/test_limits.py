@@ -106,6 +106,23 @@ class AddressSpace(unittest.TestCase):
             with self.subTest(when):
                 self.peak(stock + 48 * MB, when)
 
+    # malloc sets up an arena for each thread that calls it, and keeps 64 MiB of addresses for it.
+    @zgctest.requires_active
+    def test_the_collector_thread_needs_no_arena(self):
+        kept = zgctest.run("""
+            import os, time
+            keep = [bytes(1000) for _ in range(40000)]
+            del keep                            # idle memory: the collector thread starts, and makes a statistics page
+            def rows():
+                with open("/proc/self/maps") as file:
+                    return [row.split() for row in file]
+            end = time.monotonic() + 10
+            while not any(f"/{os.getpid()}" in row[-1] for row in rows()) and time.monotonic() < end: time.sleep(0.01)
+            bounds = [row[0].split("-") for row in rows() if row[1] == "---p" and row[4] == "0"]
+            print(max((int(to, 16) - int(at, 16) for at, to in bounds), default=0))
+            """).out
+        self.assertLess(int(kept), 16 * MB)
+
 
 @zgctest.requires_active
 class Dumps(unittest.TestCase):
