@@ -70,6 +70,8 @@ static bool is_stopped_open; /* GIL: a stopped collection has the record */
  * itself: by compare-and-swap, so it is the one or the other. Who forks makes NONE of GONE. */
 static enum { THREAD_NONE, THREAD_STARTS, THREAD_RUNS, THREAD_ENDING, THREAD_GONE } thread; /* atomic */
 
+static int thread_number; /* atomic; the kernel's, of the thread that runs; 0: it has not had a processor yet */
+
 static bool is_asked_to_end(void) { return zload_acquire(&thread) == THREAD_ENDING; }
 
 /* The thread has ended for a fork. GIL; `safepoints` is a hint for others. */
@@ -388,6 +390,7 @@ static bool ends(void) {
 static void collector_thread(void *unused) {
   (void)unused;
   uint64_t last_tick = zos_now_ns();
+  zstore_relaxed(&thread_number, zos_thread_number());
   while (!ends()) {
     beat();
     work_or_wait();
@@ -402,6 +405,7 @@ bool zdriver_ensure_thread(void) {
   __typeof__(thread) none = THREAD_NONE;
   if (zunlikely(zdriver_is_resting())) return false;
   if (zload_acquire(&thread) != THREAD_NONE || !zcas_acq_rel(&thread, &none, THREAD_STARTS)) return true;
+  zstore_relaxed(&thread_number, 0);
   int error = zos_thread_start(collector_thread, NULL, "zgc-collector");
   zstore_release(&thread, error == 0 ? THREAD_RUNS : THREAD_NONE);
   if (error != 0) {
@@ -559,18 +563,37 @@ void zdriver_wait(unsigned ms) {
 /* -- fork -------------------------------------------------------------------------------------------- */
 
 #define REST_SAFEPOINTS 2
-#define END_ROUNDS 3000 /* looks at the thread: 0.2 s where it gets no processor; the fork is not held up longer */
+#define END_ROUNDS 3000 /* looks at the thread: 0.2 s */
 
 static bool is_alone_with_thread(void) { return zos_own_threads() == 1 && zos_threads() == 2; }
 
-/* It polls `stop` and waits for the bell; all it has to do is to return. */
+static bool has_left(void) { return zload_acquire(&thread) != THREAD_ENDING; }
+static bool has_vanished(void) { return zos_threads() <= 1; }
+
+static bool is_runnable(void) {
+  int number = zload_relaxed(&thread_number);
+  return number == 0 || zos_thread_is_runnable(number);
+}
+
+/* The thread polls `stop` and waits for the bell, so all it needs to come to its end is a processor. This thread
+ * sleeps meanwhile, so it gets one, however late. Hence the wait is not bounded while the thread is runnable. Where
+ * it waits for something else (a log that nobody reads), the fork is not held up longer. */
+static void await(bool (*is_done)(void)) {
+  do {
+    for (unsigned i = 0; i < END_ROUNDS; i++) {
+      if (is_done()) return;
+      zos_wait_round(i);
+    }
+  } while (is_runnable());
+}
+
 static bool has_ended(void) {
   __typeof__(thread) runs = THREAD_RUNS, ending = THREAD_ENDING;
   if (!zcas_acq_rel(&thread, &runs, THREAD_ENDING)) return false;
   ring();
-  for (unsigned i = 0; i < END_ROUNDS && zload_acquire(&thread) == THREAD_ENDING; i++) zos_wait_round(i);
-  if (zcas_acq_rel(&thread, &ending, THREAD_RUNS)) return false; /* it gets no processor */
-  for (unsigned i = 0; i < END_ROUNDS && zos_threads() > 1; i++) zos_wait_round(i);
+  await(has_left);
+  if (zcas_acq_rel(&thread, &ending, THREAD_RUNS)) return false;
+  await(has_vanished);
   zstore_release(&thread, THREAD_NONE);
   return true;
 }

@@ -469,6 +469,17 @@ static bool leader_key_made;
 unsigned zos_own_threads(void) { return zload_relaxed(&own_threads); }
 unsigned zos_threads(void) { return (unsigned)own_number(20); }
 
+int zos_thread_number(void) { return (int)syscall(SYS_gettid); }
+
+/* R: runnable; D: in the kernel, which lets it go by itself. */
+bool zos_thread_is_runnable(int number) {
+  char path[48], text[256];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", number);
+  if (!read_text(path, text, sizeof text)) return false;
+  const char *at = strrchr(text, ')');
+  return at != NULL && at[1] == ' ' && (at[2] == 'R' || at[2] == 'D');
+}
+
 /* Threads of this process that are not ours, 0 when unknown. */
 static unsigned foreign_threads(void) {
   unsigned count = zos_threads(), own = zos_own_threads();

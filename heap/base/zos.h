@@ -132,6 +132,12 @@ void zos_wait_round(unsigned round);
 unsigned zos_threads(void);
 unsigned zos_own_threads(void);
 
+/* The calling thread's number, and what the kernel says of the thread of this process that has it: it waits for a
+ * processor or has one, or it waits for something else. Of one that has ended, or where that
+ * cannot be told: false. */
+int zos_thread_number(void);
+bool zos_thread_is_runnable(int number);
+
 /* Around a fork. A child of a fork in a thread other than the first ends when that thread returns, as
  * it would without us: then its threads of ours do not count. GIL or not, any thread. */
 void zos_thread_fork_prepare(void);

@@ -1,5 +1,6 @@
 """CPython warns where a process with several threads forks, from 3.12 on: none of ours may be what it counts."""
 
+import sys
 import unittest
 
 from zgctest import main, requires_active, run
@@ -147,6 +148,33 @@ print(seen)
 """
 
 
+# The thread is at work where it gets a processor last of all: the fork waits for its end, however long that takes.
+NO_PROCESSOR = """
+import subprocess, time
+def starve():
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/comm") as file:
+            if file.read().startswith("zgc-"):
+                os.sched_setscheduler(int(task), os.SCHED_IDLE, os.sched_param(0))
+                return True
+    return False
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(3)]
+try:
+    keep += [[i] for i in range(200_000)]
+    for _ in range(2):
+        zgc.collect(wait=False)
+        while not starve():
+            time.sleep(0.001)
+        fork()
+finally:
+    for process in busy:
+        process.kill()
+        process.wait()
+print(seen)
+"""
+
+
 @requires_active
 class Warnings(unittest.TestCase):
     def check(self, program):
@@ -158,6 +186,10 @@ class Warnings(unittest.TestCase):
 
     def test_thread_at_work(self):
         self.check(AT_WORK)
+
+    @unittest.skipIf(sys.version_info < (3, 12), "warns from 3.12 on")
+    def test_thread_without_a_processor(self):
+        self.assertEqual(run(PRELUDE + NO_PROCESSOR, options={"SMALL": 0}, timeout=200).out, "[]\n")
 
     def test_collections_are_not_starved(self):
         self.check(STARVED)
