@@ -1,9 +1,9 @@
 #include "heap/zallocator.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zprobe.h"
@@ -78,7 +78,6 @@ static zpage_t closed_page;
 /* Set before a second GIL exists; who works in the first heap may see it later. `holder` comes with it. */
 static bool is_closed;
 static unsigned (*holder)(void);
-static pthread_mutex_t common_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static heap_t *heap_of(unsigned number) { return zload_acquire(&heaps[number]); }
 
@@ -91,7 +90,7 @@ static znoinline heap_t *enter_closed(void) {
   heap_t *known = known_heap();
   if (zlikely(known != NULL)) return known;
   unsigned number = holder();
-  if (zunlikely(number == ZALLOCATOR_COMMON)) pthread_mutex_lock(&common_lock);
+  if (zunlikely(number == ZALLOCATOR_COMMON)) zlock_take(ZLOCK_COMMON_HEAP);
   return heap_of(number);
 }
 
@@ -99,7 +98,7 @@ static znoinline heap_t *enter_closed(void) {
 static inline heap_t *enter(void) { return zlikely(!zload_acquire(&is_closed)) ? &first_heap : enter_closed(); }
 
 static inline void leave(heap_t *heap) {
-  if (zunlikely(heap == &common_heap)) pthread_mutex_unlock(&common_lock);
+  if (zunlikely(heap == &common_heap)) zlock_drop(ZLOCK_COMMON_HEAP);
 }
 
 static bool is_own(const heap_t *heap, const zpage_t *page) {
@@ -938,9 +937,9 @@ bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes) {
 /* -- the second GIL, fork, statistics ------------------------------------------------------- */
 
 static size_t committed_granules(void) {
-  zgranules_lock_for_fork();
+  zlock_take(ZLOCK_GRANULES);
   size_t bytes = zgranules_range.committed_end;
-  zgranules_unlock_after_fork();
+  zlock_drop(ZLOCK_GRANULES);
   return bytes >> ZGRANULE_SHIFT;
 }
 
@@ -951,14 +950,14 @@ static void close_pages(void) {
 }
 
 void zallocator_close(unsigned (*who)(void)) {
-  pthread_mutex_lock(&common_lock); /* another closer comes back once the pages are closed, not before */
+  zlock_take(ZLOCK_COMMON_HEAP); /* another closer comes back once the pages are closed, not before */
   if (!is_closed) {
     holder = who;
     zstore_release(&is_closed, true);
     for (unsigned i = 0; i < ZCLASS_ALL; i++) zstore_relaxed(&open_page[i], &closed_page);
     close_pages();
   }
-  pthread_mutex_unlock(&common_lock);
+  zlock_drop(ZLOCK_COMMON_HEAP);
 }
 
 bool zallocator_is_closed(void) { return zload_relaxed(&is_closed); }
@@ -979,16 +978,6 @@ void zallocator_leave_heap(unsigned number) {
   heap_t *heap = heap_of(number);
   take_returned(heap);
   free_kept_pages(heap);
-}
-
-void zallocator_lock_for_fork(void) {
-  pthread_mutex_lock(&common_lock);
-  zgranules_lock_for_fork();
-}
-
-void zallocator_unlock_after_fork(void) {
-  zgranules_unlock_after_fork();
-  pthread_mutex_unlock(&common_lock);
 }
 
 void zallocator_reset_after_fork_in_child(void) { idle_is_known = false; }
@@ -1071,8 +1060,8 @@ bool zallocator_verify(char *message, size_t size) {
   bool is_valid = heap_is_valid(heap, message, size);
   leave(heap);
   if (!is_valid || heap == &common_heap) return is_valid;
-  pthread_mutex_lock(&common_lock);
+  zlock_take(ZLOCK_COMMON_HEAP);
   is_valid = heap_is_valid(&common_heap, message, size);
-  pthread_mutex_unlock(&common_lock);
+  zlock_drop(ZLOCK_COMMON_HEAP);
   return is_valid;
 }

@@ -100,8 +100,6 @@ void *zallocator_heap(unsigned number);
  * it still. */
 void zallocator_leave_heap(unsigned number);
 
-void zallocator_lock_for_fork(void);
-void zallocator_unlock_after_fork(void);
 void zallocator_reset_after_fork_in_child(void);
 
 /* Called, if set, on the way through the slow path of an allocation in the first heap, about once per page:

@@ -1,11 +1,11 @@
 #include "heap/zgranules.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "heap/base/zassert.h"
 #include "heap/base/zatomic.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
@@ -37,7 +37,6 @@ void (*zgranules_low_hook)(void);
  *   recent  freed since the last aging, so its memory is kept for another round
  *   fresh   populated ahead and not handed out since: it has memory, which reads as zeros
  * A free granule above the high-water mark `top` was never handed out and is clean. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t *used, *dirty, *recent, *fresh;
 static size_t top;       /* granules at and above were never handed out */
 static size_t lowest[SHORT + 1]; /* no run of so many free granules begins below (the last one: or of more) */
@@ -331,7 +330,7 @@ static void tell_if_low(bool is_low) {
 
 /* What is claimed counts as handed out, so that no allocation runs into it. */
 char *zgranules_claim_chunk(void) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_GRANULES);
   size_t first = zalign_up(top, CHUNK), end = first + CHUNK;
   bool is_wanted = fresh_count < wanted_fresh_locked() && end <= zgranules_range.size / ZGRANULE_SIZE;
   if (is_wanted && commit_up_to(end)) {
@@ -339,7 +338,7 @@ char *zgranules_claim_chunk(void) {
     top = end;
     claimed = first;
   }
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_GRANULES);
   return claimed == NONE ? NULL : zgranules_range.base + claimed * ZGRANULE_SIZE;
 }
 
@@ -355,9 +354,9 @@ static void offer_claimed_locked(bool is_populated) {
 }
 
 void zgranules_offer_chunk(bool is_populated) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_GRANULES);
   offer_claimed_locked(is_populated);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_GRANULES);
 }
 
 void zgranules_reset_after_fork_in_child(void) { offer_claimed_locked(false); }
@@ -440,7 +439,7 @@ static size_t dirty_part(size_t first, size_t count) {
 }
 
 static size_t alloc(size_t (*find_place)(size_t count), size_t count, size_t *dirty_first) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_GRANULES);
   size_t first = find_place(count);
   if (first != NONE && !commit_up_to(first + count)) first = NONE;
   if (first != NONE) {
@@ -452,7 +451,7 @@ static size_t alloc(size_t (*find_place)(size_t count), size_t count, size_t *di
     make_up_for(count - were_dirty);
   }
   bool is_low = is_low_locked();
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_GRANULES);
   tell_if_low(is_low);
   return first;
 }
@@ -464,7 +463,7 @@ size_t zgranules_alloc_growing(size_t count, size_t *dirty_first) {
 }
 
 bool zgranules_extend(size_t first_free, size_t count) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_GRANULES);
   size_t limit = zgranules_range.size / ZGRANULE_SIZE;
   bool fits = first_free + count <= limit &&
               find(used, first_free, first_free + count, true) == first_free + count &&
@@ -476,13 +475,13 @@ bool zgranules_extend(size_t first_free, size_t count) {
     make_up_for(count - were_dirty);
   }
   bool is_low = is_low_locked();
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_GRANULES);
   tell_if_low(is_low);
   return fits;
 }
 
 void zgranules_free(size_t first, size_t count) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_GRANULES);
   zassert(count_set(used, first, count) == count);
   fill(used, first, count, false);
   add(&used_count, -count);
@@ -490,13 +489,13 @@ void zgranules_free(size_t first, size_t count) {
   add(&free_dirty_count, were_dirty);
   if (were_dirty > 0) fill(recent, first, count, true);
   note_free(first, count);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_GRANULES);
 }
 
 void zgranules_note_zeroed(size_t first, size_t count) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_GRANULES);
   fill(dirty, first, count, false);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_GRANULES);
 }
 
 /* One stretch of free dirty granules at or after *at, at most UNCOMMIT_STEP long. */
@@ -531,10 +530,10 @@ static size_t uncommit_next_locked(size_t *at) {
 size_t zgranules_uncommit_aged(void) {
   size_t given_back = 0, at = 0, end;
   do { /* the lock is let go between steps: the program may be waiting to allocate */
-    pthread_mutex_lock(&lock);
+    zlock_take(ZLOCK_GRANULES);
     given_back += uncommit_next_locked(&at);
     end = top;
-    pthread_mutex_unlock(&lock);
+    zlock_drop(ZLOCK_GRANULES);
   } while (at < end);
   return given_back;
 }
@@ -550,5 +549,3 @@ size_t zgranules_resident_bytes(void) {
          ZGRANULE_SIZE;
 }
 
-void zgranules_lock_for_fork(void) { pthread_mutex_lock(&lock); }
-void zgranules_unlock_after_fork(void) { pthread_mutex_unlock(&lock); }

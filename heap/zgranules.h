@@ -84,8 +84,6 @@ char *zgranules_claim_chunk(void);
 void zgranules_offer_chunk(bool is_populated);
 void zgranules_reset_after_fork_in_child(void);
 
-void zgranules_lock_for_fork(void);
-void zgranules_unlock_after_fork(void);
 
 /* For a block that the caller owns, or any address. Relaxed: who was given a block here has seen the commit. */
 static inline bool zgranules_contains(const void *address) {

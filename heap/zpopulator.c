@@ -4,23 +4,23 @@
 #include <pthread.h>
 
 #include "heap/base/zatomic.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 
 #define LIMIT_SHARE 8
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool wanted; /* atomic; set under `lock`, so that no wake is lost */
+static bool wanted; /* atomic; set under the lock, so that no wake is lost */
 static size_t limit; /* of the cgroup, 0: none; fixed at the start */
-static bool runs;   /* guarded by `lock` */
+static bool runs;   /* guarded by the lock */
 
 static void wait_until_wanted(void) {
-  pthread_mutex_lock(&lock);
-  while (!wanted) pthread_cond_wait(&changed, &lock);
+  zlock_take(ZLOCK_POPULATOR);
+  while (!wanted) zlock_wait(ZLOCK_POPULATOR, &changed);
   zstore_relaxed(&wanted, false);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_POPULATOR);
 }
 
 /* Near a cgroup's limit every page counts: then memory is touched when it is needed. */
@@ -56,7 +56,7 @@ static void populator_thread(void *unused) {
 /* In the middle of an allocation. */
 static void wake(void) {
   if (zload_relaxed(&wanted)) return;
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_POPULATOR);
   zstore_relaxed(&wanted, true);
   if (runs) {
     pthread_cond_signal(&changed);
@@ -64,7 +64,7 @@ static void wake(void) {
     runs = zos_thread_start(populator_thread, NULL, "zgc-populate") == 0;
     if (!runs) zstore_release(&zgranules_low_hook, NULL);
   }
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_POPULATOR);
 }
 
 void zpopulator_start(void) {
@@ -73,7 +73,6 @@ void zpopulator_start(void) {
 }
 
 void zpopulator_reset_after_fork_in_child(void) {
-  pthread_mutex_init(&lock, NULL);
   pthread_cond_init(&changed, NULL);
   zstore_relaxed(&wanted, false);
   runs = false;

@@ -5,7 +5,7 @@
 
 A folder may include itself and the folders of its row. Headers of ours are named with their folder.
 No file includes Python.h, and only collector/python/zpyapi.h and collector/python/zpyabi.* name the fields of
-CPython's objects. Exit status 1 when something is wrong, one line for each."""
+CPython's objects. Locks are rows of heap/base/zlock.h: no other file has a mutex. Exit status 1 when something is wrong, one line for each."""
 
 import glob
 import os
@@ -33,6 +33,8 @@ GENERATED = {'preload/managed/zmanaged_source.h'}
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^">]*)[">]')
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', re.DOTALL)
+MUTEX = re.compile(r'\bpthread_(?:mutex|rwlock|spin|cond_timed|cond_clock)\w*')
+KNOW_MUTEX = {'heap/base/zlock.h', 'heap/base/zlock.c'}
 PYTHON_FIELD = re.compile(r'(?:->|\.)\s*(ob_(?:refcnt|type|size|base)|_gc_(?:next|prev)|tp_\w+)\b')
 
 
@@ -62,10 +64,13 @@ def check_file(root, path):
         found = INCLUDE.match(line)
         if found:
             yield from check_include(root, path, number, *found.groups())
+    # Comments and strings may talk about what is forbidden; they keep their lines, so numbers stay right.
+    code = COMMENT.sub(lambda match: '\n' * match.group().count('\n'), text)
+    for found in MUTEX.finditer(code if path not in KNOW_MUTEX else ''):
+        number = code.count('\n', 0, found.start()) + 1
+        yield f'{path}:{number}: {found.group()}: locks are rows of heap/base/zlock.h, waits with a bound zos_sleep_while'
     if path in KNOW_PYTHON:
         return
-    # Comments and strings may talk about CPython; they keep their lines, so numbers stay right.
-    code = COMMENT.sub(lambda match: '\n' * match.group().count('\n'), text)
     for found in PYTHON_FIELD.finditer(code):
         number = code.count('\n', 0, found.start()) + 1
         yield f'{path}:{number}: names CPython\'s field {found.group(1)}; that is zpyabi\'s to know'

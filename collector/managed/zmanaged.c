@@ -2,11 +2,12 @@
 
 #include "collector/managed/zmanaged_state.h"
 #include "barrier/zbarrier_inline.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 
-zmanaged_state_t zm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+zmanaged_state_t zm;
 zmanaged_stats_t zmanaged_stat_values;
 zmanaged_generation_stats_t zmanaged_generation_values[2];
 zgive_way_t zmanaged_give_way;
@@ -30,10 +31,10 @@ const char *zmanaged_phase_name(zmanaged_phase_t phase) {
 /* A mutator waits for a body to be moved, and has the GIL. */
 static void ensure_worker(void) {
   if (zm.inline_run) return;
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   bool alone = !zmanaged_driver_ensure_thread_locked();
   if (alone) zm.inline_run = true;
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
   if (!alone) return;
   zmanaged_phase_relocate_here();
   zm.inline_run = false;
@@ -102,30 +103,15 @@ bool zmanaged_start(size_t capacity, unsigned threads, const zmanaged_host_t *ho
 /* ---- fork ------------------------------------------------------------------------------------------- */
 
 void zmanaged_fork_prepare(void) {
-  if (!zm.started) return;
-  zmanaged_stop_world();
-  pthread_mutex_lock(&zm.lock);
-  zmanaged_release_lock_for_fork();
-  zmark_lock_for_fork();
-  zbody_space_lock_for_fork();
-}
-
-static void unlock_all(void) {
-  zbody_space_unlock_after_fork();
-  zmark_unlock_after_fork();
-  zmanaged_release_unlock_after_fork();
-  pthread_mutex_unlock(&zm.lock);
+  if (zm.started) zmanaged_stop_world();
 }
 
 void zmanaged_fork_parent(void) {
-  if (!zm.started) return;
-  unlock_all();
-  zmanaged_resume_world();
+  if (zm.started) zmanaged_resume_world();
 }
 
 void zmanaged_fork_child(void) {
   if (!zm.started) return;
-  unlock_all();
   zmark_reset_workers();
   zm.running = zm.helpers = zm.helper_slots = 0;
   zm.thread_alive = zm.job_open = false;

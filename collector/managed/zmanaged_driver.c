@@ -1,4 +1,5 @@
 #include "collector/managed/zmanaged_state.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -13,28 +14,28 @@
 
 void zmanaged_driver_open_job(void) {
   if (zm.inline_run || zm.threads <= 1) return;
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zm.job_open = true;
   zm.job++;
   zmanaged_changed_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 void zmanaged_driver_close_job(void) {
   if (zm.inline_run || zm.threads <= 1) return;
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zm.job_open = false;
   zmanaged_pause_leave_locked();
   while (zm.helpers > 0) zmanaged_await_change_locked();
   zmanaged_pause_enter_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 static void helper_main(void *argument) {
   unsigned worker = (unsigned)(uintptr_t)argument;
   unsigned seen = 0;
   zos_thread_lower_priority(THREAD_NICE);
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   for (;;) {
     while (!zm.job_open || zm.job == seen || zload_relaxed(&zm.stop)) {
       zmanaged_await_change_locked();
@@ -43,9 +44,9 @@ static void helper_main(void *argument) {
     zm.helpers++;
     zmanaged_pause_enter_locked();
     bool open = zm.job_open; /* may have closed while a stop lasted */
-    pthread_mutex_unlock(&zm.lock);
+    zlock_drop(ZLOCK_MANAGED);
     if (open) zmanaged_phase_help(worker);
-    pthread_mutex_lock(&zm.lock);
+    zlock_take(ZLOCK_MANAGED);
     zm.helpers--;
     zmanaged_pause_leave_locked();
   }
@@ -99,7 +100,7 @@ static void driver_main(void *argument) {
   (void)argument;
   zos_thread_lower_priority(THREAD_NICE);
   start_helpers();
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zmanaged_pause_enter_locked();
   for (;;) {
     if (!begin_wanted_locked()) {
@@ -108,9 +109,9 @@ static void driver_main(void *argument) {
       zmanaged_pause_enter_locked();
       continue;
     }
-    pthread_mutex_unlock(&zm.lock);
+    zlock_drop(ZLOCK_MANAGED);
     while (zmanaged_phase() != ZMANAGED_IDLE) zmanaged_phase_run(zmanaged_phase());
-    pthread_mutex_lock(&zm.lock);
+    zlock_take(ZLOCK_MANAGED);
     finish_locked();
   }
 }
@@ -127,44 +128,44 @@ bool zmanaged_driver_ensure_thread_locked(void) {
 }
 
 void zmanaged_driver_ensure_thread(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zmanaged_driver_ensure_thread_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 uint64_t zmanaged_request(zgeneration_t generation, const char *cause) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   want_locked(generation, cause);
   uint64_t ticket = zm.requested[generation];
   zmanaged_driver_ensure_thread_locked();
   zmanaged_changed_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
   return ticket << 1 | (uint64_t)generation;
 }
 
 bool zmanaged_is_done(uint64_t ticket) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   bool done = zm.done[ticket & 1] >= ticket >> 1;
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
   return done;
 }
 
 void zmanaged_wait(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   if (zm.pause == NULL || zm.pausing) zmanaged_await_locked(WAIT_NS);
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 void zmanaged_run_if_stuck(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   bool run = !zm.inline_run && !zmanaged_driver_ensure_thread_locked() && begin_wanted_locked();
   if (run) zm.inline_run = true;
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
   if (!run) return;
   zlog_warn("gc,managed", "no collector thread: collecting on the program's thread");
   while (zmanaged_phase() != ZMANAGED_IDLE) zmanaged_phase_run(zmanaged_phase());
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zm.inline_run = false;
   finish_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }

@@ -2,6 +2,7 @@
 
 #include "collector/managed/zmanaged_state.h"
 #include "collector/managed/zmanaged_verify.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -29,9 +30,9 @@ void zmanaged_changed_locked(void) {
 
 bool zmanaged_await_locked(uint64_t ns) {
   uint32_t seen = zm.changes;
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
   bool changed = zos_sleep_while(&zm.changes, seen, ns);
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   return changed;
 }
 
@@ -49,15 +50,15 @@ void zmanaged_pause_leave_locked(void) {
 }
 void zmanaged_pause_enter(void) {
   if (zm.inline_run) return;
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zmanaged_pause_enter_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 void zmanaged_pause_leave(void) {
   if (zm.inline_run) return;
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zmanaged_pause_leave_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 void zmanaged_pause_yield(void) {
   if (zlikely(!zload_relaxed(&zm.stop)) || zm.inline_run) return;
@@ -66,17 +67,17 @@ void zmanaged_pause_yield(void) {
 }
 
 void zmanaged_stop_world(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zstore_relaxed(&zm.stop, 1);
   while (zm.running > 0) zmanaged_await_change_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 void zmanaged_resume_world(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zstore_relaxed(&zm.stop, 0);
   zmanaged_changed_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 /* ---- the record of pauses ------------------------------------------------------------------------ */
@@ -145,7 +146,7 @@ void zmanaged_pause_request(void (*pause)(void)) {
     run_timed(pause, zmanaged_phase());
     return;
   }
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zm.pause = pause;
   zmanaged_pause_leave_locked();
   zmanaged_poll_set(ZPOLL_PAUSE);
@@ -154,33 +155,33 @@ void zmanaged_pause_request(void (*pause)(void)) {
   while (zm.pause != NULL || zm.pausing) {
     /* A pending call can be refused (its queue is short) or be served late: ask again. */
     if (asked++ % 8 == 0) {
-      pthread_mutex_unlock(&zm.lock);
+      zlock_drop(ZLOCK_MANAGED);
       zm.host.request_safepoint();
-      pthread_mutex_lock(&zm.lock);
+      zlock_take(ZLOCK_MANAGED);
       if (zm.pause == NULL && !zm.pausing) break;
     }
     zmanaged_await_locked(ASK_AGAIN_NS);
   }
   zmanaged_pause_enter_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 static void run_wanted_pause(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   void (*pause)(void) = zm.pause;
   if (pause == NULL || zm.pausing) {
-    pthread_mutex_unlock(&zm.lock);
+    zlock_drop(ZLOCK_MANAGED);
     return;
   }
   zm.pausing = true;
   zmanaged_poll_clear(ZPOLL_PAUSE);
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
   run_timed(pause, zmanaged_phase());
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zm.pause = NULL;
   zm.pausing = false;
   zmanaged_changed_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 /* Garbage is made faster than it is found: the program waits a little for the collection. */

@@ -1,6 +1,7 @@
 #include "barrier/zstore_buffer.h"
 #include "collector/managed/zmanaged_state.h"
 #include "collector/managed/zsuspects.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zprobe.h"
@@ -29,9 +30,9 @@ static void begin_young_locked(zyoung_role_t role) {
 }
 
 static void begin_young(zyoung_role_t role) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   begin_young_locked(role);
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 void zmanaged_phase_begin_locked(bool full) {
@@ -46,10 +47,10 @@ void zmanaged_phase_begin_locked(bool full) {
 }
 
 static void end_young(void) {
-  pthread_mutex_lock(&zm.lock);
+  zlock_take(ZLOCK_MANAGED);
   zm.done[ZGENERATION_YOUNG] = zm.started_count[ZGENERATION_YOUNG];
   zmanaged_changed_locked();
-  pthread_mutex_unlock(&zm.lock);
+  zlock_drop(ZLOCK_MANAGED);
 }
 
 /* ---- marking, either generation ------------------------------------------------------------------- */

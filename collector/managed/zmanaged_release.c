@@ -1,5 +1,6 @@
 #include "collector/managed/zmanaged_state.h"
 #include "collector/managed/zsuspects.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
@@ -13,10 +14,9 @@ typedef struct release_chunk {
 } release_chunk_t;
 
 static struct {
-  pthread_mutex_t lock;
   release_chunk_t *dead, *spare; /* dead: also read without the lock, to see whether there is any */
   release_chunk_t *taken;        /* GIL: its items are being dropped */
-} list = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} list;
 
 /* lock */
 static bool add_dead(uint32_t index) {
@@ -44,7 +44,7 @@ static bool is_dead(const zpyref_t *entry, zgeneration_t generation) {
 /* Lists the dead ones of [from, to). True when there were some. */
 static bool list_dead(size_t from, size_t to, zgeneration_t generation) {
   bool found = false;
-  pthread_mutex_lock(&list.lock);
+  zlock_take(ZLOCK_RELEASE);
   for (size_t i = from; i < to; i++) {
     zpyref_t *entry = &zpyref_table.entries[i];
     if (!is_dead(entry, generation)) continue;
@@ -52,7 +52,7 @@ static bool list_dead(size_t from, size_t to, zgeneration_t generation) {
     zstore_relaxed(&entry->old, 2);
     found = true;
   }
-  pthread_mutex_unlock(&list.lock);
+  zlock_drop(ZLOCK_RELEASE);
   return found;
 }
 
@@ -68,14 +68,14 @@ void zmanaged_release_sweep(zgeneration_t generation) {
 }
 
 void zmanaged_release(const uint32_t *references, size_t count) {
-  pthread_mutex_lock(&list.lock);
+  zlock_take(ZLOCK_RELEASE);
   for (size_t i = 0; i < count; i++) {
     zpyref_t *entry = &zpyref_table.entries[references[i]];
     if (zpyref_is_free(entry) || zload_relaxed(&entry->old) == 2) continue;
     if (!add_dead(references[i])) break; /* found by the next collection */
     zstore_relaxed(&entry->old, 2);
   }
-  pthread_mutex_unlock(&list.lock);
+  zlock_drop(ZLOCK_RELEASE);
   zmanaged_poll_set(ZPOLL_RELEASE);
 }
 
@@ -85,19 +85,19 @@ bool zmanaged_has_releases(void) {
 
 /* The next chunk, whose items are taken without the lock. */
 static void take_chunk(void) {
-  pthread_mutex_lock(&list.lock);
+  zlock_take(ZLOCK_RELEASE);
   release_chunk_t *chunk = list.dead;
   if (chunk != NULL) zstore_release(&list.dead, chunk->next);
   list.taken = chunk;
-  pthread_mutex_unlock(&list.lock);
+  zlock_drop(ZLOCK_RELEASE);
 }
 
 static void give_chunk_back(void) {
-  pthread_mutex_lock(&list.lock);
+  zlock_take(ZLOCK_RELEASE);
   list.taken->next = list.spare;
   list.spare = list.taken;
   list.taken = NULL;
-  pthread_mutex_unlock(&list.lock);
+  zlock_drop(ZLOCK_RELEASE);
 }
 
 /* 0: none. A chunk always has an item. */
@@ -163,5 +163,3 @@ bool zmanaged_release_some(uint64_t ns) {
   return empty;
 }
 
-void zmanaged_release_lock_for_fork(void) { pthread_mutex_lock(&list.lock); }
-void zmanaged_release_unlock_after_fork(void) { pthread_mutex_unlock(&list.lock); }

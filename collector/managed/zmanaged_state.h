@@ -27,10 +27,9 @@ typedef struct {
   zmanaged_host_t host;
   unsigned threads;
 
-  pthread_mutex_t lock;
-  uint32_t changes; /* lock: grows whenever anything below has changed that a thread may wait for */
+  uint32_t changes; /* ZLOCK_MANAGED: grows whenever anything below has changed that a thread may wait for */
 
-  /* lock */
+  /* ZLOCK_MANAGED */
   unsigned running;       /* collector threads that are not parked */
   bool thread_alive;
   uint64_t requested[2];  /* tickets, by generation: a collection with this number is wanted */
@@ -42,7 +41,7 @@ typedef struct {
   bool job_open;
   unsigned helpers, helper_slots;
 
-  /* stored under lock or in a pause, read relaxed by anyone */
+  /* stored under ZLOCK_MANAGED or in a pause, read relaxed by anyone */
   uint32_t stop;         /* collector threads shall park */
   uint32_t phase;
   uint32_t young_wanted; /* a young collection is requested that has not begun */
@@ -110,7 +109,7 @@ void zmanaged_pause_verify(void);
 /* ---- zmanaged_phase.c */
 
 void zmanaged_phase_set(zmanaged_phase_t phase);
-/* lock: sets up the first young collection of what is to be done. */
+/* ZLOCK_MANAGED held: sets up the first young collection of what is to be done. */
 void zmanaged_phase_begin_locked(bool full);
 void zmanaged_phase_run(zmanaged_phase_t phase);
 /* A helper's share of the open job. */
@@ -129,7 +128,5 @@ void zmanaged_driver_ensure_thread(void);
 
 /* Driver, a generation's mark has ended: lists its dead Python references. */
 void zmanaged_release_sweep(zgeneration_t generation);
-void zmanaged_release_lock_for_fork(void);
-void zmanaged_release_unlock_after_fork(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include "barrier/zstore_buffer.h"
 #include "collector/managed/zrelocate.h"
 #include "collector/managed/zsuspects.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zos.h"
 #include "heap/managed/zhandle_table.h"
 #include "heap/managed/zpyref_table.h"
@@ -33,12 +34,11 @@ static struct {
   uint32_t overflow[2]; /* something is marked that nobody will pop */
   bool recovering;      /* a pass over the live maps is under way */
 
-  pthread_mutex_t lock;
   pthread_cond_t changed;
   zmark_chunk_t *full[2]; /* chunks with work, by generation */
   zmark_chunk_t *spare;   /* empty ones */
   unsigned busy, waiting;
-} mark = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} mark = {.changed = PTHREAD_COND_INITIALIZER};
 
 void (*zmark_want_helpers)(void);
 
@@ -68,13 +68,13 @@ static void give_locked(zmark_chunk_t *chunk, bool old) {
 
 /* A chunk with room, after giving the full one away; NULL: no memory. */
 static znoinline zmark_chunk_t *next_chunk(worker_t *worker, bool old) {
-  pthread_mutex_lock(&mark.lock);
+  zlock_take(ZLOCK_MARK);
   zmark_chunk_t *chunk = new_chunk_locked();
   if (chunk != NULL) {
     if (worker->chunk[old] != NULL) give_locked(worker->chunk[old], old);
     worker->chunk[old] = chunk;
   }
-  pthread_mutex_unlock(&mark.lock);
+  zlock_drop(ZLOCK_MARK);
   if (chunk != NULL && zmark_want_helpers != NULL) zmark_want_helpers();
   return chunk;
 }
@@ -142,7 +142,7 @@ void zmark_keep_alive(zaddress_t body) {
 
 /* GIL: from the store buffer. */
 static void take_recorded(const zaddress_t *bodies, size_t count) {
-  pthread_mutex_lock(&mark.lock);
+  zlock_take(ZLOCK_MARK);
   zmark_chunk_t *chunks[2] = {NULL, NULL};
   for (size_t i = 0; i < count; i++) {
     bool old = zbody_page_is_old(zbody_page_of(bodies[i]));
@@ -160,7 +160,7 @@ static void take_recorded(const zaddress_t *bodies, size_t count) {
   for (int old = 0; old < 2; old++) {
     if (chunks[old] != NULL) give_locked(chunks[old], old);
   }
-  pthread_mutex_unlock(&mark.lock);
+  zlock_drop(ZLOCK_MARK);
 }
 
 /* The word with its address and the marks of `pairs` current, RM as given, S kept. */
@@ -347,7 +347,7 @@ void zmark_roots(void (*yield)(void)) {
 
 static bool take_chunk(worker_t *worker, const zmark_calls_t *calls) {
   bool old = mark.follows;
-  pthread_mutex_lock(&mark.lock);
+  zlock_take(ZLOCK_MARK);
   if (worker->chunk[old] != NULL) {
     worker->chunk[old]->next = mark.spare;
     mark.spare = worker->chunk[old];
@@ -356,13 +356,13 @@ static bool take_chunk(worker_t *worker, const zmark_calls_t *calls) {
   mark.busy--;
   while (mark.full[old] == NULL && mark.busy > 0) {
     mark.waiting++;
-    pthread_mutex_unlock(&mark.lock);
+    zlock_drop(ZLOCK_MARK);
     calls->leave(); /* a thread that waits here does not hold up a fork */
-    pthread_mutex_lock(&mark.lock);
-    if (mark.full[old] == NULL && mark.busy > 0) pthread_cond_wait(&mark.changed, &mark.lock);
-    pthread_mutex_unlock(&mark.lock);
+    zlock_take(ZLOCK_MARK);
+    if (mark.full[old] == NULL && mark.busy > 0) zlock_wait(ZLOCK_MARK, &mark.changed);
+    zlock_drop(ZLOCK_MARK);
     calls->enter();
-    pthread_mutex_lock(&mark.lock);
+    zlock_take(ZLOCK_MARK);
     mark.waiting--;
   }
   bool found = mark.full[old] != NULL;
@@ -373,19 +373,19 @@ static bool take_chunk(worker_t *worker, const zmark_calls_t *calls) {
   } else {
     pthread_cond_broadcast(&mark.changed);
   }
-  pthread_mutex_unlock(&mark.lock);
+  zlock_drop(ZLOCK_MARK);
   return found;
 }
 
 /* The worker's own chunk goes back to the pool, for whoever goes on. */
 static void put_down(worker_t *worker) {
   bool old = mark.follows;
-  pthread_mutex_lock(&mark.lock);
+  zlock_take(ZLOCK_MARK);
   if (worker->chunk[old] != NULL) give_locked(worker->chunk[old], old);
   worker->chunk[old] = NULL;
   mark.busy--;
   pthread_cond_broadcast(&mark.changed);
-  pthread_mutex_unlock(&mark.lock);
+  zlock_drop(ZLOCK_MARK);
 }
 
 /* False: interrupted, with something left. */
@@ -419,9 +419,9 @@ static bool drain(worker_t *worker, const zmark_calls_t *calls) {
 static bool follow_lost(worker_t *worker, const zmark_calls_t *calls);
 
 static void be_busy(void) {
-  pthread_mutex_lock(&mark.lock);
+  zlock_take(ZLOCK_MARK);
   mark.busy++;
-  pthread_mutex_unlock(&mark.lock);
+  zlock_drop(ZLOCK_MARK);
 }
 
 bool zmark_follow(unsigned number, const zmark_calls_t *calls) {
@@ -472,9 +472,9 @@ static bool follow_lost(worker_t *worker, const zmark_calls_t *calls) {
 bool zmark_try_end(void) {
   bool old = mark.follows;
   zstore_buffer_flush();
-  pthread_mutex_lock(&mark.lock);
+  zlock_take(ZLOCK_MARK);
   bool empty = mark.full[old] == NULL && mark.busy == 0 && !zload_acquire(&mark.overflow[old]);
-  pthread_mutex_unlock(&mark.lock);
+  zlock_drop(ZLOCK_MARK);
   for (unsigned i = 0; i < ZMARK_WORKERS_MAX; i++) {
     zmark_chunk_t *chunk = mark.workers[i].chunk[old];
     if (chunk != NULL && chunk->count > 0) empty = false;
@@ -489,7 +489,7 @@ void zmark_follow_some(size_t bodies) {
   uint64_t entry;
   while (bodies > 0) {
     if (!pop(worker, &entry)) {
-      pthread_mutex_lock(&mark.lock);
+      zlock_take(ZLOCK_MARK);
       zmark_chunk_t *chunk = mark.busy == 0 ? mark.full[old] : NULL;
       if (chunk != NULL) {
         mark.full[old] = chunk->next;
@@ -499,7 +499,7 @@ void zmark_follow_some(size_t bodies) {
         }
         worker->chunk[old] = chunk;
       }
-      pthread_mutex_unlock(&mark.lock);
+      zlock_drop(ZLOCK_MARK);
       if (chunk == NULL) return;
       continue;
     }
@@ -550,5 +550,3 @@ void zmark_take_unmarked(const zaddress_t *bodies, size_t count) {
 void zmark_take_records(void) { zstore_buffer_flush_to = take_recorded; }
 void zmark_start(void) { zmark_take_records(); }
 
-void zmark_lock_for_fork(void) { pthread_mutex_lock(&mark.lock); }
-void zmark_unlock_after_fork(void) { pthread_mutex_unlock(&mark.lock); }

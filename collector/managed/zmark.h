@@ -113,7 +113,5 @@ zmark_counts_t zmark_counts(zgeneration_t generation);
 extern void (*zmark_want_helpers)(void); /* the pool has work for others */
 
 void zmark_start(void);
-void zmark_lock_for_fork(void);
-void zmark_unlock_after_fork(void);
 
 #endif

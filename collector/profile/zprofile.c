@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "collector/profile/zprofile.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "heap/base/zbacktrace.h"
 #include "heap/base/zexponential.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -41,7 +41,7 @@ static uint64_t started_ns;
 THREAD_OWN int64_t left; /* bytes to the next sample of what is counted by the byte */
 THREAD_OWN bool has_drawn, is_paused;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+/* ZLOCK_PROFILE guards what follows. */
 static sample_t **buckets;
 static size_t bucket_count, sample_count;
 static sample_t *spare; /* records to be used again */
@@ -60,9 +60,9 @@ static double draw(void) {
 }
 
 static void draw_left(void) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   left = (int64_t)draw();
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
   has_drawn = true;
 }
 
@@ -162,9 +162,9 @@ static void put_back(sample_t *s, void *block, size_t size) {
 /* Whole blocks before the one in which the next sample lies: every block is sampled with the same
  * probability, whatever came before it. */
 static uint64_t blocks_before_sample(size_t block_size) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   double bytes = draw();
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
   return (uint64_t)(bytes / (double)block_size);
 }
 
@@ -180,7 +180,7 @@ static bool is_sample(size_t bytes) {
 /* No memory for it: one sample less. */
 static void sampled(void *block, size_t from, size_t to) {
   if (is_paused) return;
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   zstack_t *stack = zstack_here();
   sample_t *s = spare;
   if (s != NULL) {
@@ -195,33 +195,33 @@ static void sampled(void *block, size_t from, size_t to) {
     s->next = spare;
     spare = s;
   }
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
   zstat_add(profile_samples, 1);
 }
 
 static void freed(void *block) {
   uint64_t now = zos_now_ns();
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   count_freed_all(take(block), now);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
 }
 
 /* Its samples are taken out, or the free of the old place would count them as freed. */
 static void *moving(void *block) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   sample_t *samples = take(block);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
   return samples;
 }
 
 static void moved(void *samples, void *block) {
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   if (zallocator_is_sampled(block)) {
     put_back(samples, block, zallocator_size_of(block));
   } else { /* where a free is not told (a shortage of memory): it is lost to us */
     count_freed_all(samples, zos_now_ns());
   }
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
 }
 
 static const zallocator_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
@@ -311,7 +311,7 @@ static void sum_up(zprofile_snapshot_t *snapshot) {
 
 bool zprofile_snapshot(zprofile_snapshot_t *snapshot) {
   memset(snapshot, 0, sizeof *snapshot);
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_PROFILE);
   snapshot->stacks = zstack_all(&snapshot->stack_count);
   snapshot->natives = zstack_natives(&snapshot->native_count);
   snapshot->codes = zstack_codes(&snapshot->code_count);
@@ -320,7 +320,7 @@ bool zprofile_snapshot(zprofile_snapshot_t *snapshot) {
   bool whole = snapshot->stacks != NULL && snapshot->natives != NULL && snapshot->codes != NULL &&
                snapshot->live != NULL && snapshot->freed != NULL;
   if (whole) sum_up(snapshot);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_PROFILE);
   snapshot->started_ns = started_ns;
   snapshot->taken_ns = zos_now_ns();
   if (!whole) zprofile_snapshot_free(snapshot);
@@ -338,5 +338,3 @@ void zprofile_snapshot_free(zprofile_snapshot_t *snapshot) {
 
 /* -- fork ---------------------------------------------------------------------------------------------------- */
 
-void zprofile_lock_for_fork(void) { pthread_mutex_lock(&lock); }
-void zprofile_unlock_after_fork(void) { pthread_mutex_unlock(&lock); }

@@ -57,7 +57,5 @@ typedef struct {
 bool zprofile_snapshot(zprofile_snapshot_t *snapshot); /* false: no memory */
 void zprofile_snapshot_free(zprofile_snapshot_t *snapshot);
 
-void zprofile_lock_for_fork(void);
-void zprofile_unlock_after_fork(void);
 
 #endif

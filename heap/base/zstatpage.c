@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
@@ -42,8 +43,7 @@ typedef struct {
 _Static_assert(sizeof zstat_rows[0].name <= sizeof((entry_t *)0)->name, "names fit");
 _Static_assert(sizeof(header_t) == 64 && sizeof(entry_t) == 48, "the layout that readers know");
 
-/* Guarded by `lock`, but for is_enabled, which a publisher reads first. */
-static int lock;
+/* Guarded by ZLOCK_STATPAGE, but for is_enabled, which a publisher reads first. */
 static bool is_enabled;
 static bool has_failed; /* one attempt, one line */
 static page_t *page;
@@ -51,11 +51,6 @@ static uid_t owner;
 static char runtime_directory[PARENT_MAX];
 static char path[PARENT_MAX + 40];
 
-static bool try_lock(void) { return zexchange_acq_rel(&lock, 1) == 0; }
-static void unlock(void) { zstore_release(&lock, 0); }
-static void wait_lock(void) {
-  while (!try_lock()) zos_sleep_ns(LOCK_WAIT_NS);
-}
 
 /* -- the directory ------------------------------------------------------------------------------ */
 
@@ -256,43 +251,40 @@ static void copy_counters(void) {
 
 void zstatpage_enable(void) {
   const char *runtime = getenv("XDG_RUNTIME_DIR");
-  wait_lock();
+  zlock_take(ZLOCK_STATPAGE);
   if (runtime != NULL && runtime[0] == '/' && strlen(runtime) < PARENT_MAX) {
     strcpy(runtime_directory, runtime);
   }
   zstore_relaxed(&is_enabled, true);
-  unlock();
+  zlock_drop(ZLOCK_STATPAGE);
 }
 
 void zstatpage_publish(void) {
-  if (!zload_relaxed(&is_enabled) || !try_lock()) return;
+  if (!zload_relaxed(&is_enabled) || !zlock_try(ZLOCK_STATPAGE)) return;
   if (page == NULL && is_enabled && !has_failed) make_locked();
   if (page != NULL) copy_counters();
-  unlock();
+  zlock_drop(ZLOCK_STATPAGE);
 }
 
 void zstatpage_follow_user(void) {
-  if (!zload_relaxed(&is_enabled) || !try_lock()) return;
+  if (!zload_relaxed(&is_enabled) || !zlock_try(ZLOCK_STATPAGE)) return;
   if (page != NULL && owner != geteuid()) remove_locked();
-  unlock();
+  zlock_drop(ZLOCK_STATPAGE);
 }
 
 void zstatpage_disable(void) {
-  wait_lock();
+  zlock_take(ZLOCK_STATPAGE);
   zstore_relaxed(&is_enabled, false);
   has_failed = false;
   remove_locked();
-  unlock();
+  zlock_drop(ZLOCK_STATPAGE);
 }
 
 const char *zstatpage_path(void) { return zload_relaxed(&page) != NULL ? path : NULL; }
 
-void zstatpage_lock_for_fork(void) { wait_lock(); }
-void zstatpage_unlock_after_fork_in_parent(void) { unlock(); }
 
 void zstatpage_reset_after_fork_in_child(void) {
   if (page != NULL) zos_table_unmap(page, sizeof *page);
   page = NULL;
   path[0] = '\0';
-  unlock();
 }

@@ -44,8 +44,6 @@ void zstatpage_disable(void);
 /* Path of the page; NULL while there is none. GIL: the string lasts until it is given back. */
 const char *zstatpage_path(void);
 
-void zstatpage_lock_for_fork(void);
-void zstatpage_unlock_after_fork_in_parent(void);
 /* The child makes a page of its own when it publishes. */
 void zstatpage_reset_after_fork_in_child(void);
 

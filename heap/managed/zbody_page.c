@@ -1,8 +1,8 @@
 #include "heap/managed/zbody_page.h"
 
-#include <pthread.h>
 #include <string.h>
 
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/base/zprobe.h"
@@ -12,14 +12,13 @@ zbody_space_t zbody_space;
 
 #define COMMIT_UNITS 16
 
-/* Per unit, under the lock. */
+/* Per unit, under ZLOCK_BODIES. */
 enum { UNIT_CLEAN = 0, UNIT_USED = 1, UNIT_DIRTY = 2 };
 
 static struct {
-  pthread_mutex_t lock;
   uint8_t *state;
   size_t lowest_free; /* no free unit below */
-} units = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} units;
 
 static size_t map_bytes(void) { return zbody_space.size / 64; }
 
@@ -113,11 +112,11 @@ static void reset_page(zbody_page_t *page, zbody_page_kind_t kind, size_t count,
 
 zbody_page_t *zbody_page_alloc(zbody_page_kind_t kind, size_t count, uint8_t age, bool relocating) {
   size_t limit = zbody_space.capacity_units + (relocating ? zbody_space.reserve_units : 0);
-  pthread_mutex_lock(&units.lock);
+  zlock_take(ZLOCK_BODIES);
   size_t first = SIZE_MAX;
   if (zbody_space.used_units + count <= limit) first = find_run_locked(count);
   if (first == SIZE_MAX || !commit_to(first + count)) {
-    pthread_mutex_unlock(&units.lock);
+    zlock_drop(ZLOCK_BODIES);
     return NULL;
   }
   size_t clean = 0;
@@ -133,7 +132,7 @@ zbody_page_t *zbody_page_alloc(zbody_page_kind_t kind, size_t count, uint8_t age
   zstore_relaxed(&zbody_space.used_units, zbody_space.used_units + count);
   zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units + clean);
   if (first + count > zbody_space.highest) zstore_release(&zbody_space.highest, first + count);
-  pthread_mutex_unlock(&units.lock);
+  zlock_drop(ZLOCK_BODIES);
 
   zbody_page_t *page = &zbody_space.pages[first];
   char *start = (char *)zbody_space.base + (first << ZUNIT_SHIFT);
@@ -162,7 +161,7 @@ void zbody_page_free(zbody_page_t *page) {
   if (page->kind == ZBODY_PAGE_LARGE) {
     given_back = zos_uncommit((void *)zbody_page_start(page), zbody_page_size(page)) == 0;
   }
-  pthread_mutex_lock(&units.lock);
+  zlock_take(ZLOCK_BODIES);
   for (size_t i = 0; i < count; i++) {
     zstore_release(&zbody_space.pages[first + i].kind, (uint8_t)ZBODY_PAGE_FREE);
     zbody_space.pages[first + i].inner = 0;
@@ -171,7 +170,7 @@ void zbody_page_free(zbody_page_t *page) {
   zstore_relaxed(&zbody_space.used_units, zbody_space.used_units - count);
   if (given_back) zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units - count);
   units.lowest_free = zmin(units.lowest_free, first);
-  pthread_mutex_unlock(&units.lock);
+  zlock_drop(ZLOCK_BODIES);
 }
 
 size_t zbody_space_uncommit(size_t keep) {
@@ -180,7 +179,7 @@ size_t zbody_space_uncommit(size_t keep) {
   /* From the top, a run at a time, so that the lock is never held over a long scan. */
   size_t end = zload_acquire(&zbody_space.highest);
   while (end > 0) {
-    pthread_mutex_lock(&units.lock);
+    zlock_take(ZLOCK_BODIES);
     size_t spare = zbody_space.resident_units - zbody_space.used_units;
     size_t stop = end > 4096 ? end - 4096 : 0;
     while (end > stop && units.state[end - 1] != UNIT_DIRTY) end--;
@@ -191,16 +190,16 @@ size_t zbody_space_uncommit(size_t keep) {
     }
     bool enough = spare <= keep_units;
     if (count > 0) memset(&units.state[end - count], UNIT_USED, count);
-    pthread_mutex_unlock(&units.lock);
+    zlock_drop(ZLOCK_BODIES);
     if (enough) break;
     if (count == 0) continue;
     size_t first = end - count;
     bool ok = zos_uncommit((char *)zbody_space.base + (first << ZUNIT_SHIFT), count << ZUNIT_SHIFT) == 0;
-    pthread_mutex_lock(&units.lock);
+    zlock_take(ZLOCK_BODIES);
     memset(&units.state[first], ok ? UNIT_CLEAN : UNIT_DIRTY, count);
     if (ok) zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units - count);
     units.lowest_free = zmin(units.lowest_free, first);
-    pthread_mutex_unlock(&units.lock);
+    zlock_drop(ZLOCK_BODIES);
     if (!ok) break;
     given += count << ZUNIT_SHIFT;
     end = first;
@@ -208,8 +207,6 @@ size_t zbody_space_uncommit(size_t keep) {
   return given;
 }
 
-void zbody_space_lock_for_fork(void) { pthread_mutex_lock(&units.lock); }
-void zbody_space_unlock_after_fork(void) { pthread_mutex_unlock(&units.lock); }
 
 /* ---- side maps ------------------------------------------------------------------------------- */
 

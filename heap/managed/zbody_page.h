@@ -17,7 +17,7 @@
  * page entered that generation, by birth or by promotion in place. Bodies in pages as new as the running
  * mark count as live and are not moved by it, so marking ignores them.
  *
- * Who may touch what: zbody_page_alloc and zbody_page_free take the space's lock. `top` belongs to
+ * Who may touch what: zbody_page_alloc and zbody_page_free take ZLOCK_BODIES. `top` belongs to
  * the page's one allocator (the mutator under the GIL, or a relocating thread). age changes in
  * relocation-set selection only, before the pause that starts relocation; see
  * collector/managed/zrelocation_set.h for why a mutator that reads the old value does no harm. */
@@ -78,7 +78,7 @@ typedef struct {
   uint32_t seq[2];     /* by generation: number of the running or the last mark */
   uint32_t current;    /* which remembered map barriers set */
 
-  /* the space's lock; read relaxed for statistics */
+  /* ZLOCK_BODIES; read relaxed for statistics */
   size_t used_units;
   size_t resident_units; /* used + free ones whose memory has not been given back */
   size_t committed_units;
@@ -98,8 +98,6 @@ void zbody_page_free(zbody_page_t *page);
 /* Gives back free memory beyond `keep` bytes. Bytes given back. Any thread. */
 size_t zbody_space_uncommit(size_t keep);
 
-void zbody_space_lock_for_fork(void);
-void zbody_space_unlock_after_fork(void);
 
 static inline bool zbody_space_contains(uintptr_t value) {
   return value - zbody_space.base < zbody_space.size;

@@ -7,6 +7,7 @@
 
 #include "collector/cpython/zpending.h"
 #include "collector/cpython/zwarmup.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -109,28 +110,33 @@ static bool run_helpers(void) {
 /* Starting runs Python code, so other threads may come by meanwhile: they wait. The fields change under
  * both the GIL and the lock. */
 static struct {
-  pthread_mutex_t lock;
   pthread_cond_t changed;
   enum { START_NEW, START_RUNNING, START_DONE, START_FAILED } state;
   pthread_t thread; /* while running */
   pid_t process;
-} startup = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} startup = {.changed = PTHREAD_COND_INITIALIZER};
 
 static void set_start(int state) {
-  pthread_mutex_lock(&startup.lock);
+  zlock_take(ZLOCK_MANAGED_TYPES);
   startup.state = state;
   startup.thread = pthread_self();
   startup.process = getpid();
   pthread_cond_broadcast(&startup.changed);
-  pthread_mutex_unlock(&startup.lock);
+  zlock_drop(ZLOCK_MANAGED_TYPES);
 }
 
 static void await_start(void) {
   PyThreadState *state = zpy.PyEval_SaveThread();
-  pthread_mutex_lock(&startup.lock);
-  while (startup.state == START_RUNNING) pthread_cond_wait(&startup.changed, &startup.lock);
-  pthread_mutex_unlock(&startup.lock);
+  zlock_take(ZLOCK_MANAGED_TYPES);
+  while (startup.state == START_RUNNING) zlock_wait(ZLOCK_MANAGED_TYPES, &startup.changed);
+  zlock_drop(ZLOCK_MANAGED_TYPES);
   zpy.PyEval_RestoreThread(state);
+}
+
+/* The thread that has begun the start is the parent's. So are those that waited: their condition is made again. */
+static void fail_start_in_child(void) {
+  pthread_cond_init(&startup.changed, NULL);
+  set_start(START_FAILED);
 }
 
 static bool start_types(void) {
@@ -182,7 +188,7 @@ bool zmanaged_ensure_started(void) {
                         "zgc: managed objects need a GIL, and this is a free-threaded build");
     return false;
   }
-  if (startup.state == START_RUNNING && startup.process != getpid()) set_start(START_FAILED); /* a fork's child */
+  if (startup.state == START_RUNNING && startup.process != getpid()) fail_start_in_child();
   if (startup.state == START_RUNNING && !pthread_equal(startup.thread, pthread_self())) await_start();
   if (startup.state == START_NEW) {
     set_start(START_RUNNING);

@@ -8,8 +8,7 @@
  *                 and starts the collector.
  *   end           an atexit function, registered first and therefore run last: hands everything back.
  *
- * Fork handlers hold every lock of ours over the fork, in the order driver, interpreters' heaps, allocator, granules,
- * profile, statistics page. */
+ * Fork handlers hold every lock of ours over the fork, in the order of zlock.h. */
 #define _GNU_SOURCE
 #include "preload/start/zboot.h"
 
@@ -30,6 +29,7 @@
 #include "collector/python/zbuiltin.h"
 #include "collector/python/zpyabi.h"
 #include "heap/base/zatomic.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -199,26 +199,18 @@ static void before_fork(void) {
   zcollector_fork_prepare(); /* first: the thread may need the locks to come to its end */
   zos_thread_fork_prepare();
   zmanaged_fork_prepare();
-  zsecond_gil_lock_for_fork();
-  zallocator_lock_for_fork();
-  zprofile_lock_for_fork();
-  zstatpage_lock_for_fork();
+  zlock_take_all();
 }
 
 static void after_fork_in_parent(void) {
-  zstatpage_unlock_after_fork_in_parent();
-  zprofile_unlock_after_fork();
-  zallocator_unlock_after_fork();
-  zsecond_gil_unlock_after_fork();
+  zlock_drop_all();
   zmanaged_fork_parent();
 }
 
 static void after_fork_in_child(void) {
+  zlock_drop_all();
   zos_thread_fork_child();
   zstatpage_reset_after_fork_in_child();
-  zprofile_unlock_after_fork();
-  zallocator_unlock_after_fork();
-  zsecond_gil_unlock_after_fork();
   zallocator_reset_after_fork_in_child();
   zgranules_reset_after_fork_in_child();
   zpopulator_reset_after_fork_in_child();

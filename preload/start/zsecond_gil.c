@@ -1,9 +1,9 @@
 #include "preload/start/zsecond_gil.h"
 
-#include <pthread.h>
 
 #include "collector/python/zpyabi_interpreter.h"
 #include "heap/base/zatomic.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/zallocator.h"
 #include "heap/zthread_heap.h"
@@ -16,7 +16,6 @@ static PyInterpreterState *main_interpreter; /* a part of _PyRuntime: the same f
 
 /* Which interpreter works in which heap. A heap goes with the address of an interpreter's state, until that
  * memory is freed: then no thread has it as its own any more. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const PyInterpreterState *interpreter_of[ZALLOCATOR_HEAPS]; /* NULL: nobody works there */
 static unsigned heaps_end = ZALLOCATOR_COMMON + 1;
 
@@ -61,11 +60,11 @@ static const void *const *variable_of(const PyThreadState *thread, const PyInter
 /* What has no heap of its own is asked for each time. */
 static znoinline unsigned look_up(const PyThreadState *thread, const PyInterpreterState *interpreter) {
   const void *const *variable = variable_of(thread, interpreter);
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_INTERPRETERS);
   unsigned number = heap_for(interpreter);
   if (number == ZALLOCATOR_COMMON) interpreter = NULL;
   zthread_heap = (zthread_heap_t){variable, interpreter, zallocator_heap(number), number, zthread_heap_endings};
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_INTERPRETERS);
   return number;
 }
 
@@ -97,14 +96,12 @@ static bool is_interpreter(const void *block) {
 
 void zsecond_gil_on_free(const void *block) {
   if (zlikely(!zallocator_is_closed()) || block == NULL || !is_interpreter(block)) return;
-  pthread_mutex_lock(&lock);
+  zlock_take(ZLOCK_INTERPRETERS);
   unsigned number = find(block);
   if (number < heaps_end) end(number);
-  pthread_mutex_unlock(&lock);
+  zlock_drop(ZLOCK_INTERPRETERS);
 }
 
-void zsecond_gil_lock_for_fork(void) { pthread_mutex_lock(&lock); }
-void zsecond_gil_unlock_after_fork(void) { pthread_mutex_unlock(&lock); }
 
 bool zsecond_gil_start(int minor) {
   if (minor < 12) return true;

@@ -37,7 +37,5 @@ void zsecond_gil_expect(void);
 /* The RAW domain gets a block back. */
 void zsecond_gil_on_free(const void *block);
 
-void zsecond_gil_lock_for_fork(void);
-void zsecond_gil_unlock_after_fork(void);
 
 #endif

@@ -16,6 +16,7 @@
 #include "collector/managed/zmanaged.h"
 #include "collector/managed/zmanaged_verify.h"
 #include "collector/managed/zsuspects.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 
@@ -563,7 +564,9 @@ static void child_of_fork(unsigned seed) {
 
 static void fork_now(unsigned seed) {
   zmanaged_fork_prepare();
+  zlock_take_all();
   pid_t pid = fork();
+  zlock_drop_all();
   if (pid == 0) child_of_fork(seed);
   zmanaged_fork_parent();
   int status;

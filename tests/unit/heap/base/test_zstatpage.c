@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "heap/base/zatomic.h"
+#include "heap/base/zlock.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "tests/support/ztest.h"
@@ -147,8 +148,8 @@ static void test_publishers_on_several_threads(void **state) {
   pthread_t threads[3];
   for (int i = 0; i < 3; i++) pthread_create(&threads[i], NULL, publish, NULL);
   for (int i = 0; i < 20; i++) {
-    zstatpage_lock_for_fork(); /* gets in between them */
-    zstatpage_unlock_after_fork_in_parent();
+    zlock_take(ZLOCK_STATPAGE); /* gets in between them */
+    zlock_drop(ZLOCK_STATPAGE);
     zos_sleep_ns(1000000);
   }
   zstore_relaxed(&stop, 1);
@@ -167,9 +168,10 @@ static void test_a_child_has_its_own(void **state) {
   zstatpage_enable();
   zstat_set(faults, 5);
   zstatpage_publish();
-  zstatpage_lock_for_fork();
+  zlock_take(ZLOCK_STATPAGE);
   pid_t child = fork();
   if (child == 0) {
+    zlock_drop(ZLOCK_STATPAGE);
     zstatpage_reset_after_fork_in_child();
     bool none = zstatpage_path() == NULL;
     zstat_set(faults, 6);
@@ -177,7 +179,7 @@ static void test_a_child_has_its_own(void **state) {
     bool own = zstatpage_path() != NULL && strcmp(zstatpage_path(), page_of(getpid())) == 0;
     _exit(none && own ? 0 : 1); /* leaves it behind */
   }
-  zstatpage_unlock_after_fork_in_parent();
+  zlock_drop(ZLOCK_STATPAGE);
   int status;
   waitpid(child, &status, 0);
   assert_int_equal(status, 0);
