@@ -53,6 +53,10 @@ static void weak_hide(void *object) {
 
 /* Finalizers and callbacks must not see, or lose, an exception that is on its way. */
 static void guarded(void (*run)(PyObject *), PyObject *object) {
+  if (zlikely(zpy.PyErr_Occurred() == NULL)) {
+    run(object);
+    return;
+  }
   PyObject *type, *value, *traceback;
   zpy.PyErr_Fetch(&type, &value, &traceback);
   run(object);

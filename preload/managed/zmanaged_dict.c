@@ -27,15 +27,18 @@ static bool begin(PyObject *self, ztable_search_t *search, PyObject *key) {
 /* ---- one key ------------------------------------------------------------------------------------- */
 
 /* The value, new reference; NULL without an exception when absent. */
-static PyObject *get_item(PyObject *self, PyObject *key) {
-  ztable_search_t search;
-  if (zunlikely(!begin(self, &search, key))) return NULL;
+static PyObject *get_found(PyObject *self, ztable_search_t *search) {
   for (;;) {
-    if (ztable_find(self, &search) != ZTABLE_FOUND) return NULL;
+    if (ztable_find(self, search) != ZTABLE_FOUND) return NULL;
     int64_t version = *ztable_raw(self, ZDICT_VERSION);
     if (!zmanaged_enter()) return NULL;
-    if (zlikely(*ztable_raw(self, ZDICT_VERSION) == version)) return ztable_value_at(self, search.position);
+    if (zlikely(*ztable_raw(self, ZDICT_VERSION) == version)) return ztable_value_at(self, search->position);
   }
+}
+
+static PyObject *get_item(PyObject *self, PyObject *key) {
+  ztable_search_t search;
+  return zlikely(begin(self, &search, key)) ? get_found(self, &search) : NULL;
 }
 
 static Py_ssize_t dict_length(PyObject *self) {
@@ -272,13 +275,13 @@ static PyObject *dict_copy(PyObject *self, PyObject *unused) {
   return NULL;
 }
 
-/* Has the other dict an equal value under this key? -1 exception. */
-static int has_equal(PyObject *other, PyObject *key, PyObject *value) {
+/* Has the other dict an equal value under the key of this entry? -1 exception. */
+static int has_equal(PyObject *other, ztable_search_t *search, PyObject *value) {
   PyObject *found;
   if (is_table(other)) {
-    found = get_item(other, key);
+    found = get_found(other, search);
   } else {
-    found = zma.PyDict_GetItemWithError(other, key);
+    found = zma.PyDict_GetItemWithError(other, search->key);
     if (found != NULL) zpy.Py_IncRef(found);
   }
   if (found == NULL) return zpy.PyErr_Occurred() != NULL ? -1 : 0;
@@ -287,18 +290,24 @@ static int has_equal(PyObject *other, PyObject *key, PyObject *value) {
   return same;
 }
 
-/* 1, 0, -1 exception. */
+/* 1, 0, -1 exception. Tables with the same history have equal entries at the same places. */
 static int is_equal(PyObject *self, PyObject *other) {
-  if (dict_length(self) != zpy.PyObject_Size(other)) return zpy.PyErr_Occurred() != NULL ? -1 : 0;
-  for (int64_t at = 0; (at = ztable_next(self, at, 1)) >= 0; at++) {
+  bool both = is_table(other);
+  if (dict_length(self) != (both ? dict_length(other) : zpy.PyObject_Size(other))) {
+    return zpy.PyErr_Occurred() != NULL ? -1 : 0;
+  }
+  for (int64_t at = 0;; at++) {
+    zmanaged_poll();
+    if (both) at = ztable_skip_equal(self, other, at);
+    if ((at = ztable_next(self, at, 1)) < 0) return 1;
     PyObject *pair[2];
     if (!read_entry(self, at, pair)) return -1;
-    int same = has_equal(other, pair[0], pair[1]);
+    ztable_search_t search = ztable_search_of(self, at, pair[0]);
+    int same = has_equal(other, &search, pair[1]);
     zpy.Py_DecRef(pair[0]);
     zpy.Py_DecRef(pair[1]);
     if (same <= 0) return same;
   }
-  return 1;
 }
 
 static PyObject *dict_compare(PyObject *self, PyObject *other, int op) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #define SLOTS_MAX 1024
+#define LET_GO_MAX ((uint64_t)1 << 20)
 #define DEPTH_MOST 8 /* a finalizer finds that what it lets go has gone, as it does with objects of Python's */
 
 /* ---- slots --------------------------------------------------------------------------------------- */
@@ -14,19 +15,19 @@ typedef bool (*look_t)(uint64_t *slot, void *context); /* false: enough */
 typedef struct {
   look_t look;
   void *context;
+  uint64_t most; /* slots of a body that is looked at */
   bool is_storage, is_done;
 } look_at_t;
 
 static void look_at(uint64_t *slot, void *argument);
 
-static bool is_small(zaddress_t body, const zshape_t *shape) { return zbody_slot_steps(body, shape) <= SLOTS_MAX; }
-
 /* The slots of a list or a dict lie in bodies without a class, which its own slots refer to. */
 static void look_into(zaddress_t storage, look_at_t *at) {
   const zshape_t *shape = zbody_shape(storage);
-  if (!is_small(storage, shape)) return;
-  look_at_t inner = {at->look, at->context, false, false};
-  zbody_visit_slots(storage, shape, 0, zbody_slot_steps(storage, shape), look_at, &inner);
+  uint64_t steps = zbody_slot_steps(storage, shape);
+  if (steps > at->most) return;
+  look_at_t inner = {at->look, at->context, at->most, false, false};
+  zbody_visit_slots(storage, shape, 0, steps, look_at, &inner);
   at->is_done = inner.is_done;
 }
 
@@ -44,12 +45,13 @@ static void look_at(uint64_t *slot, void *argument) {
 
 static bool has_storage(const zshape_t *shape) { return shape->use == ZFAMILY_LIST || shape->use == ZFAMILY_DICT; }
 
-static void look_through(zhandle_entry_t *entry, look_t look, void *context) {
+static void look_through(zhandle_entry_t *entry, uint64_t most, look_t look, void *context) {
   zaddress_t body = zbarrier_load_entry(zslot(&entry->word));
   const zshape_t *shape = zbody_shape(body);
-  if (!is_small(body, shape)) return;
-  look_at_t at = {look, context, has_storage(shape), false};
-  zbody_visit_slots(body, shape, 0, zbody_slot_steps(body, shape), look_at, &at);
+  uint64_t steps = zbody_slot_steps(body, shape);
+  if (steps > most) return;
+  look_at_t at = {look, context, most, has_storage(shape), false};
+  zbody_visit_slots(body, shape, 0, steps, look_at, &at);
 }
 
 static PyObject *held_by(const uint64_t *slot) {
@@ -108,7 +110,7 @@ int zmanaged_sole_traverse(PyObject *handle, zpy_visit_t visit, void *argument) 
   zhandle_entry_t *entry = ((zhandle_t *)handle)->entry;
   if (entry == NULL || (entry->object & ZHANDLE_HOLDS) == 0) return 0;
   traversal_t traversal = {visit, argument, 0};
-  look_through(entry, visit_slot, &traversal);
+  look_through(entry, SLOTS_MAX, visit_slot, &traversal);
   return traversal.result;
 }
 
@@ -128,7 +130,7 @@ void zmanaged_sole_mark_references(uint64_t *bits, size_t bit_count, uint32_t fr
   marks_t marks = {bits, bit_count};
   for (uint32_t i = from; i < to; i++) {
     zhandle_entry_t *entry = &zhandle_table.entries[i];
-    if ((entry->object & (ZHANDLE_HOLDS | ZHANDLE_FREE)) == ZHANDLE_HOLDS) look_through(entry, mark_slot, &marks);
+    if ((entry->object & (ZHANDLE_HOLDS | ZHANDLE_FREE)) == ZHANDLE_HOLDS) look_through(entry, SLOTS_MAX, mark_slot, &marks);
   }
 }
 
@@ -167,9 +169,9 @@ static drops_t *own_drops(void) {
   return drops;
 }
 
-static bool make_room(drops_t *drops, size_t count) {
-  if (drops->room - drops->count >= count) return true;
-  size_t room = zmax(2 * drops->room, drops->count + count);
+static bool make_room(drops_t *drops) {
+  if (zlikely(drops->count < drops->room)) return true;
+  size_t room = zmax(2 * drops->room, 64);
   PyObject **objects = realloc(drops->objects, room * sizeof *objects);
   if (objects == NULL) return false;
   drops->objects = objects;
@@ -177,14 +179,24 @@ static bool make_room(drops_t *drops, size_t count) {
   return true;
 }
 
-static bool count_slot(uint64_t *slot, void *count) {
-  (void)slot;
-  ++*(size_t *)count;
-  return true;
+typedef struct {
+  drops_t *drops; /* NULL: nothing has been taken */
+  size_t from;
+} taking_t;
+
+/* Most of what ends holds nothing of Python's. */
+static znoinline bool begin_taking(taking_t *taking) {
+  taking->drops = own_drops();
+  if (taking->drops != NULL) taking->from = taking->drops->count;
+  return taking->drops != NULL;
 }
 
+/* Where memory is short the rest stays as it is, and is found when the body is found dead. */
 static bool take_slot(uint64_t *slot, void *context) {
-  drops_t *drops = context;
+  taking_t *taking = context;
+  if (taking->drops == NULL && !begin_taking(taking)) return false;
+  drops_t *drops = taking->drops;
+  if (!make_room(drops)) return false;
   PyObject *owned = zmanaged_replace(zslot(slot), zcolored_none());
   if (owned != NULL) drops->objects[drops->count++] = owned;
   return true;
@@ -199,16 +211,12 @@ static void reverse(PyObject **objects, size_t count) {
   }
 }
 
-/* Where memory is short all stays as it is, and is found when the body is found dead. */
 size_t zmanaged_sole_let_go(zhandle_entry_t *entry) {
-  size_t count = 0;
-  look_through(entry, count_slot, &count);
-  drops_t *drops = count == 0 ? NULL : own_drops();
-  if (drops == NULL || !make_room(drops, count)) return SIZE_MAX;
-  size_t before = drops->count;
-  look_through(entry, take_slot, drops);
-  reverse(drops->objects + before, drops->count - before);
-  return before;
+  taking_t taking = {NULL, SIZE_MAX};
+  look_through(entry, LET_GO_MAX, take_slot, &taking);
+  if (taking.drops == NULL) return SIZE_MAX;
+  reverse(taking.drops->objects + taking.from, taking.drops->count - taking.from);
+  return taking.from;
 }
 
 static void forget_drops(drops_t *drops) {

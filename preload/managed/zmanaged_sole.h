@@ -8,8 +8,9 @@
  *
  * The body of a list or a dict holds what its storage holds, which no one else refers to. A handle is tracked by
  * Python's gc from the first reference on that may be part of a cycle; that of a list or a dict from its birth,
- * because the storage does not lead back to it. Of more slots than SLOTS_MAX nothing is visited and nothing let go
- * here: their references look as if they came from outside, as do those of any other body.
+ * because the storage does not lead back to it. Of more slots than SLOTS_MAX nothing is visited: their references look
+ * as if they came from outside, as do those of any other body. What more slots than LET_GO_MAX hold is not let go
+ * here, but found dead by the collector.
  *
  * GIL. The flags lie in the handle's entry. */
 #ifndef PRELOAD_MANAGED_ZMANAGED_SOLE_H

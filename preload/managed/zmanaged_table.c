@@ -333,6 +333,26 @@ int64_t ztable_next(PyObject *self, int64_t position, int step) {
   return -1;
 }
 
+static inline bool entries_are_equal(zaddress_t a, zaddress_t b, int64_t i) {
+  if (*entry_hash(a, i) != *entry_hash(b, i)) return false;
+  if (*entry_hash(a, i) == HASH_DELETED) return true;
+  return zmanaged_words_are_equal(zbarrier_load(entry_key(a, i)), zbarrier_load(entry_key(b, i))) == 1 &&
+         zmanaged_words_are_equal(zbarrier_load(entry_value(a, i)), zbarrier_load(entry_value(b, i))) == 1;
+}
+
+int64_t ztable_skip_equal(PyObject *self, PyObject *other, int64_t position) {
+  zaddress_t first = zmanaged_body(self), second = zmanaged_body(other);
+  zaddress_t a = part(first, ZDICT_ENTRIES), b = part(second, ZDICT_ENTRIES);
+  int64_t end = zmin(*raw_at(first, ZDICT_FILLED), *raw_at(second, ZDICT_FILLED));
+  while (position < end && entries_are_equal(a, b, position)) position++;
+  return position;
+}
+
+ztable_search_t ztable_search_of(PyObject *self, int64_t position, PyObject *key) {
+  int64_t hash = *entry_hash(part(zmanaged_body(self), ZDICT_ENTRIES), position);
+  return (ztable_search_t){.key = key, .hash = hash};
+}
+
 /* ---- whole tables -------------------------------------------------------------------------------- */
 
 static void forget_all(zaddress_t dict) {

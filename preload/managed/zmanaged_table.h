@@ -54,6 +54,12 @@ void ztable_remove(PyObject *self, const ztable_search_t *search, zdropped_t *dr
 /* Its place in the index, for ztable_remove. */
 void ztable_locate(PyObject *self, ztable_search_t *search);
 
+/* How far do the entries of two tables agree by their words, from `position` on, where they lie at the same places?
+ * No safepoint. */
+int64_t ztable_skip_equal(PyObject *self, PyObject *other, int64_t position);
+/* The search for the key of an entry, whose hash need not be asked for. */
+ztable_search_t ztable_search_of(PyObject *self, int64_t position, PyObject *key);
+
 /* The entry at or after `position` (step 1), or before it (-1); -1 none. */
 int64_t ztable_next(PyObject *self, int64_t position, int step);
 

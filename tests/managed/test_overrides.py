@@ -87,6 +87,24 @@ class Overrides(unittest.TestCase):
             else:
                 self.assertEqual(ours, {"a": 1})
 
+    def test_equality_asks_for_no_hash(self):
+        class Key:
+            asked = 0
+
+            def __hash__(self):
+                Key.asked += 1
+                return 5
+        keys = [Key() for _ in range(4)]
+        for kind in dict, zgc.Dict:
+            first = kind((key, i) for i, key in enumerate(keys))
+            second = kind((key, i) for i, key in reversed([*enumerate(keys)]))
+            Key.asked = 0
+            self.assertEqual(first, second)
+            self.assertEqual(first, first.copy())
+            second[keys[0]] = 9
+            self.assertNotEqual(first, second)
+            self.assertEqual(Key.asked, 1)
+
     def test_length_hints(self):
         class Hinted:
             def __init__(self, hint):

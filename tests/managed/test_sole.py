@@ -241,6 +241,14 @@ class Sole(unittest.TestCase):
         self.assertTrue(dropped.is_set())
         thread.join()
 
+    def test_what_large_ones_hold_goes_with_the_handle(self):
+        for make in (zgc.List, zgc.Array, lambda things: zgc.Dict(enumerate(things)), lambda things: zgc.List(things)[1:]):
+            things = [Thing() for _ in range(20_000)]
+            ends = [weakref.ref(thing) for thing in things]
+            row = make(things)
+            del things, row
+            self.assertEqual(sum(end() is not None for end in ends), 0)
+
     def test_large_rows(self):
         thing = Thing()
         row = zgc.List([None] * 5000)
