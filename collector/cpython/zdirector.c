@@ -4,6 +4,7 @@
 
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zheap_growth.h"
+#include "collector/cpython/zoutside.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -30,10 +31,12 @@ static bool has_left; /* garbage, to the next one. GIL */
 static uint64_t pauses_ns; /* the second, of those that have ended */
 static uint64_t price_ns(void) { return zstat_get(concurrent_cpu_ns) + pauses_ns; }
 
+static uint64_t bytes(void) { return zgranules_used_bytes() + zoutside_bytes(); }
+
 static zgrowth_record_t record(void) {
   return (zgrowth_record_t){.old = zload_relaxed(&zold_map_count),
                             .promoted = zstat_get(promoted),
-                            .bytes = zgranules_used_bytes(),
+                            .bytes = bytes(),
                             .time_ns = zos_now_ns(),
                             .price_ns = price_ns(),
                             .program_ns = zos_process_cpu_ns};
@@ -136,7 +139,7 @@ void zdirector_note_unfrozen(uint64_t objects) { zgrowth_note_unfrozen(objects);
 bool zdirector_is_fruitful(void) { return zgrowth_is_fruitful(); }
 
 unsigned zdirector_behind(unsigned progress) {
-  zgrowth_record_t now = {.old = zload_relaxed(&zold_map_count), .bytes = zgranules_used_bytes()};
+  zgrowth_record_t now = {.old = zload_relaxed(&zold_map_count), .bytes = bytes()};
   return (unsigned)zmax(zgrowth_behind(&now, progress), zheap_growth_behind(&now, progress));
 }
 

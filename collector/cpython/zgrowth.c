@@ -12,6 +12,7 @@
 #define START_UNKNOWN 2     /* ... or half, in a small heap and while little of the growth is garbage */
 #define NOTHING 50          /* a fiftieth of what was promoted: nothing was found */
 #define YIELD_MIN (1 / 16.0) /* of what becomes old is taken for garbage at the least */
+#define FRUITLESS_EARLIER 8 /* a large heap starts at so much less of its limit all the same */
 #define EARN 10
 #define PACE_UNKNOWN 100000 /* objects above the limit, while little of the growth is garbage */
 #define PACE_ROOM_MIN 8     /* an eighth of the limit is always allowed */
@@ -62,7 +63,7 @@ static uint64_t expected_meanwhile(const zgrowth_record_t *now) {
 /* The growth at which to start, so that it stays below the limit until the end. Where one collection after the other
  * has found nothing, there is no garbage to stay below it. */
 static uint64_t start_at(const zgrowth_record_t *now) {
-  if (is_small() && base.fruitless >= FRUITLESS) return limit();
+  if (base.fruitless >= FRUITLESS) return is_small() ? limit() : limit() - limit() / FRUITLESS_EARLIER;
   uint64_t most = limit(), meanwhile = expected_meanwhile(now);
   uint64_t least = most / (base.is_fruitful && !is_small() ? START_SHARE_MIN : START_UNKNOWN);
   return most > meanwhile + least ? most - meanwhile : least;

@@ -22,7 +22,7 @@
 typedef struct {
   uint64_t old;         /* objects in the old set */
   uint64_t promoted;    /* objects that have entered it */
-  uint64_t bytes;       /* that the heap has handed out (zheap_growth.h) */
+  uint64_t bytes;       /* that the heap and malloc have handed out (zheap_growth.h) */
   uint64_t time_ns;
   uint64_t price_ns;    /* CPU time of collections, abandoned ones included */
   uint64_t (*program_ns)(void); /* CPU time of the process; asked for seldom */

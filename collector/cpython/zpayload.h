@@ -8,7 +8,8 @@
  *   - whether the heap rises by what few objects hold, while they grow old: then it is worth a trial to keep
  *     survivors young (ztenuring.h), where their garbage is found without a look at the whole heap.
  *
- * What the program frees by itself is no payload: bytes are those that are left from one collection to the next.
+ * What the program frees by itself is no payload: bytes are those that are left from one collection to the next. What
+ * malloc has handed out (zoutside.h) counts for the second question only, since it is known too seldom for the first.
  *
  * GIL held. */
 #ifndef COLLECTOR_CPYTHON_ZPAYLOAD_H
@@ -24,8 +25,8 @@ void zpayload_note_end(size_t bytes);
 /* Objects that may be allocated until the next young collection; SIZE_MAX: as many as it likes. */
 size_t zpayload_fits(void);
 
-/* `promoted` objects have grown old since the program started. True when few of them have made the heap rise by a share
- * since this was true, or since the heap was smaller. */
+/* `bytes` are what the heap and malloc have handed out, `promoted` objects have grown old since the program started. True
+ * when few of them have made that rise by a share since this was true, or since it was less. */
 bool zpayload_is_rising(size_t bytes, uint64_t promoted);
 
 /* For the next interpreter. */

@@ -8,7 +8,8 @@
 #define KEPT_LESS 4       /* at a time, when fewer are to be kept: all would be a lot to promote */
 #define KEPT_MIN 32
 #define KEPT_MAX 20000
-#define KEPT_HEAVY 7000     /* where what few objects hold is at stake: as many as CPython's generation 1 holds */
+#define KEPT_HEAVY 7000     /* as many as CPython's generation 1 holds, by its thresholds, ... */
+#define THRESHOLD_HEAVY 1400 /* ... and twice what its generation 0 holds */
 #define FITS_MAX 24000
 #define WINDOW 50000        /* objects looked at, until it is asked whether that paid, or ... */
 #define WINDOW_TIMES 4      /* ... so many times those that one collection may look at */
@@ -119,6 +120,7 @@ static bool size_up(void) {
   size_t before = threshold;
   size_t fits = is_on ? ztenuring_fits() : 0;
   threshold = zmax(fits / THRESHOLD_SHARE, ZTENURING_THRESHOLD_MIN);
+  if (is_heavy) threshold = zmin(threshold, THRESHOLD_HEAVY);
   size_t in_all = zmax(TOO_LONG * fits, threshold + KEPT_MIN); /* mostly it is not nearly as many */
   wanted = zmin(in_all - threshold, KEPT_MAX);
   if (is_on && is_heavy) wanted = zmax(wanted, KEPT_HEAVY);

@@ -5,6 +5,7 @@
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zmode.h"
+#include "collector/cpython/zoutside.h"
 #include "collector/cpython/zpayload.h"
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zpromotion.h"
@@ -108,9 +109,10 @@ void zyoung_close(PyObject *info) {
 
 /* What grew old is known by its number once it has been enumerated. */
 void zyoung_note_payload(void) {
-  size_t bytes = zgranules_used_bytes();
-  zpayload_note_end(bytes);
-  if (!zpromotion_is_complete() || !zpayload_is_rising(bytes, zstat_get(promoted))) return;
+  zoutside_note_young();
+  zpayload_note_end(zgranules_used_bytes());
+  if (!zpromotion_is_complete()) return;
+  if (!zpayload_is_rising(zgranules_used_bytes() + zoutside_bytes(), zstat_get(promoted))) return;
   if (ztenuring_note_rising()) zthresholds_apply();
 }
 

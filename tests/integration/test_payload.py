@@ -36,6 +36,25 @@ BUFFERS = {
     "many middle ones": "lambda: [bytes(5_000) for _ in range(20)]",
 }
 
+# As an extension's array: malloc's memory, which the heap knows nothing of. Shows the most that were alive.
+OUTSIDE = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+alive = most_alive = 0
+
+class Array:
+    def __init__(self):
+        global alive, most_alive
+        self.data = libc.malloc(100_000)
+        alive += 1
+        most_alive = max(most_alive, alive)
+    def __del__(self, free=libc.free):
+        global alive
+        alive -= 1
+        free(self.data)
+"""
+
 STOCK = 350  # requests that CPython's generations 0 and 1 hold, 700 times 11 objects in all
 
 
@@ -54,6 +73,11 @@ class Payload(unittest.TestCase):
     @requires_active
     def test_requests_that_live_longer(self):
         self.assertLess(self.excess(BUFFERS["bytes"], 300), 3 * STOCK)
+
+    @requires_active
+    def test_buffers_of_malloc(self):
+        program = PROGRAM + OUTSIDE + "excess(Array, 1, 30, 4_000, 200_000)\nprint(most_alive - 30)"
+        self.assertLess(int(run(program, preload=True, options={"STRESS": 0}).out), 2 * STOCK)
 
     @requires_active
     def test_requests_that_are_few(self):
