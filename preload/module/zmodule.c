@@ -16,7 +16,12 @@
 #include "preload/module/zprofiling.h"
 #include "preload/module/zprometheus.h"
 #include "preload/start/zbinding.h"
-#include "preload/start/zboot.h"
+#include "preload/start/zstage.h"
+
+static const char *why_inactive(void) {
+  bool is_replaced = zstage() == ZSTAGE_WAITING && zbinding_is_replaced();
+  return is_replaced ? "the interpreter set allocators of its own over ours" : zstage_reason();
+}
 
 /* Sub-interpreters have CPython's own collector: ours knows the main interpreter's lists only. */
 static bool require_active(void) {
@@ -26,13 +31,13 @@ static bool require_active(void) {
                         "looks after; nothing was done");
     return false;
   }
-  if (zboot_state() == ZBOOT_ACTIVE) return true;
-  zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "zgcpreload is not active: %s", zboot_reason());
+  if (zstage() == ZSTAGE_ACTIVE) return true;
+  zpy.PyErr_Format(*zpy.PyExc_RuntimeError, "zgcpreload is not active: %s", why_inactive());
   return false;
 }
 
 /* Finalizers may still call us once everything is handed back: they get CPython's own collector. */
-static bool is_ending(void) { return zboot_state() == ZBOOT_ENDING; }
+static bool is_ending(void) { return zstage() == ZSTAGE_ENDING; }
 
 /* Adds and releases the value; false with an exception set. */
 static bool put(PyObject *dict, const char *key, PyObject *value) {
@@ -82,13 +87,13 @@ static PyObject *fault_counts(void) {
 static PyObject *module_status(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  bool active = zboot_state() == ZBOOT_ACTIVE;
+  bool active = zstage() == ZSTAGE_ACTIVE;
   bool ours = active && zmode_is_on();
   char version[64];
   strncpy(version, zpy.Py_GetVersion(), sizeof version - 1);
   version[sizeof version - 1] = '\0';
   version[strcspn(version, " ")] = '\0';
-  PyObject *why = zboot_reason()[0] != '\0' && !active ? text(zboot_reason()) : zpy_new_none();
+  PyObject *why = why_inactive()[0] != '\0' && !active ? text(why_inactive()) : zpy_new_none();
   PyObject *dict = zpy.PyDict_New();
   bool made = dict != NULL;
   made = made && put(dict, "active", zpy.PyBool_FromLong(active));
@@ -111,7 +116,7 @@ static PyObject *module_status(PyObject *self, PyObject *unused) {
 static PyObject *module_stats(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (zboot_state() == ZBOOT_ACTIVE) {
+  if (zstage() == ZSTAGE_ACTIVE) {
     zpublish_refresh();
     zstatpage_publish();
   }
@@ -129,7 +134,7 @@ static PyObject *module_stats(PyObject *self, PyObject *unused) {
 static PyObject *module_prometheus(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  if (zboot_state() == ZBOOT_ACTIVE) zpublish_refresh();
+  if (zstage() == ZSTAGE_ACTIVE) zpublish_refresh();
   return zprometheus_text();
 }
 

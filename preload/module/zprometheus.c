@@ -10,7 +10,7 @@
 #include "collector/python/zpyabi.h"
 #include "heap/base/zpause.h"
 #include "heap/base/zstat.h"
-#include "preload/start/zboot.h"
+#include "preload/start/zstage.h"
 
 #define NAME_MAX_BYTES 80
 #define CAUSE_PREFIX "collections_"
@@ -245,7 +245,7 @@ static void put_info(text_t *out, bool is_active) {
 }
 
 PyObject *zprometheus_text(void) {
-  bool is_active = zboot_state() == ZBOOT_ACTIVE;
+  bool is_active = zstage() == ZSTAGE_ACTIVE;
   text_t out = {.text = malloc(16 * ZK), .capacity = 16 * ZK};
   put_info(&out, is_active);
   put_causes(&out);

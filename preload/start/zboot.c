@@ -8,7 +8,7 @@
  *                 and starts the collector.
  *   end           an atexit function, registered first and therefore run last: hands everything back.
  *
- * Fork handlers hold every lock of ours over the fork, in the order of zlock.h. */
+ * zstage.h says in which stage the library is, and which follows which. */
 #define _GNU_SOURCE
 #include "preload/start/zboot.h"
 
@@ -25,50 +25,29 @@
 #include "collector/cpython/zpending.h"
 #include "collector/cpython/zpublish.h"
 #include "collector/profile/zprofile.h"
-#include "collector/profile/zprofile_dump.h"
 #include "collector/python/zbuiltin.h"
 #include "collector/python/zpyabi.h"
 #include "heap/base/zatomic.h"
-#include "heap/base/zlock.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
 #include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
+#include "heap/zgranules.h"
 #include "heap/zpopulator.h"
 #include "preload/managed/zmanaged.h"
 #include "preload/module/zgc_facade.h"
 #include "preload/module/zmodule.h"
 #include "preload/module/zprofiling.h"
 #include "preload/start/zbinding.h"
+#include "preload/start/zfork.h"
 #include "preload/start/zsecond_gil.h"
+#include "preload/start/zstage.h"
 #include "preload/start/zsymbols.h"
 
-/* Atomic: any thread that calls setlocale reads it (zlate_python.c). Written where there is no interpreter yet, by one
- * thread, and then under the GIL. */
-static zboot_state_t state = ZBOOT_ASLEEP;
-static char reason[200];
 static bool is_queued; /* the late start */
 static bool seen_uninitialised; /* since the last end: a new interpreter may come up */
-
-zboot_state_t zboot_state(void) { return zload_relaxed(&state); }
-const char *zboot_reason(void) {
-  if (state == ZBOOT_ENDING) {
-    return "the interpreter was finalised, and the one after it has allocators of its own (3.12 and "
-           "later reset them)";
-  }
-  if (state != ZBOOT_WAITING) return reason;
-  return !zbinding_is_replaced()
-             ? "the late start has not come yet"
-             : "the interpreter set allocators of its own over ours";
-}
-
-static void become_passive(const char *why) {
-  zstore_relaxed(&state, ZBOOT_PASSIVE);
-  snprintf(reason, sizeof reason, "%s", why);
-  zlog_info("gc,init", "passive: %s", why);
-}
 
 static void watch_for_interpreter(void);
 
@@ -94,7 +73,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
   zprofiling_end();
-  if (state == ZBOOT_ACTIVE) {
+  if (zstage() == ZSTAGE_ACTIVE) {
     if (zlog_is(ZLOG_INFO)) zpublish_refresh();
     zlog_info("gc,exit", "collections %llu reclaimed %llu pauses %llu max %.3fms faults %llu",
               (unsigned long long)zstat_get(collections), (unsigned long long)zstat_get(reclaimed),
@@ -106,7 +85,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     zcollector_stop();
     if (zoption(exit) == ZEXIT_FAST) zexit_prepare();
     zstatpage_disable();
-    zstore_relaxed(&state, ZBOOT_ENDING);
+    zstage_enter(ZSTAGE_ENDING);
     seen_uninitialised = is_queued = false;
     zbinding_watch_raw(look_whether_ended);
     zbinding_stay_for_next();
@@ -152,23 +131,23 @@ static const char *start_collector(void) {
 
 static int late_start(void *unused) {
   (void)unused;
-  if (state != ZBOOT_WAITING || !zpy.Py_IsInitialized()) return 0;
+  if (zstage() != ZSTAGE_WAITING || !zpy.Py_IsInitialized()) return 0;
   zallocator_slow_hook = NULL;
   zbinding_settle();
   if (!register_exit()) {
     zpy.PyErr_Clear();
-    become_passive("there is no atexit module");
+    zstage_become_passive("there is no atexit module");
     return 0;
   }
   const char *why = start_collector();
   if (why != NULL) {
     char text[160];
     snprintf(text, sizeof text, "this interpreter is not as expected: %.100s", why);
-    become_passive(text);
+    zstage_become_passive(text);
     return 0;
   }
   zallocator_idle_hook = start_thread;
-  zstore_relaxed(&state, ZBOOT_ACTIVE);
+  zstage_enter(ZSTAGE_ACTIVE);
   if (zoption(huge_pages)) zpopulator_start();
   if (zoption(statpage)) zstatpage_enable();
   zdriver_tick = tick;
@@ -184,41 +163,13 @@ static void watch_for_interpreter(void) {
     zbinding_check_raw();
   }
   if (!up || is_queued) return;
-  if (state == ZBOOT_ENDING) {
+  if (zstage() == ZSTAGE_ENDING) {
     if (!zload_relaxed(&seen_uninitialised)) return;
     zbinding_watch_raw(NULL);
-    zstore_relaxed(&state, ZBOOT_WAITING);
+    zstage_enter(ZSTAGE_WAITING);
   }
-  if (state != ZBOOT_WAITING) return;
+  if (zstage() != ZSTAGE_WAITING) return;
   is_queued = zpy.Py_AddPendingCall(late_start, NULL) == 0;
-}
-
-/* -- fork ------------------------------------------------------------------------------------------------ */
-
-static void before_fork(void) {
-  zcollector_fork_prepare(); /* first: the thread may need the locks to come to its end */
-  zos_thread_fork_prepare();
-  zmanaged_fork_prepare();
-  zlock_take_all();
-}
-
-static void after_fork_in_parent(void) {
-  zlock_drop_all();
-  zmanaged_fork_parent();
-}
-
-static void after_fork_in_child(void) {
-  zlock_drop_all();
-  zos_thread_fork_child();
-  zstatpage_reset_after_fork_in_child();
-  zallocator_reset_after_fork_in_child();
-  zgranules_reset_after_fork_in_child();
-  zpopulator_reset_after_fork_in_child();
-  zprofile_dump_after_fork_in_child();
-  zcollector_fork_child();
-  zmanaged_fork_child();
-  zlog_after_fork_in_child();
-  zstat_add(forks, 1);
 }
 
 /* -- constructor ------------------------------------------------------------------------------------------- */
@@ -268,32 +219,34 @@ static const char *why_not_wanted(void) {
 static void start_in_python(void *library, bool is_late) {
   const char *missing;
   if (!zpy_resolve(library, &missing)) {
-    snprintf(reason, sizeof reason, "the interpreter has no %.80s", missing);
+    char text[120];
+    snprintf(text, sizeof text, "the interpreter has no %.80s", missing);
+    zstage_tell(text);
     return;
   }
   zbuiltin_start((zbuiltin_t){"zgc", zmodule_init}, "gc", zgc_facade_adopt);
-  zstore_relaxed(&state, ZBOOT_PASSIVE);
+  zstage_enter(ZSTAGE_PASSIVE);
   const char *why = why_not_wanted();
   if (why == NULL && is_late) why = why_not_late(library);
   if (why != NULL) {
-    become_passive(why);
+    zstage_become_passive(why);
     return;
   }
   int minor = zpyabi_recognise(&why);
   if (minor == 0) {
-    become_passive(why);
+    zstage_become_passive(why);
     return;
   }
   if (!zsecond_gil_start(minor)) {
-    become_passive("the interpreter has several GILs, but no function that tells which a thread holds");
+    zstage_become_passive("the interpreter has several GILs, but no function that tells which a thread holds");
     return;
   }
   if (!zallocator_start(range_size())) {
-    become_passive("no address range for the heap");
+    zstage_become_passive("no address range for the heap");
     return;
   }
-  if (zos_at_fork(before_fork, after_fork_in_parent, after_fork_in_child) != 0) {
-    become_passive("no handlers for fork can be registered");
+  if (!zfork_start()) {
+    zstage_become_passive("no handlers for fork can be registered");
     return;
   }
   if (zoption_text(profile)[0] != '\0') zprofile_start(zoption_text(profile));
@@ -302,7 +255,7 @@ static void start_in_python(void *library, bool is_late) {
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
             zbinding_name(), zlog_mb(zgranules_range.size));
   zallocator_slow_hook = watch_for_interpreter;
-  zstore_relaxed(&state, ZBOOT_WAITING);
+  zstage_enter(ZSTAGE_WAITING);
 }
 
 static void start(void *library, bool is_late) {

@@ -7,6 +7,7 @@
 #include "collector/python/zpyapi.h"
 #include "heap/base/zatomic.h"
 #include "preload/start/zboot.h"
+#include "preload/start/zstage.h"
 
 typedef char *setlocale_t(int category, const char *locale);
 
@@ -65,7 +66,7 @@ char *setlocale(int category, const char *locale) {
     function = (setlocale_t *)dlsym(RTLD_NEXT, "setlocale");
     zstore_relaxed(&libcs, function);
   }
-  bool is_open = zboot_state() == ZBOOT_ASLEEP && zload_relaxed(&last_caller) != (uintptr_t)caller >> 12;
+  bool is_open = zstage() == ZSTAGE_ASLEEP && zload_relaxed(&last_caller) != (uintptr_t)caller >> 12;
   if (zunlikely(is_open)) look(caller);
   return function == NULL ? NULL : function(category, locale);
 }

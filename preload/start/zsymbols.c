@@ -9,7 +9,7 @@
 #include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
 #include "heap/zallocator.h"
-#include "preload/start/zboot.h"
+#include "preload/start/zstage.h"
 
 #define CALLER __builtin_return_address(0)
 
@@ -297,7 +297,7 @@ static Py_ssize_t collect_for_c(void) {
 }
 
 Py_ssize_t PyGC_Collect(void) {
-  if (zsymbols_are_open() && zboot_state() == ZBOOT_ACTIVE && zmode_is_on() &&
+  if (zsymbols_are_open() && zstage() == ZSTAGE_ACTIVE && zmode_is_on() &&
       zpy.PyInterpreterState_Get() == zpy.PyInterpreterState_Main()) {
     return collect_for_c();
   }
