@@ -19,6 +19,32 @@ static PyInterpreterState *main_interpreter; /* a part of _PyRuntime: the same f
 static const PyInterpreterState *interpreter_of[ZALLOCATOR_HEAPS]; /* NULL: nobody works there */
 static unsigned heaps_end = ZALLOCATOR_COMMON + 1;
 
+/* Which addresses are not among them, for all frees of the RAW domain: a bit by the low bits of an address. States are
+ * large, so malloc places most at the start of an OS page, and few bits are set however many there are. Written under
+ * the lock, a word at a time: a bit that is needed is never away. */
+#define SEEN_BITS 1024
+static uint64_t seen[SEEN_BITS / 64];
+
+static size_t seen_place(const void *address) { return (uintptr_t)address / 16 % SEEN_BITS; }
+
+static bool may_be_seen(const void *address) {
+  size_t place = seen_place(address);
+  return zload_relaxed(&seen[place / 64]) >> (place % 64) & 1;
+}
+
+static void set_seen(const void *address, bool value) {
+  size_t place = seen_place(address);
+  uint64_t bit = (uint64_t)1 << (place % 64), before = seen[place / 64];
+  zstore_relaxed(&seen[place / 64], value ? before | bit : before & ~bit);
+}
+
+static bool shares_place(const void *address) {
+  for (unsigned i = ZALLOCATOR_COMMON + 1; i < heaps_end; i++) {
+    if (interpreter_of[i] != NULL && seen_place(interpreter_of[i]) == seen_place(address)) return true;
+  }
+  return false;
+}
+
 static unsigned find(const PyInterpreterState *interpreter) {
   unsigned i = ZALLOCATOR_COMMON + 1;
   while (i < heaps_end && interpreter_of[i] != interpreter) i++;
@@ -37,7 +63,9 @@ static unsigned heap_for(const PyInterpreterState *interpreter) {
   if (number < heaps_end) return number;
   number = find(NULL);
   if (number == heaps_end) number = add_heap();
-  if (number != ZALLOCATOR_COMMON) zstore_relaxed(&interpreter_of[number], interpreter);
+  if (number == ZALLOCATOR_COMMON) return number;
+  zstore_relaxed(&interpreter_of[number], interpreter);
+  set_seen(interpreter, true);
   return number;
 }
 
@@ -80,14 +108,17 @@ static unsigned holder(void) {
 }
 
 static void end(unsigned number) {
+  const PyInterpreterState *interpreter = interpreter_of[number];
   zallocator_leave_heap(number);
   zstore_relaxed(&interpreter_of[number], NULL);
+  if (!shares_place(interpreter)) set_seen(interpreter, false);
   zstore_relaxed(&zthread_heap_endings, zthread_heap_endings + 1);
 }
 
 /* Without the lock: the block is the caller's, and an interpreter's state is one that was given a heap before
  * it came to be freed. */
 static bool is_interpreter(const void *block) {
+  if (zlikely(!may_be_seen(block))) return false;
   for (unsigned i = ZALLOCATOR_COMMON + 1; i < zload_relaxed(&heaps_end); i++) {
     if (zload_relaxed(&interpreter_of[i]) == block) return true;
   }
