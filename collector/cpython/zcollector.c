@@ -19,6 +19,7 @@
 #include "collector/cpython/zsmall.h"
 #include "collector/cpython/zsurvivors.h"
 #include "collector/cpython/zswitch.h"
+#include "collector/cpython/zteardown.h"
 #include "collector/cpython/ztenuring.h"
 #include "collector/cpython/zthresholds.h"
 #include "collector/cpython/zwarmup.h"
@@ -238,5 +239,6 @@ void zcollector_fork_prepare(void) {
 void zcollector_fork_child(void) {
   zpending_fork_child();
   zdriver_reset_after_fork_in_child();
+  zteardown_fork_child();
   zsmall_fork_child();
 }

@@ -11,6 +11,7 @@
 #define COLLECTOR_CPYTHON_ZCOMPONENTS_H
 
 #include "collector/cpython/zpass.h"
+#include "heap/base/zoption.h"
 
 typedef struct {
   PyObject **objects;  /* members of one component stand together */
@@ -20,6 +21,7 @@ typedef struct {
   size_t room; /* objects that the tables were made for */
   size_t next_object, next_component; /* what has been fed */
   size_t largest;
+  size_t refused; /* by our own verdict: components up to here are CPython's, whatever their size; see zteardown.h */
   bool is_blurred; /* see zweakrefs.h */
 } zcomponents_t;
 
@@ -41,6 +43,12 @@ static inline size_t zcomponents_size(const zcomponents_t *components, size_t co
 
 static inline uint32_t zcomponents_flags(const zcomponents_t *components, size_t component) {
   return components->sizes[component] & ZCOMPONENTS_FLAGS;
+}
+
+/* It is taken apart in slices, if it is garbage. */
+static inline bool zcomponents_is_large(const zcomponents_t *components, size_t component) {
+  if (component >= components->component_count || component < components->refused) return false;
+  return zcomponents_size(components, component) >= zoption(component_max);
 }
 
 static inline size_t zcomponents_left(const zcomponents_t *components) {

@@ -111,7 +111,7 @@ size_t zfeed_reach(const zcomponents_t *c, size_t objects) {
   size_t reach = 0;
   for (size_t i = c->next_component; i < c->component_count; i++) {
     size_t size = zcomponents_size(c, i);
-    if (reach > 0 && reach + size > objects) break;
+    if (zcomponents_is_large(c, i) || (reach > 0 && reach + size > objects)) break;
     reach += size;
   }
   return reach;

@@ -20,7 +20,8 @@ void zfeed_close(size_t survivors_most);
 /* What is left of the garbage is frozen by now: it must not be fed. */
 bool zfeed_is_frozen(const zcomponents_t *components);
 
-/* Objects in the components that the next batch takes: as many whole ones as fit `objects`, at least one. */
+/* Objects in the components that the next batch takes: as many whole ones as fit `objects`, at least one, and
+ * none that is large (zcomponents.h). */
 size_t zfeed_reach(const zcomponents_t *components, size_t objects);
 
 /* Links those components into generation 0; the last one of all only when `is_last`. Objects that died meanwhile

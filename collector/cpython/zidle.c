@@ -10,6 +10,7 @@
 #include "collector/cpython/zrequest.h"
 #include "collector/cpython/zsafepoint.h"
 #include "collector/cpython/zslices.h"
+#include "collector/cpython/zteardown.h"
 #include "collector/cpython/zverify.h"
 #include "heap/base/zatomic.h"
 #include "heap/base/zlog.h"
@@ -17,7 +18,7 @@
 
 static bool waits_for_safepoint(void) {
   zphase_t phase = zdriver_phase();
-  return phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING;
+  return phase == ZPHASE_DEFERRING || phase == ZPHASE_RECLAIMING || zteardown_is_pending();
 }
 
 static void make_safepoint(void) {

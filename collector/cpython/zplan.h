@@ -58,6 +58,7 @@ typedef struct {
 
   /* zreclaim.c, zfull.c */
   size_t batch;    /* objects fed */
+  size_t doomed;   /* members of large components that are sure to go since (zteardown.h) */
   int young_count; /* of generation 0, put back after a batch */
   bool has_failed; /* a full collection: memory was short, nothing was fed */
 

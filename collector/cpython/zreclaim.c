@@ -10,6 +10,7 @@
 #include "collector/cpython/zreport.h"
 #include "collector/cpython/zrequest.h"
 #include "collector/cpython/zseen.h"
+#include "collector/cpython/zteardown.h"
 #include "collector/cpython/ztenuring.h"
 #include "collector/cpython/zthresholds.h"
 #include "collector/cpython/zweakrefs.h"
@@ -48,7 +49,9 @@ static bool is_garbage_frozen(void) {
 }
 
 bool zreclaim_is_due(void) {
-  return zmode_is_on() && zdriver_phase() == ZPHASE_RECLAIMING && !is_garbage_frozen() &&
+  if (!zmode_is_on()) return false;
+  if (zteardown_is_pending()) return true;
+  return zdriver_phase() == ZPHASE_RECLAIMING && !is_garbage_frozen() &&
          zweakrefs_are_cleared(zdriver_garbage(), zdriver_collection.sequence);
 }
 
@@ -57,7 +60,32 @@ static size_t batch_size(void) { return zbatch_size() * (1 + zreclaim_extra_targ
 bool zreclaim_is_last(void) {
   if (zdriver_collection.fed == 0) zbatch_begin();
   size_t left = zcomponents_left(zdriver_garbage());
-  return zweakrefs_are_finished() && zfeed_reach(zdriver_garbage(), batch_size()) == left;
+  return !zteardown_is_pending() && zweakrefs_are_finished() && zfeed_reach(zdriver_garbage(), batch_size()) == left;
+}
+
+/* The component that is next, if it is large. One that is not hidden is fed by the next batch. */
+static bool hide_large(void) {
+  zcomponents_t *garbage = zdriver_garbage();
+  if (!zcomponents_is_large(garbage, garbage->next_component)) return false;
+  size_t size = zcomponents_size(garbage, garbage->next_component);
+  if (!zteardown_begin(garbage->objects + garbage->next_object, size)) {
+    garbage->refused = garbage->next_component + 1;
+    return true;
+  }
+  garbage->next_object += size;
+  garbage->next_component++;
+  zplan_now.doomed += size;
+  return true;
+}
+
+/* False: no large component is next. The look at one takes as long as it takes. */
+static bool tear_down(uint64_t deadline) {
+  if (!zteardown_is_pending() && !hide_large()) return false;
+  while (zteardown_is_pending() && zos_now_ns() < deadline) {
+    zteardown_slice(deadline);
+    if (!zteardown_is_pending() && zos_now_ns() < deadline) hide_large();
+  }
+  return true;
 }
 
 /* A gc.collect(0) may have left millions in generation 1: the work at the stop is for survivors only. */
@@ -65,9 +93,10 @@ static void open_batch(bool is_last) {
   zgc_list_splice(zplan_list(1), zplan_list(2));
   zplan_now.young_count = zgc_state.generations[0].count;
   zfeed_open();
-  bool is_finished = zweakrefs_finish(zplan_now.start_ns + zplan_budget_ns());
-  zfeed_open(); /* what callbacks and finalizers have made is no part of this collection */
-  if (!is_finished) return; /* the next batch goes on */
+  uint64_t deadline = zplan_now.start_ns + zplan_budget_ns();
+  bool goes_on = !zweakrefs_finish(deadline) || tear_down(deadline + zreclaim_extra_targets() * zplan_budget_ns());
+  zfeed_open(); /* what callbacks, finalizers and destructors have made is no part of this collection */
+  if (goes_on) return; /* so does the next batch */
   zplan_now.batch = zfeed_components(zdriver_garbage(), batch_size(), is_last);
 }
 
@@ -106,11 +135,15 @@ void zreclaim_close(PyObject *info) {
     zlog_info("gc,phases", "GC(%llu) Pause Reclaim %.3fms fed %zu reclaimed %ld",
               (unsigned long long)zdriver_collection.sequence, zlog_ms(took), zplan_now.batch, collected);
   }
+  if (zplan_now.doomed > 0) {
+    zlog_info("gc,phases", "GC(%llu) Large Component %.3fms objects %zu", (unsigned long long)zdriver_collection.sequence,
+              zlog_ms(took), zplan_now.doomed);
+  }
   zbatch_note(zplan_now.batch, took, zplan_budget_ns());
   zfeed_close(survivors(collected));
   zgc_state.generations[0].count = zplan_now.young_count;
   zstore_relaxed(&zdriver_collection.batches, zdriver_collection.batches + 1);
   if (zdriver_phase() != ZPHASE_RECLAIMING) return; /* given up by a finalizer, or a forked child */
   zstat_set(pending_garbage, zcomponents_left(zdriver_garbage()));
-  if (zcomponents_left(zdriver_garbage()) == 0) finish_collection();
+  if (zcomponents_left(zdriver_garbage()) == 0 && !zteardown_is_pending()) finish_collection();
 }

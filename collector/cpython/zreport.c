@@ -22,7 +22,7 @@ static void move_stats(const zgc_generation_stats_t *before, int generation) {
   target.collections += young.collections - before->collections;
   target.collected += report->collected;
   target.uncollectable += report->uncollectable;
-  target.candidates += young.candidates - before->candidates;
+  target.candidates += young.candidates - before->candidates + (Py_ssize_t)zplan_now.doomed;
   target.duration += young.duration - before->duration;
   zpyabi_set_stats(0, before);
   zpyabi_set_stats(generation, &target);
@@ -30,6 +30,7 @@ static void move_stats(const zgc_generation_stats_t *before, int generation) {
 
 void zreport_settle(void) {
   zplan_now.report.collected = zplan_now.report.uncollectable = 0;
+  zplan_now.doomed = 0;
   if (unsettled.is_due) move_stats(&unsettled.young, unsettled.generation);
   unsettled.is_due = false;
 }
@@ -55,8 +56,9 @@ static void tell_sums(long collected, long uncollectable) {
 
 void zreport_fed(long collected, long uncollectable) {
   zcollection_t *c = &zdriver_collection;
-  zstat_add(fed, zplan_now.batch);
-  c->fed += zplan_now.batch;
+  zstat_add(fed, zplan_now.batch + zplan_now.doomed);
+  c->fed += zplan_now.batch + zplan_now.doomed;
+  collected += (long)zplan_now.doomed;
   collected += (long)zseen_take_freed(); /* CPython counts them, too */
   zstat_add(reclaimed, collected);
   c->reclaimed += (uint64_t)collected;

@@ -15,6 +15,7 @@
 #include "collector/cpython/zslices.h"
 #include "collector/cpython/zsmall.h"
 #include "collector/cpython/zstock.h"
+#include "collector/cpython/zteardown.h"
 #include "collector/cpython/ztenuring.h"
 #include "collector/cpython/zthresholds.h"
 #include "collector/cpython/zwarmup.h"
@@ -92,6 +93,12 @@ static void let_go(const zplan_t *plan, long generation) {
   if (is_all || zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_give_up();
 }
 
+/* A full collection, whoever does it: behind it no garbage of before is left. */
+static bool is_of_all(const zplan_t *plan) {
+  if (plan->is_silent || plan->is_turn) return false;
+  return plan->generation == ZGC_GENERATIONS - 1 || zplan_now.generation == ZGC_GENERATIONS - 1;
+}
+
 /* The program's callbacks run after the plan has been chosen, and other threads may run then: our collector
  * may be off afterwards, and the garbage gone. */
 static void on_start(PyObject *phase, PyObject *info, long generation) {
@@ -108,6 +115,7 @@ static void on_start(PyObject *phase, PyObject *info, long generation) {
   if (is_time_wanted) zplan_now.start_cpu_ns = zos_thread_cpu_ns();
   zplan_now.is_open = true;
   let_go(plan, generation);
+  if (is_of_all(plan)) zteardown_finish();
   if (plan->open != NULL) plan->open();
 }
 

@@ -5,6 +5,7 @@
 #include "collector/cpython/zmode.h"
 #include "collector/cpython/zpromotion.h"
 #include "collector/cpython/zreclaim.h"
+#include "collector/cpython/zteardown.h"
 #include "collector/cpython/zthresholds.h"
 #include "heap/base/zlog.h"
 
@@ -12,6 +13,7 @@ static void change(bool on) {
   if (on == zmode_is_on()) return;
   if (!on) zreclaim_settle_weakrefs();
   if (!on) zdriver_abandon("switched to the stock collector");
+  if (!on) zteardown_finish();
   if (on) zpromotion_rewind(); /* the stock collector has reordered the list meanwhile */
   zmode_switch(on);
   zthresholds_apply();

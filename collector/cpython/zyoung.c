@@ -10,6 +10,7 @@
 #include "collector/cpython/zplan.h"
 #include "collector/cpython/zpromotion.h"
 #include "collector/cpython/zsurvivors.h"
+#include "collector/cpython/zteardown.h"
 #include "collector/cpython/ztenuring.h"
 #include "collector/cpython/zthresholds.h"
 #include "heap/base/zlog.h"
@@ -145,7 +146,7 @@ void zyoung_come_again_soon(void) {
   if (is_lowered) zthresholds_apply();
   is_lowered = false;
   if (!ztenuring_is_on() || young->threshold != (int)ztenuring_threshold()) return;
-  if (zpromotion_is_complete() && zdriver_phase() != ZPHASE_RECLAIMING) return;
+  if (zpromotion_is_complete() && zdriver_phase() != ZPHASE_RECLAIMING && !zteardown_is_pending()) return;
   int soon = zmax(young->count, 0) + ZTENURING_THRESHOLD_MIN;
   is_lowered = soon < young->threshold;
   if (is_lowered) young->threshold = soon;

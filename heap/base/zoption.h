@@ -38,6 +38,8 @@
     "container allocations between two young collections; 0 = automatic")                          \
   X(small, "ZGC_SMALL", COUNT, 100000, 0, 1000000,                                                 \
     "container objects, below which gc.collect() is CPython's own")                                \
+  X(component_max, "ZGC_COMPONENT_MAX", COUNT, 5000, 1, 1000000000,                                \
+    "objects of garbage that hold each other, from which on they are freed in slices")             \
   X(uncommit_delay, "ZGC_UNCOMMIT_DELAY", COUNT, 1, 0, 86400,                                      \
     "seconds that free memory is kept before it goes back to the system")                          \
   X(huge_pages, "ZGC_HUGE_PAGES", BOOL, 0, 0, 1,                                                   \

@@ -28,6 +28,7 @@ OPTIONS = (
     {}, {}, {"ZGC_SMALL": "0"}, {"ZGC_SMALL": "0"}, {"ZGC_SMALL": "0", "ZGC_STRESS": "1"},
     {"ZGC_SMALL": "0", "ZGC_VERIFY": "1"}, {"ZGC_SMALL": "0", "ZGC_PAUSE_TARGET": "50"},
     {"ZGC_SMALL": "0", "ZGC_INTERVAL": "1"}, {"ZGC_BINDING": "table"}, {"ZGC_TRIGGER": "5"},
+    {"ZGC_SMALL": "0", "ZGC_COMPONENT_MAX": "1"}, {"ZGC_SMALL": "0", "ZGC_COMPONENT_MAX": "1", "ZGC_STRESS": "1"},
 )
 
 
