@@ -10,7 +10,7 @@ PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev zlib1g
   libcmocka-dev libbenchmark-dev systemtap-sdt-dev python3 python3-prometheus-client
   python3-protobuf)
 # What the tests of the tools run; without one of them its tests are skipped.
-TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time python3-venv dpkg-dev help2man)
+TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time python3-venv dpkg-dev help2man musl-tools)
 # What builds and checks the wheel, from PyPI, in an environment of its own: Debian's pip knows no Python after its own.
 PACKAGING=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/zgcpreload/packaging
 FROM_PYPI=('pip>=24' 'scikit-build-core>=0.10' mypy)

@@ -30,7 +30,7 @@ def interpreters():
     """(name, interpreter in that chroot): Debian's, and the shared ones."""
     for name, (path, versions) in built().items():
         for version in versions:
-            for python in f'/usr/bin/python{version}', f'/opt/shared/python{version}':
+            for python in f'/usr/bin/python{version}', f'/opt/shared/python{version}', f'/opt/shared/symbolic{version}':
                 if os.path.exists(path + python):
                     yield name, python
 

@@ -247,7 +247,7 @@ class WheelInChroots(ToolCase):
                 self.assertEqual((done.returncode, done.stderr), (7, ''), done.stdout)
                 self.assertRegex(done.stdout, r'^/opt/venv True [0-9.]+ True --stats x\n')
                 self.assertRegex(done.stdout, '(?m)^active +yes$')
-                binding = 'symbols' if 'shared' in python else 'table'
+                binding = 'symbols' if 'shared/python' in python else 'table'
                 self.assertRegex(done.stdout, f'(?m)^binding +{binding}')
 
 
