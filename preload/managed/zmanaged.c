@@ -16,6 +16,7 @@
 #include "preload/managed/zmanaged_number.h"
 #include "preload/managed/zmanaged_source.h"
 #include "preload/managed/zmanaged_types.h"
+#include "preload/managed/zmanaged_verdict.h"
 
 PyObject *zmanaged_helpers;
 static PyObject *module_dict;
@@ -82,7 +83,7 @@ static const zmanaged_host_t host = {
     .wait = wait_without_gil,
     .ask_verdict = zmanaged_cycles_ask,
     .awaits_verdict = zmanaged_cycles_await_verdict,
-    .keeps_reference = zmanaged_cycles_keep,
+    .keeps_reference = zmanaged_group_keeps,
     .take_groups = zmanaged_cycles_take,
 };
 
@@ -147,7 +148,7 @@ static bool start_types(void) {
   PyObject *names = zpy.PyDict_New();
   bool ok = names != NULL && zmanaged_number_start() && run_helpers() && zmanaged_object_start(names) &&
             zmanaged_array_start(names) && zmanaged_list_start(names) && zmanaged_dict_start(names) &&
-            zmanaged_raw_start(names) && zmanaged_cycles_start();
+            zmanaged_raw_start(names) && zmanaged_group_start();
   if (!ok) return false;
   zmanaged_class_close();
   PyObject *finish = zpy.PyDict_GetItemString(zmanaged_helpers, "finish");
@@ -321,12 +322,12 @@ static PyObject *collect_managed(PyObject *which, bool wait) {
     ok = wait_for(zmanaged_request(ZGENERATION_YOUNG, "Explicit"));
     if (ok) release_all();
   } else if (full) {
-    zmanaged_cycles_judge_sole();
+    zmanaged_verdict_judge_sole();
     ok = collect_full();
-    if (ok && zmanaged_cycles_count() > 0) zma.PyGC_Collect();
-    for (int i = 0; i < ROUNDS_MOST && ok && zmanaged_cycles_count() > 0; i++) {
+    if (ok && zmanaged_group_count() > 0) zma.PyGC_Collect();
+    for (int i = 0; i < ROUNDS_MOST && ok && zmanaged_group_count() > 0; i++) {
       ok = collect_full();
-      if (!zmanaged_cycles_may_find_more()) break;
+      if (!zmanaged_verdict_has_more()) break;
     }
   } else {
     zpy.PyErr_SetString(*zpy.PyExc_ValueError, "collect() of managed objects takes \"young\" or \"full\"");

@@ -57,15 +57,6 @@
 
 #include "preload/managed/zmanaged_handle.h"
 
-bool zmanaged_cycles_start(void); /* false with an exception set */
-
-/* A tracked handle is being deallocated. */
-void zmanaged_cycles_forget(PyObject *handle);
-/* A group visits this reference: where one of its handles has ended, some of its bodies may be found dead. */
-bool zmanaged_cycles_keep(uint32_t reference);
-int zmanaged_cycles_traverse(PyObject *handle, zpy_visit_t visit, void *argument);
-void zmanaged_cycles_touch(zhandle_entry_t *entry);
-
 /* Chooses suspects for the full mark that comes next. GIL, before the request. The second runs no Python code;
  * is_whole: a walk over all, unless a sweep has just ended; else only where it is short. */
 void zmanaged_cycles_choose(void);
@@ -73,8 +64,6 @@ void zmanaged_cycles_choose_some(bool is_whole);
 /* Forms the groups that the last full mark has found, until `deadline` (zos_now_ns). True when there are no more.
  * GIL, no addresses held. */
 bool zmanaged_cycles_take(uint64_t deadline);
-/* Ends cycles of Python objects and sole handles, as Python's gc would some time. GIL; runs Python code. */
-void zmanaged_cycles_judge_sole(void);
 /* Asks for the full collection of Python's that judges the groups, once it can. True: our collector has not taken
  * over from CPython's yet, and must. GIL; runs no Python code. */
 bool zmanaged_cycles_ask(void);
@@ -82,9 +71,5 @@ bool zmanaged_cycles_await_collector(void);
 /* Would a full collection now find less than a little later? Then the sweep takes a step, or groups wait for a full
  * collection of Python's because they could not be judged by themselves. */
 bool zmanaged_cycles_await_verdict(void);
-/* Has the last verdict shown handles that the next choice is better off without? */
-bool zmanaged_cycles_may_find_more(void);
-/* Groups that exist now. */
-size_t zmanaged_cycles_count(void);
 
 #endif

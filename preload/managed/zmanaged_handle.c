@@ -5,7 +5,7 @@
 #include "heap/base/zlog.h"
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
-#include "preload/managed/zmanaged_cycles.h"
+#include "preload/managed/zmanaged_group.h"
 #include "preload/managed/zmanaged_number.h"
 #include "preload/managed/zmanaged_sole.h"
 
@@ -89,7 +89,7 @@ void zmanaged_handle_use_again(zhandle_entry_t *entry) {
 }
 
 void zmanaged_handle_touch(zhandle_entry_t *entry) {
-  zmanaged_cycles_touch(entry);
+  zmanaged_group_touch(entry);
   if (zhandle_is_weak(entry)) zmanaged_handle_use_again(entry);
 }
 
@@ -142,7 +142,7 @@ static zcold void hand_back_hash(zhandle_entry_t *entry) {
  * suspects, took for true is so no longer. */
 static zcold void weaken(zhandle_t *handle) {
   zhandle_entry_t *entry = handle->entry;
-  zmanaged_cycles_touch(entry);
+  zmanaged_group_touch(entry);
   zmanaged_handle_untrack(as_object(handle));
   zsuspects_note_weak(entry);
   zbarrier_drop_root(zslot(&entry->word));
@@ -181,7 +181,7 @@ void zmanaged_handle_dealloc(PyObject *self) {
   }
   bool tracked = zpyabi_is_tracked(self);
   if (zunlikely(tracked)) {
-    zmanaged_cycles_forget(self);
+    zmanaged_group_forget(self);
     zma.PyObject_GC_UnTrack(self);
   }
   bool holds = false;
@@ -207,7 +207,7 @@ void zmanaged_handle_untrack(PyObject *self) {
 int zmanaged_handle_traverse(PyObject *self, zpy_visit_t visit, void *argument) {
   int result = visit((PyObject *)self->type, argument);
   if (result == 0) result = zmanaged_sole_traverse(self, visit, argument);
-  return result != 0 ? result : zmanaged_cycles_traverse(self, visit, argument);
+  return result != 0 ? result : zmanaged_group_traverse(self, visit, argument);
 }
 
 /* In a group, breaking the cycle is left to the proxy, which releases what the bodies hold. */
