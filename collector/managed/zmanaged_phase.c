@@ -280,15 +280,18 @@ static void report(zgeneration_t generation, size_t given, uint64_t ns) {
   zprobe_managed_done(number, moved, freed);
 }
 
+/* A fork's child goes through this phase again, so what takes time, and lets a fork in, comes before what counts. */
 static void concurrent_young_finish(void) {
   zmanaged_stats_t *stats = &zmanaged_stat_values;
+  bool is_last = zm.role == ZYOUNG_ALONE || zm.role == ZYOUNG_WITHIN;
+  /* The memory is wanted again soon. */
+  size_t given = is_last ? zbody_space_uncommit(zmax(64 * ZM, used_bytes() / 4), zmanaged_pause_yield) : 0;
   uint64_t ns = zm.young_ns = count_collection(ZGENERATION_YOUNG);
-  if (zm.role == ZYOUNG_ALONE || zm.role == ZYOUNG_WITHIN) {
+  if (is_last) {
     stats->young_concurrent_ns += ns;
     if (zm.role == ZYOUNG_WITHIN) stats->young_within_full++;
     zstore_relaxed(&stats->young_collections, stats->young_collections + 1);
-    /* The memory is wanted again soon. */
-    report(ZGENERATION_YOUNG, zbody_space_uncommit(zmax(64 * ZM, used_bytes() / 4)), ns);
+    report(ZGENERATION_YOUNG, given, ns);
   } else {
     zm.full_moved += zm.counts[ZGENERATION_YOUNG].pages_selected;
     zm.full_freed += zm.counts[ZGENERATION_YOUNG].pages_freed;
@@ -375,6 +378,7 @@ static void concurrent_old_relocate(void) {
 
 static void concurrent_finish(void) {
   zmanaged_stats_t *stats = &zmanaged_stat_values;
+  size_t given = zbody_space_uncommit(zmax(8 * ZM, used_bytes() / 16), zmanaged_pause_yield);
   uint64_t ns = count_collection(ZGENERATION_OLD);
   stats->full_concurrent_ns += ns;
   zstore_relaxed(&stats->full_collections, stats->full_collections + 1);
@@ -382,7 +386,6 @@ static void concurrent_finish(void) {
   zstore_relaxed(&zm.full_ns, ns);
   zstore_relaxed(&zm.full_end_ns, zos_now_ns());
   zstore_relaxed(&zm.old_base_units, zload_relaxed(&zbody_space.used_units));
-  size_t given = zbody_space_uncommit(zmax(8 * ZM, used_bytes() / 16));
   report(ZGENERATION_OLD, given, ns);
   zmanaged_phase_set(ZMANAGED_IDLE);
 }

@@ -225,13 +225,17 @@ typedef struct {
   worker_t *worker;
   zbody_page_t *page; /* of the remembered slots */
   uint64_t pairs;
+  void (*yield)(void); /* for remembered slots, of which a large page may have millions */
+  size_t done;
 } visit_t;
 
 static inline void visit(uint64_t *slot, void *context) {
   visit_slot(slot, ((visit_t *)context)->worker, ((visit_t *)context)->pairs);
 }
 static inline void visit_remembered(uint64_t *slot, void *context) {
-  visit_remembered_slot(slot, ((visit_t *)context)->worker, ((visit_t *)context)->page);
+  visit_t *at = context;
+  visit_remembered_slot(slot, at->worker, at->page);
+  if (++at->done % ZMARK_STRIDE == 0) at->yield();
 }
 
 static void follow_range(worker_t *worker, zaddress_t body, uint64_t from) {
@@ -248,7 +252,7 @@ static void follow_range(worker_t *worker, zaddress_t body, uint64_t from) {
       zstore_release(&mark.overflow[old], 1);
     }
   }
-  visit_t context = {worker, NULL, claimed_pairs()};
+  visit_t context = {.worker = worker, .pairs = claimed_pairs()};
   zbody_visit_slots(body, shape, from, to, visit, &context);
 }
 
@@ -260,7 +264,7 @@ static inline void follow_body(worker_t *worker, zaddress_t body) {
   }
   if (shape->kind == ZBODY_FIXED) {
     count_body(worker, page, mark.follows, shape->size);
-    visit_t context = {worker, NULL, claimed_pairs()};
+    visit_t context = {.worker = worker, .pairs = claimed_pairs()};
     zbody_visit_slots(body, shape, 0, 1, visit, &context);
   } else {
     count_body(worker, page, mark.follows, zbody_size_of(shape, zbody_length(body)));
@@ -337,7 +341,7 @@ void zmark_roots(void (*yield)(void)) {
       continue;
     }
     if (zbody_page_is_old(page)) {
-      visit_t context = {worker, page, 0};
+      visit_t context = {worker, page, 0, yield, 0};
       zbody_page_visit_remembered(page, previous, visit_remembered, &context);
     }
     zbody_page_clear_remembered(page, previous);
@@ -451,7 +455,7 @@ bool zmark_follow(unsigned number, const zmark_calls_t *calls) {
 static bool follow_lost(worker_t *worker, const zmark_calls_t *calls) {
   bool old = mark.follows;
   size_t highest = zload_acquire(&zbody_space.highest);
-  visit_t context = {worker, NULL, claimed_pairs()};
+  visit_t context = {.worker = worker, .pairs = claimed_pairs()};
   for (size_t i = 0; i < highest; i++) {
     zbody_page_t *page = &zbody_space.pages[i];
     if (zload_acquire(&page->kind) == ZBODY_PAGE_FREE || page->inner != 0) continue;

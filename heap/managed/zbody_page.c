@@ -173,7 +173,7 @@ void zbody_page_free(zbody_page_t *page) {
   zlock_drop(ZLOCK_BODIES);
 }
 
-size_t zbody_space_uncommit(size_t keep) {
+size_t zbody_space_uncommit(size_t keep, void (*yield)(void)) {
   size_t given = 0;
   size_t keep_units = keep >> ZUNIT_SHIFT;
   /* From the top, a run at a time, so that the lock is never held over a long scan. */
@@ -200,6 +200,7 @@ size_t zbody_space_uncommit(size_t keep) {
     if (ok) zstore_relaxed(&zbody_space.resident_units, zbody_space.resident_units - count);
     units.lowest_free = zmin(units.lowest_free, first);
     zlock_drop(ZLOCK_BODIES);
+    yield();
     if (!ok) break;
     given += count << ZUNIT_SHIFT;
     end = first;

@@ -95,8 +95,8 @@ void zbody_space_stop(void); /* when a later part of the start fails; tests */
  * on top), no run of free units, or the system refuses. Any thread. */
 zbody_page_t *zbody_page_alloc(zbody_page_kind_t kind, size_t units, uint8_t age, bool relocating);
 void zbody_page_free(zbody_page_t *page);
-/* Gives back free memory beyond `keep` bytes. Bytes given back. Any thread. */
-size_t zbody_space_uncommit(size_t keep);
+/* Gives back free memory beyond `keep` bytes, 16 MiB between two calls of `yield`. Bytes given back. Any thread. */
+size_t zbody_space_uncommit(size_t keep, void (*yield)(void));
 
 
 static inline bool zbody_space_contains(uintptr_t value) {
