@@ -18,9 +18,9 @@
 void zbatch_begin(void);
 /* Objects in the next batch: ZBATCH_MIN to ZBATCH_MAX. */
 size_t zbatch_size(void);
-/* A batch of `objects` took so long. Smaller ones than ZBATCH_TELLING say little and change nothing. A batch holds whole
- * components, so most are a little smaller than the size asked for; what counts lies well below the least size, or
- * else the size would never grow again once it is that. */
+/* A batch of `objects` took so long. Batches below ZBATCH_TELLING say little and change nothing. A batch holds
+ * whole components, so most are a little smaller than the size asked for. Hence the bound lies well below the least
+ * size: else the size would never grow again once it is the least. */
 #define ZBATCH_TELLING (ZBATCH_MIN / 2)
 void zbatch_note(size_t objects, uint64_t took_ns, uint64_t budget_ns);
 

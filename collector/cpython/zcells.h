@@ -27,7 +27,7 @@ typedef struct {
 bool zcells_map(zcells_t *cells);
 void zcells_unmap(zcells_t *cells);
 
-/* What a loop over many addresses keeps in registers. */
+/* The part that a loop over many addresses keeps in registers. */
 typedef struct {
   const char *base;
   const zcells_page_t *pages;

@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "collector/cpython/zcensus.h"
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zconsult.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
@@ -70,9 +71,8 @@ bool zcollector_start(const char **why) {
   zthresholds_start();
   zold_map_free_hook = forget_type;
   zidle_start();
-  zdriver_wake_program = zrequest_safepoint;
   zswitch(true);
-  if (zoption(interval) != 0) zdriver_ensure_thread();
+  if (zoption(interval) != 0) zcollector_thread_ensure();
   log_options();
   return true;
 }
@@ -238,7 +238,7 @@ void zcollector_fork_prepare(void) {
 
 void zcollector_fork_child(void) {
   zpending_fork_child();
-  zdriver_reset_after_fork_in_child();
+  zdriver_fork_child();
   zteardown_fork_child();
   zsmall_fork_child();
 }

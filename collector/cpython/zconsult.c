@@ -1,5 +1,7 @@
 #include "collector/cpython/zconsult.h"
 
+#include "collector/cpython/zcollector_thread.h"
+#include "collector/cpython/zconcurrent.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zmode.h"
@@ -76,9 +78,9 @@ bool zconsult_begin(zcause_t cause) {
 
 void zconsult_director(void) {
   if (!zmode_is_on()) return; /* a callback of a weak reference has switched it off */
-  if (zdriver_is_resting()) return;
+  if (zcollector_thread_is_resting()) return;
   if (zdriver_phase() != ZPHASE_IDLE) return;
-  if (zdriver_take_fault()) zswitch_note_fault("a side table could not be mapped");
+  if (zconcurrent_take_fault()) zswitch_note_fault("a side table could not be mapped");
   if (!zpromotion_is_complete() && !zoption(stress)) return; /* old objects are still being counted */
   is_whole_due = zdirector_foreign_is_due(zpromotion_foreign(), zpromotion_foreign_before());
   if (is_whole_due) return;

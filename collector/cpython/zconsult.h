@@ -15,7 +15,8 @@ bool zconsult_begin(zcause_t cause);
 
 /* At a safepoint: the world is to be stopped for a full collection, which has begun then (zdriver_begin_stopped). */
 bool zconsult_stops_world(void);
-/* The same for a collection of all objects by CPython: objects have grown that our passes do not see. */
+/* At a safepoint: CPython is to collect all objects, since those that our passes do not see have grown in number. The
+ * collection has begun then. */
 bool zconsult_wants_whole(void);
 /* One of those is about to be done for another reason. */
 void zconsult_forget_whole(void);

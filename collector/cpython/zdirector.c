@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zheap_growth.h"
 #include "collector/cpython/zoutside.h"
+#include "collector/cpython/zrequest.h"
 #include "heap/base/zlog.h"
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
@@ -170,31 +172,31 @@ static struct {
 static void look_for_sparse_pages(void) {
   static uint64_t last;
   uint64_t at = zos_now_ns();
-  if (zload_relaxed(&zdriver_is_trimming) || at - last < zoption(uncommit_delay) * 1000000000u) return;
+  if (zload_relaxed(&zcollector_thread_is_trimming) || at - last < zoption(uncommit_delay) * 1000000000u) return;
   last = at;
   size_t bytes = zallocator_sparse_bytes();
   if (bytes < SPARSE_MIN || bytes < zgranules_used_bytes() / SPARSE_SHARE) return;
   zlog_debug("gc,heap", "sparse pages: some %luM could go back", zlog_mb(bytes));
-  zstore_release(&zdriver_is_trimming, true);
+  zstore_release(&zcollector_thread_is_trimming, true);
 }
 
 void zdirector_trim(uint64_t deadline) {
-  if (!zload_acquire(&zdriver_is_trimming)) return;
+  if (!zload_acquire(&zcollector_thread_is_trimming)) return;
   uint64_t start = zos_now_ns();
   size_t bytes = 0;
   bool is_done = zallocator_trim(&trim.at, deadline, &bytes);
   zstat_add(uncommitted, bytes);
   trim.bytes += bytes;
   trim.ns += zos_now_ns() - start;
-  zstore_relaxed(&zdriver_trim_slices, zdriver_trim_slices + 1);
+  zstore_relaxed(&zcollector_thread_trim_slices, zcollector_thread_trim_slices + 1);
   if (!is_done) return;
   zlog_info("gc,heap", "uncommitted %luM within sparse pages in %.3fms", zlog_mb(trim.bytes), zlog_ms(trim.ns));
   memset(&trim, 0, sizeof trim);
-  zstore_release(&zdriver_is_trimming, false);
+  zstore_release(&zcollector_thread_is_trimming, false);
 }
 
 void zdirector_tick(void) {
   uncommit_aged();
   look_for_sparse_pages();
-  if (zdirector_timer_is_due() && zdriver_wake_program != NULL) zdriver_wake_program();
+  if (zdirector_timer_is_due()) zrequest_safepoint();
 }

@@ -38,7 +38,7 @@ unsigned zdirector_behind(unsigned progress);
 /* ZGC_INTERVAL has passed since the last collection. Any thread. */
 bool zdirector_timer_is_due(void);
 
-/* Gives memory within sparse pages back until the deadline, if zdriver_is_trimming. At a safepoint. */
+/* Gives memory within sparse pages back until the deadline, if zcollector_thread_is_trimming. At a safepoint. */
 void zdirector_trim(uint64_t deadline);
 
 /* On the collector thread, about twice a second, without the GIL: gives memory back. Opens no file. */

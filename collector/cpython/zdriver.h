@@ -1,33 +1,20 @@
-/* The driver: the collector thread, and the collection under way.
+/* The driver: the collection under way, as safepoints and other threads of the program see it.
  *
  * The collector thread may get no processor for seconds, wherever it stands. So there is no lock here, and no
  * condition: nobody waits for it with the GIL held. Where the collection stands is one word, its ticket and its
- * phase, changed by compare-and-swap. What a phase owns needs no lock: the pass is the collector thread's, its
+ * phase, changed by compare-and-swap. Data that a phase owns needs no lock: the pass is the collector thread's, its
  * deferred queue is lent in DEFERRING, the garbage belongs to safepoints (the GIL) in RECLAIMING. The change of
  * the word hands it over (release), who sees the phase has it (acquire).
  *
  * To give a collection up is to set the word to IDLE, which never waits. The tables of a collection lie in a
- * place of their own (zdriver.c, tables_t). Those that the thread works on stay the thread's: it polls `stop`, its
+ * place of their own (ztables.h). Those that the thread works on stay the thread's: it polls `stop`, its
  * next change of the word fails, since the ticket is another one, and it gives them back. It can be at work in
  * one place only, so one of them is left behind at most, and the next collection takes another. */
 #ifndef COLLECTOR_CPYTHON_ZDRIVER_H
 #define COLLECTOR_CPYTHON_ZDRIVER_H
 
+#include "collector/cpython/zcollection.h"
 #include "collector/cpython/zcomponents.h"
-#include "collector/cpython/zphase.h"
-
-typedef struct {
-  uint64_t sequence;      /* number of the collection under way, or of the last one */
-  zcause_t cause;
-  uint64_t started_ns;    /* monotonic */
-  uint64_t considered;    /* old objects that its passes look at */
-  uint64_t found;         /* candidates of the last pass */
-  uint64_t fed, reclaimed, uncollectable;
-  uint64_t pauses, pause_max_ns, pause_total_ns;
-  uint64_t concurrent_ns;
-  size_t heap_before, rss_before;
-  uint64_t batches;       /* fed; read by the collector thread as a hint */
-} zcollection_t;
 
 /* GIL. */
 extern zcollection_t zdriver_collection;
@@ -58,9 +45,6 @@ uint64_t zdriver_beats(void);
 /* How far the collection under way is, in thousandths: a racy estimate. */
 unsigned zdriver_progress(void);
 
-/* True once after a collection that was abandoned because memory for a side table was short. */
-bool zdriver_take_fault(void);
-
 /* The queue of deferred objects, in phase DEFERRING. GIL held. */
 zdeferred_t *zdriver_deferred(void);
 /* All are served, or it failed: the collector thread goes on. GIL held. */
@@ -82,28 +66,10 @@ void zdriver_abandon(const char *why);
 /* Waits up to `ms` for the phase to leave CONCURRENT and REQUESTED. The GIL must not be held. */
 void zdriver_wait(unsigned ms);
 
-/* Called by the collector thread when a safepoint is needed and none came for a while; set by
- * zsafepoint.c. */
-extern void (*zdriver_wake_program)(void);
-/* Sparse pages are being looked at: the collector thread asks for safepoints outside of collections, too,
- * and again as soon as one has come. Any thread. */
-extern bool zdriver_is_trimming;
-extern unsigned zdriver_trim_slices; /* safepoints that have; written under the GIL */
-/* Called by the collector thread about once a second, without the GIL. */
-extern void (*zdriver_tick)(void);
-
-/* Starts the collector thread if it does not run; true when it runs. Any thread. */
-bool zdriver_ensure_thread(void);
-
 /* Before a fork, by a thread that holds the GIL: CPython counts the threads of the process after it, and warns where
  * there is more than one. A collector thread that is alone with the forking one ends. A collection that it is at
  * work on is given up, one that waits for safepoints is not. */
 void zdriver_fork_prepare(void);
-/* Since then no two safepoints have come: the thread is not started again, because CPython may not have counted. */
-bool zdriver_is_resting(void);
-/* A young collection has ended: the thread is started again where there is something for it to do. GIL held. */
-void zdriver_note_safepoint(void);
-
-void zdriver_reset_after_fork_in_child(void);
+void zdriver_fork_child(void);
 
 #endif

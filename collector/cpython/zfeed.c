@@ -12,7 +12,7 @@ void zfeed_open(void) { zgc_list_splice(generation(0), generation(1)); }
 /* The last of those that stood aside when the feeding began, or the list's head; compared only. */
 static const zgc_head_t *last_aside;
 
-/* CPython has put survivors behind the objects that stand aside; those are young, but for survivors
+/* CPython has put survivors behind the objects that were set aside; those are young, but for survivors
  * of a batch just before. */
 void zfeed_note_survivors(size_t most) {
   const zgc_head_t *list = generation(1);

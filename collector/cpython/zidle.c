@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zconsult.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
@@ -39,8 +40,8 @@ static void verify_or_abort(void) {
   abort();
 }
 
-/* A program that has disabled collection does not expect finalizers to run. What the collector thread waits for
- * in the meantime runs none, and makes sure that it is done when collection is enabled again. */
+/* A program that has disabled collection does not expect finalizers to run. Deferred objects are
+ * served all the same: that runs none, and the collection is ready when collection is enabled again. */
 static void serve_while_disabled(void) { zslices_serve_deferred(zos_now_ns() + zplan_budget_ns()); }
 
 static bool may_collect(void) { return zmode_is_on() && *zgc_state.enabled && !*zgc_state.collecting; }
@@ -51,7 +52,7 @@ static int on_pending(void *unused) {
   if (zmode_is_on() && !*zgc_state.enabled && !*zgc_state.collecting) serve_while_disabled();
   if (may_collect() && zrequest_take_verification()) verify_or_abort();
   bool is_timer = zdirector_timer_is_due();
-  bool has_work = waits_for_safepoint() || zload_relaxed(&zdriver_is_trimming);
+  bool has_work = waits_for_safepoint() || zload_relaxed(&zcollector_thread_is_trimming);
   if (!zmode_is_on() || !*zgc_state.enabled || !(has_work || is_timer)) return 0;
   make_safepoint();
   /* Another thread's collection may be within its finalizers: the record is its own. */

@@ -7,8 +7,8 @@
 
 /* May one run now? Not within a collection, nor where the program has switched collection off. GIL. */
 bool zjudge_is_possible(void);
-/* Those that live are young afterwards. What is not tracked is left out, and what is frozen, and is as held from
- * elsewhere then. GIL; runs Python code, after which objects may be gone. False: none was run. */
+/* Those that live are young afterwards. Objects that are not tracked or frozen are left out: they count as held from
+ * elsewhere. GIL; runs Python code, after which objects may be gone. False: none was run. */
 bool zjudge(PyObject *const *objects, size_t count);
 
 #endif

@@ -1,8 +1,8 @@
-/* What threads without the GIL may do to an interpreter that is up: pending calls, and words of its state.
+/* Pending calls and words of an interpreter's state, for threads without the GIL.
  *
  * An interpreter can end at any moment; then the queue of pending calls is memory that is gone, or another
- * interpreter's. So whoever is about to touch it says so first (zpending_enter), and the end waits for him:
- *   - who enters counts himself, then looks whether an interpreter is up; the end says that none is, then
+ * interpreter's. So a thread that is about to touch it says so first (zpending_enter), and the end waits for it:
+ *   - a thread that enters counts itself, then looks whether an interpreter is up; the end says that none is, then
  *     looks at the count. All four are sequentially consistent, so one of the two sees the other;
  *   - the end is the death of a capsule in the interpreter's own dict (PyInterpreterState_GetDict), which no
  *     program can prevent as it can a function at exit (atexit._clear). CPython clears this dict with the GIL

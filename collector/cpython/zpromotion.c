@@ -51,7 +51,7 @@ bool zpromotion_is_complete(void) {
 static void enumerate(PyObject *object) {
   if (zold_map_is_old(object)) {
     zrecent_note(object); /* or another one than the bit was set for: a free list keeps blocks */
-    zold_map_thaw_object(object); /* where it stands it is not frozen, whoever has unfrozen it */
+    zold_map_thaw_object(object); /* no member of this list is frozen */
     return;
   }
   if (zunlikely(!zold_map_admit(object))) {
@@ -101,8 +101,9 @@ size_t zpromotion_foreign_before(void) { return is_before_known ? foreign_before
 
 static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
 
-/* What is young or not enumerated is so first, within reason: else all is gone through again later. A program that
- * freezes and unfreezes in a loop would have that each time, so more time is taken each time, until it is done once. */
+/* Objects that are young or not enumerated are enumerated first, within reason: else all is gone through again later.
+ * A program that freezes and unfreezes in a loop would have that each time, so more time is taken each time, until it
+ * is done once. */
 static void enumerate_before_freeze(void) {
   static unsigned in_vain;
   for (int i = 0; i < ZGC_GENERATIONS - 1; i++) zgc_list_splice(list_of(i), oldest());

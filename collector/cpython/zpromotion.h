@@ -17,7 +17,7 @@ void zpromotion_stop(void);
 
 /* Everything stands behind the marker again: for when CPython has reordered the list. */
 void zpromotion_rewind(void);
-/* Around gc.freeze, which moves all lists away. What has been enumerated stays old, but is no member of what is
+/* Around gc.freeze, which moves all lists away. Objects that were enumerated stay old, but are not
  * collected any more. `is_ours` tells whether our collector is at work. */
 void zpromotion_before_freeze(bool is_ours);
 void zpromotion_after_freeze(void);

@@ -1,6 +1,6 @@
 #include "collector/cpython/zpublish.h"
 
-#include "collector/cpython/zdriver.h"
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zmode.h"
 #include "heap/base/zatomic.h"
 #include "heap/base/zoption.h"
@@ -33,7 +33,7 @@ static void refresh_if_due(uint64_t at, bool may_walk) {
   zstat_set(heap_committed, committed);
   zstat_set(old_objects, zload_relaxed(&zold_map_count));
   if (!may_walk && committed > WALK_AT_SAFEPOINT) {
-    zdriver_ensure_thread(); /* which will do it */
+    zcollector_thread_ensure(); /* which will do it */
     return;
   }
   zallocator_stats_t heap;

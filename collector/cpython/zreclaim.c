@@ -1,6 +1,7 @@
 #include "collector/cpython/zreclaim.h"
 
 #include "collector/cpython/zbatch.h"
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zdirector.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zfaults.h"
@@ -142,7 +143,7 @@ void zreclaim_close(PyObject *info) {
   zbatch_note(zplan_now.batch, took, zplan_budget_ns());
   zfeed_close(survivors(collected));
   zgc_state.generations[0].count = zplan_now.young_count;
-  zstore_relaxed(&zdriver_collection.batches, zdriver_collection.batches + 1);
+  zcollector_thread_note_batch();
   if (zdriver_phase() != ZPHASE_RECLAIMING) return; /* given up by a finalizer, or a forked child */
   zstat_set(pending_garbage, zcomponents_left(zdriver_garbage()));
   if (zcomponents_left(zdriver_garbage()) == 0 && !zteardown_is_pending()) finish_collection();

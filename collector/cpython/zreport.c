@@ -37,8 +37,8 @@ void zreport_settle(void) {
 
 void zreport_reset(void) { unsettled.is_due = false; }
 
-/* What batches have collected that no collection of generation 2 has told yet. An abandoned collection leaves
- * it to the next one. */
+/* Objects that batches have collected and no collection of generation 2 has told yet. An abandoned collection leaves
+ * them to the next one. */
 static zcallbacks_report_t untold;
 
 static void tell_sums(long collected, long uncollectable) {

@@ -1,8 +1,8 @@
-/* What the program is told of our collections: the statistics of gc.get_stats(), the numbers that its callbacks get,
+/* Our collections as the program sees them: the statistics of gc.get_stats(), the numbers that its callbacks get,
  * and our own counters.
  *
- * A full collection is many of CPython's young ones, one for each batch of garbage. What programs do at the end of a
- * full collection can be much work (agents that count all objects by type, for one). So it is reported as such once:
+ * A full collection is many of CPython's young ones, one for each batch of garbage. Programs may do much
+ * at the end of a full collection (an agent may count all objects by type). So it is reported as such once:
  * its last batch is of generation 2 and tells the sum of what all of them collected. Those before it are of generation
  * 1 and tell nothing. Each is a pause, from its start to its stop, and all sums are right.
  *

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zconsult.h"
 #include "collector/cpython/zdriver.h"
 #include "collector/cpython/zmode.h"
@@ -138,8 +139,8 @@ static void close_plan(PyObject *info) {
   if (zplan_now.plan->is_turn) take_turn(info, since);
 }
 
-/* What start has set aside comes back, whether or not our collector is still on: callbacks, finalizers and
- * other threads have run since. It is closed before the program's callbacks are called, which may do all that
+/* Lists that start has set aside come back, whether or not our collector is still on: callbacks, finalizers and
+ * other threads have run since. The plan is closed before the program's callbacks are called, which may do all that
  * again. */
 static void on_stop(PyObject *phase, PyObject *info, long generation) {
   const zplan_t *plan = zplan_now.plan;
@@ -150,7 +151,7 @@ static void on_stop(PyObject *phase, PyObject *info, long generation) {
   zplan_now.is_open = false;
   zrequest_show_signals();
   if (is_ours) close_plan(info);
-  zdriver_note_safepoint();
+  zcollector_thread_note_safepoint();
   if (zmode_is_on() && !zplan_now.is_cramped) zpublish_at_safepoint(zplan_now.start_ns);
   report = zplan_now.report;
   if (plan == NULL || !plan->is_silent) zcallbacks_forward(phase, info, &report);

@@ -8,7 +8,7 @@
 
 /* A full collection that the program asks for is CPython's. */
 bool zsmall_is_heap(void);
-/* The same for one that has become due because garbage has outrun us: a larger heap is small there. */
+/* A full collection that is due because garbage has outrun us is CPython's: here a larger heap counts as small. */
 bool zsmall_is_heap_to_stop(void);
 
 /* Tracked objects in these generations, counted up to `most`. */

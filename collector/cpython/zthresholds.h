@@ -7,13 +7,13 @@
 
 #include "collector/python/zpyabi.h"
 
-/* What CPython has now is what the program wants. */
+/* Takes CPython's thresholds for those that the program wants. */
 void zthresholds_start(void);
 
 /* After each change of what should be in force. */
 void zthresholds_apply(void);
 
-/* What the program has set, whatever is in force. */
+/* The program's thresholds, also while others are in force. */
 void zthresholds_get(int thresholds[ZGC_GENERATIONS]);
 
 /* Around CPython's own gc.set_threshold: puts the program's thresholds where CPython keeps its own, and takes them

@@ -12,7 +12,7 @@
 #define ROUNDS 30
 #define TURN_S 0.1
 
-/* Other threads get their turn after `seconds` (NULL: those of TURN_S). What it was before, or
+/* Other threads get their turn after `seconds` (NULL: those of TURN_S). The interval before, or
  * NULL. No more than a moment: who waits already does so for the old time, or the new one. */
 static PyObject *set_turns(PyObject *seconds) {
   PyObject *sys = zbuiltin_module("sys"), *before = NULL, *done = NULL;

@@ -27,8 +27,8 @@ static int generation_of(PyObject *const *arguments, Py_ssize_t count, PyObject 
   return generation >= 0 && generation < ZGC_GENERATIONS ? (int)generation : -1;
 }
 
-/* Like the original it takes no tuple of arguments, which would count as a young object. What the
- * original would refuse it is given, to say so in its own words. */
+/* Like the original it takes no tuple of arguments, which would count as a young object. Arguments that
+ * the original would refuse go to the original, which says so in its own words. */
 static PyObject *gc_collect(PyObject *self, PyObject *const *arguments, Py_ssize_t count,
                             PyObject *names) {
   (void)self;
@@ -154,7 +154,7 @@ static const char *module_of(const PyMethodDef *function) {
   return is_sys ? "sys" : "gc";
 }
 
-/* What help() and inspect.signature show is what the originals say of themselves. Taken from where they
+/* help() and inspect.signature show the same text as for the originals. Taken from where they
  * keep it: to ask them for __doc__ and __text_signature__ would map 128 KB of CPython's code that no other
  * part of a start comes by. */
 static const char *doc_of(PyObject *original, PyObject *replacement) {

@@ -8,7 +8,7 @@
 /* Replaces collect, get_threshold, set_threshold, get_count and freeze in the gc module. A function
  * that cannot be replaced stays the interpreter's own. */
 void zgc_facade_install(void);
-/* The same for a gc module that is being made, if it is the main interpreter's: for zbuiltin_start. Always 0. */
+/* Puts ours into a gc module that is being made, if it is the main interpreter's: for zbuiltin_start. Always 0. */
 int zgc_facade_adopt(PyObject *module);
 void zgc_facade_remove(void);
 

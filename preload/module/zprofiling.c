@@ -28,7 +28,7 @@ static PyObject *on_signal(PyObject *self, PyObject *arguments) {
 static PyMethodDef signal_def = {"zgc_dump_profile", on_signal, METH_VARARGS,
                                  "Writes the allocation profile (ZGC_PROFILE_SIGNAL)."};
 
-/* What is wrong, or NULL. */
+/* The reason why it cannot be, or NULL. */
 static const char *install(PyObject *module, PyObject *number) {
   PyObject *now = zpy.PyObject_CallMethod(module, "getsignal", "O", number);
   PyObject *unset = zpy.PyObject_GetAttrString(module, "SIG_DFL");

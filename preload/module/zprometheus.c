@@ -79,7 +79,7 @@ static void metric_name(const char *prefix, row_t row, char name[NAME_MAX_BYTES]
            row.kind == ZSTAT_COUNTER ? "_total" : "");
 }
 
-/* What labels or a histogram say already. */
+/* Counters that labels or a histogram show already. */
 static bool is_a_sum(const char *name) {
   return strcmp(name, "collections") == 0 || strcmp(name, "pauses") == 0 ||
          strcmp(name, "pause_total_ns") == 0;

@@ -67,7 +67,7 @@ static const PyMemAllocatorEx *raw_of(const void *ctx) {
 
 static void *raw_calloc(void *ctx, size_t count, size_t size);
 
-/* Whether somebody stands above us, who passes on what is asked of him in his own way. */
+/* Another allocator wraps ours, and may pass requests on in its own way. */
 static bool raw_is_wrapped(void) {
   PyMemAllocatorEx raw;
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
@@ -108,7 +108,7 @@ static void raw_free(void *ctx, void *block) {
 }
 
 /* CPython knows its debug hooks by their malloc, and would put them over themselves where it does not see it:
- * over them, only calloc is ours. What they pass on comes to the table that we set before they were. */
+ * over them, only calloc is ours. They pass requests on to the table that we set before they were. */
 static bool is_of_hooks(const PyMemAllocatorEx *table) {
   return is_debug_build || table->ctx != before.raw.ctx;
 }
@@ -157,7 +157,7 @@ static void *raw_malloc_watched(void *ctx, size_t size) {
 void zbinding_watch_raw(void (*hook)(void)) {
   PyMemAllocatorEx raw;
   zpy.PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
-  if (raw.calloc != raw_calloc) return; /* somebody stands above us */
+  if (raw.calloc != raw_calloc) return; /* another allocator wraps ours */
   if (hook != NULL) raw_hook = hook;
   raw.malloc = hook != NULL ? raw_malloc_watched : watched(raw_of(raw.ctx)).malloc;
   set_table(PYMEM_DOMAIN_RAW, &raw);
@@ -237,7 +237,7 @@ typedef struct {
   const char *start, *end; /* written after relocation; start == end: none */
 } data_t;
 
-/* dl_iterate_phdr: the data of the module that has PyMem_SetAllocator. What the file does not hold
+/* dl_iterate_phdr: the data of the module that has PyMem_SetAllocator. The part that is not in the file
  * (bss) is left out: a table has an initial value. */
 static int find_data(struct dl_phdr_info *module, size_t size, void *result) {
   (void)size;
@@ -273,7 +273,7 @@ static const PyMemAllocatorEx *find_copy(const char *start, const char *end,
   return NULL;
 }
 
-/* What is written through the API must be seen there. */
+/* A table that is written through the API must change there. */
 static bool is_live(const PyMemAllocatorEx *found, int domain, const PyMemAllocatorEx *table) {
   PyMemAllocatorEx changed = *table;
   changed.ctx = &contexts[2];
@@ -320,7 +320,7 @@ static void bind_symbols(void) {
 
 static void complain_where_asked_for(void) {
   if (reason[0] == '\0' || zoption(binding) != ZBINDING_SYMBOLS) return;
-  zlog_notice("ZGC_BINDING=symbols cannot be had: %s; using the allocator table", reason);
+  zlog_notice("ZGC_BINDING=symbols is not possible: %s; using the allocator table", reason);
 }
 
 void zbinding_bind(void) {

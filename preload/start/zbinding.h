@@ -5,8 +5,8 @@
  *             exports serve without a hop through the table, tell GC objects from others, and send C
  *             callers of PyGC_Collect to our collector.
  *
- * The symbols need the address of the interpreter's tables, to see at each call whether somebody
- * wrapped them. It is found by looking for what PyMem_SetAllocator just wrote in the data of the
+ * The symbols need the address of the interpreter's tables, to see at each call whether another
+ * allocator wraps ours. It is found by looking for what PyMem_SetAllocator just wrote in the data of the
  * library that has this function, and proved by changing it through that function again. */
 #ifndef PRELOAD_START_ZBINDING_H
 #define PRELOAD_START_ZBINDING_H
@@ -33,7 +33,7 @@ void zbinding_check_raw(void);
 /* The interpreter ends: another one in this process finds these allocators, too. GIL held. */
 void zbinding_stay_for_next(void);
 
-/* Somebody else's functions stand in the OBJ domain. */
+/* The OBJ domain holds functions that are not ours. */
 bool zbinding_is_replaced(void);
 
 #endif

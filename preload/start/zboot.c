@@ -20,7 +20,7 @@
 
 #include "collector/cpython/zcollector.h"
 #include "collector/cpython/zdirector.h"
-#include "collector/cpython/zdriver.h"
+#include "collector/cpython/zcollector_thread.h"
 #include "collector/cpython/zexit.h"
 #include "collector/cpython/zpending.h"
 #include "collector/cpython/zpublish.h"
@@ -112,7 +112,7 @@ static bool register_exit(void) {
 
 /* -- late start ---------------------------------------------------------------------------------------- */
 
-static void start_thread(void) { zdriver_ensure_thread(); }
+static void start_thread(void) { zcollector_thread_ensure(); }
 
 static void tick(void) {
   zdirector_tick();
@@ -150,7 +150,7 @@ static int late_start(void *unused) {
   zstage_enter(ZSTAGE_ACTIVE);
   if (zoption(huge_pages)) zpopulator_start();
   if (zoption(statpage)) zstatpage_enable();
-  zdriver_tick = tick;
+  zcollector_thread_tick = tick;
   if (zprofile_is_on()) zprofiling_begin();
   return 0;
 }
@@ -190,7 +190,7 @@ static bool allocators_are_cpythons(void) {
   return zpy_is_code(*(void **)&object.malloc) && zpy_is_code(*(void **)&mem.malloc);
 }
 
-/* What keeps us from a Python that came after our constructor, or NULL. */
+/* Why we keep out of a Python that came after our constructor, or NULL. */
 static const char *why_not_late(void *library) {
   if (library != NULL) return "the program loaded libpython without RTLD_GLOBAL, so not all of it can be found";
   if (zpy.Py_IsInitialized()) return "the program loaded libpython, which was up before it was noticed";
@@ -198,7 +198,7 @@ static const char *why_not_late(void *library) {
   return NULL;
 }
 
-/* Reads the options and opens the log. What in the environment keeps us out, or NULL. */
+/* Reads the options and opens the log. Why the environment keeps us out, or NULL. */
 static const char *why_not_wanted(void) {
   static const char misread[] = "an option was not understood";
   if (!zoption_parse()) return misread;

@@ -1,4 +1,4 @@
-/* What is done around a fork, for all of the library, in one place. */
+/* The fork handlers of the whole library, in one place. */
 #ifndef PRELOAD_START_ZFORK_H
 #define PRELOAD_START_ZFORK_H
 

@@ -7,8 +7,8 @@
  * the new interpreter is served from its first object on.
  *
  * The constant is looked for among what the loader protected after relocation (RELRO), by the three
- * allocator tables and the one for arenas that the first interpreter was found with. What is not found,
- * or not once, is left alone. (An executable that is not position independent has its constants
+ * allocator tables and the one for arenas that the first interpreter was found with. A constant that is not
+ * found, or found twice, is left alone. (An executable that is not position independent has its constants
  * elsewhere: none of these is known to initialise twice.) */
 #ifndef PRELOAD_START_ZINITIAL_H
 #define PRELOAD_START_ZINITIAL_H

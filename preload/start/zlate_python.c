@@ -36,7 +36,7 @@ static int find_module(struct dl_phdr_info *module, size_t size, void *result) {
 }
 
 /* The libpython that calls, pinned: what it gave us must stay where it is. The loader knows the path already, and
- * opens no file. What it complains of is no business of the program, which may ask for its own last error. */
+ * opens no file. Its error message is taken away: the program may ask for its own last error. */
 static void *libpython_of(const void *caller) {
   place_t place = {(uintptr_t)caller, NULL};
   dl_iterate_phdr(find_module, &place);

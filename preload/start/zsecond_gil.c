@@ -85,7 +85,7 @@ static const void *const *variable_of(const PyThreadState *thread, const PyInter
   return NULL;
 }
 
-/* What has no heap of its own is asked for each time. */
+/* An interpreter without a heap of its own is looked up each time. */
 static znoinline unsigned look_up(const PyThreadState *thread, const PyInterpreterState *interpreter) {
   const void *const *variable = variable_of(thread, interpreter);
   zlock_take(ZLOCK_INTERPRETERS);

@@ -4,9 +4,9 @@
  * alloc_interpreter() in CPython's pystate.c, asks the RAW domain for it: PyMem_RawCalloc(1, sizeof). (The
  * main interpreter's is a part of _PyRuntime.) So a request of that size or more, once there is a main
  * interpreter, is taken for an interpreter, and the heap is closed (zallocator.h) before the request is served.
- * Who wraps the RAW domain may ask for more, and for it by malloc: then that is looked at, too. Who replaces
- * it, which is allowed before the interpreter is up and not later, is found out before that
- * (zbinding_check_raw), and the heap is closed from the start. What is true when an interpreter is made:
+ * An allocator that wraps the RAW domain may ask for more, and by malloc: then those requests are looked at, too.
+ * One that replaces it, which is allowed before the interpreter is up and not later, is noticed before that
+ * (zbinding_check_raw), and the heap is closed from the start. The GIL when an interpreter is made:
  *   3.11        one GIL in all the process, whatever interpreters there are: nothing is looked at
  *   3.12        PyInterpreterState_New holds HEAD_LOCK. _xxsubinterpreters.create holds the GIL of the caller's
  *               interpreter, C code may come without any. new_interpreter() lets the caller's GIL go only later,

@@ -41,7 +41,8 @@ const char *zstage_reason(void) {
     case ZSTAGE_WAITING:
       return "the late start has not come yet";
     case ZSTAGE_ENDING:
-      return "the interpreter was finalised, and the one after it has allocators of its own (3.12 and later reset them)";
+      return "the interpreter was finalised, and the one after it has allocators of its own (3.12 and "
+             "later reset them)";
     default:
       return reason;
   }

@@ -74,7 +74,7 @@ static void *find_in_scope_of(const void *caller, const char *name) {
   return function;
 }
 
-/* What comes after us, first: what comes before us, another tool or a second copy of this library, may go on to us. */
+/* Looks behind us first: a definition before us, another tool's or a second copy of this library, may call us. */
 static zcold void *find_real(symbol_t symbol, const void *caller) {
   void *function = dlsym(RTLD_NEXT, names[symbol]);
   if (function == NULL) function = ours_is_none(dlsym(RTLD_DEFAULT, names[symbol]));
@@ -120,7 +120,7 @@ typedef struct {
 static domain_t object = {.live = &closed_table};
 static domain_t mem = {.live = &closed_table};
 
-/* What the heap's functions are in a table, and what stands in `object.expected` for the length of
+/* The heap's functions as a table has them, and the words that `object.expected` holds for the length of
  * one call to say: the next block holds a GC object. Both 0 while closed. */
 static words_t ours, hint;
 
