@@ -4,6 +4,8 @@
 
 #include "heap/base/zos.h"
 
+size_t zfallback_blocks;
+
 /* Not of no bytes: malloc may answer with NULL then, and realloc frees. */
 static size_t some(size_t size) { return zmax(size, (size_t)1); }
 

@@ -17,6 +17,8 @@ typedef struct {
   void (*free)(void *ctx, void *block);
 } zfallback_t;
 
+extern size_t zfallback_blocks; /* that the heap could not give, over all time; relaxed */
+
 void zfallback_use(const zfallback_t *other);
 
 void *zfallback_alloc(size_t size);

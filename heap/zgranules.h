@@ -25,6 +25,8 @@
 #define ZGRANULE_SHIFT 14
 #define ZGRANULE_SIZE ((size_t)1 << ZGRANULE_SHIFT)
 
+static inline size_t zgranules_for(size_t bytes) { return zalign_up(bytes, ZGRANULE_SIZE) >> ZGRANULE_SHIFT; }
+
 /* Readable bytes behind committed_end that are never handed out: a fixed offset below this may be
  * read from any readable address. */
 #define ZGRANULES_GUARD ((size_t)8192)

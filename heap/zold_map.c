@@ -3,14 +3,13 @@
 #include <string.h>
 
 #include "heap/base/zos.h"
-#include "heap/zallocator.h"
+#include "heap/zheap.h"
 
 size_t zold_map_block_header;
 uint64_t *zold_map_bits;
 size_t zold_map_count;
 uint64_t *zold_map_frozen_bits;
 size_t zold_map_frozen_words, zold_map_frozen_count;
-void (*zold_map_free_hook)(void *object);
 
 #define FLAGS (ZPAGE_FLAG_OLD | ZPAGE_FLAG_SHIFTED)
 
@@ -61,7 +60,7 @@ static zcold bool admit_shifted(zpage_t *page, const void *object) {
 bool zold_map_admit(const void *object) {
   if (!zgranules_is_readable(object) || ((uintptr_t)object & 15) != 0) return false;
   zpage_t *page = zpage_find(object);
-  if (zpage_heap(page) != ZALLOCATOR_FIRST) return false;
+  if (zpage_heap(page) != ZHEAP_FIRST) return false;
   /* Objects are larger than the distance of the two places: no other stands at the second one. */
   bool is_shifted = (zpage_flags(page) & (ZPAGE_FLAG_SHIFTED | ZPAGE_FLAG_RECUT)) != 0;
   return zlikely(!is_shifted && is_expected(page, object)) || admit_shifted(page, object);
@@ -69,7 +68,7 @@ bool zold_map_admit(const void *object) {
 
 bool zold_map_add(void *object) {
   zpage_t *page = zpage_find(object);
-  if (zunlikely(zpage_heap(page) != ZALLOCATOR_FIRST) || !change(object, true)) return false;
+  if (zunlikely(zpage_heap(page) != ZHEAP_FIRST) || !change(object, true)) return false;
   zold_map_count++;
   if (!(zpage_flags(page) & ZPAGE_FLAG_OLD)) zpage_set_flags(page, zpage_flags(page) | ZPAGE_FLAG_OLD);
   return true;
@@ -103,7 +102,7 @@ void zold_map_remove(void *object) {
 static void forget_object(void *object, size_t block_size) {
   if (!change(object, false)) return;
   uncount(object);
-  if (zunlikely(block_size >= ZOLD_HOOK_SIZE) && zold_map_free_hook != NULL) zold_map_free_hook(object);
+  if (zunlikely(block_size >= ZOLD_HOOK_SIZE) && zheap_hooks.old_freed != NULL) zheap_hooks.old_freed(object);
 }
 
 static zcold void forget_all(const char *start, size_t size) {

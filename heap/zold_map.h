@@ -1,6 +1,6 @@
 /* The old set: one bit per 16-byte granule, set where an old object starts.
  *
- * One kind of writer: whoever holds the first GIL (zallocator.h). It is set when an object is promoted and
+ * One kind of writer: whoever holds the first GIL (zheap.h). It is set when an object is promoted and
  * cleared by free before the block can be reused. Collector threads read it relaxed: an answer out of date
  * costs time, never correctness (collector/cpython/zpass.h says why).
  *
@@ -40,10 +40,7 @@ extern uint64_t *zold_map_frozen_bits;
 extern size_t zold_map_frozen_words; /* of it; 0 while nothing is frozen. Written after the bits */
 extern size_t zold_map_frozen_count; /* first GIL */
 
-/* Called for each old object of at least ZOLD_HOOK_SIZE bytes that is freed: a type may be dying.
- * In the middle of a free: the hook must neither allocate nor change the map. */
-#define ZOLD_HOOK_SIZE 512
-extern void (*zold_map_free_hook)(void *object);
+#define ZOLD_HOOK_SIZE 512 /* bytes of a block of which zheap_hooks.old_freed is called */
 
 static inline size_t zold_map_unit(const void *object) {
   return (size_t)((const char *)object - zgranules_range.base) >> ZOLD_UNIT_SHIFT;

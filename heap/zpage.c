@@ -16,3 +16,8 @@ bool zpage_block_of_recut(const zpage_t *page, const void *address, const char *
   }
   return zpage_grid_block(page, address, first, block_size, start, end);
 }
+
+const char *zpage_kind_name(const zpage_t *page) {
+  static const char *const names[] = {"none", "small", "medium", "large"};
+  return names[zpage_kind(page)];
+}

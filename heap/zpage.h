@@ -8,8 +8,8 @@
  * touches the block, its zpage_t and nothing else. Entries of the inner granules of a run point back
  * to the first one.
  *
- * Who may touch what: a page belongs to one of zallocator.c's heaps, and whoever works in that heap owns
- * every field (zallocator.h says who that is). Any thread may read the fields marked shared
+ * Who may touch what: a page belongs to a heap, and whoever works in that heap owns every field
+ * (zheap.h says who that is). Any thread may read the fields marked shared
  * through zpage_find and zpage_block_of: a page can be freed and divided differently meanwhile, so what they
  * answer may be out of date, but it always lies in readable memory. zsparse_bytes reads the counts, too,
  * for a guess.
@@ -133,15 +133,48 @@ static inline size_t zpage_granules_of(size_t block_size) {
   return bytes >> ZGRANULE_SHIFT;
 }
 
-/* What stands before the blocks of a small page. Blocks of whole cache lines begin 48 bytes into a line:
- * then the object behind a PyGC_Head has its line to itself, and who walks a list of such objects
- * (CPython's collections) touches line after line. Were head and object in one line, that walk would
- * leave out others, and hardware does not read ahead for it: measured, it takes twice as long. */
+static inline zpage_kind_t zpage_kind(const zpage_t *page) {
+  if (page->capacity == 0) return ZPAGE_NONE;
+  if (page->block_size == 0) return ZPAGE_LARGE;
+  return page->block_size <= ZSMALL_MAX ? ZPAGE_SMALL : ZPAGE_MEDIUM;
+}
+
+static inline size_t zpage_granules(const zpage_t *page) {
+  if (page->block_size == 0) return zgranules_for(zpage_large_size(page));
+  return zpage_granules_of(page->block_size);
+}
+
+/* Bytes before the first block of a small page. Blocks of whole cache lines begin 48 bytes into a line: then the
+ * object behind a PyGC_Head has its line to itself, and a walk along a list of such objects (CPython's collections)
+ * touches line after line. With head and object in one line, the walk would leave out every other line, and
+ * hardware does not read ahead for that: measured, it takes twice as long. */
 #define ZPAGE_LEAD 48
 
 static inline size_t zpage_lead_of(size_t block_size, bool may_hold_gc) {
   return may_hold_gc && block_size <= ZSMALL_MAX && block_size % ZCACHE_LINE == 0 ? ZPAGE_LEAD : 0;
 }
+
+static inline zblock_t *zpage_pop(zpage_t *page) {
+  zblock_t *block = page->free;
+  if (zunlikely(block == NULL)) return NULL;
+  page->free = block->next;
+  page->used++;
+  return block;
+}
+
+static inline void zpage_push(zpage_t *page, void *block) {
+  zblock_t *b = block;
+  b->next = page->free;
+  page->free = b;
+  page->used--;
+}
+
+/* Of the page's blocks (a leftover has its own size). */
+static inline size_t zpage_block_bytes(const zpage_t *page) {
+  return page->block_size != 0 ? page->block_size : zpage_large_size(page);
+}
+
+const char *zpage_kind_name(const zpage_t *page);
 
 #define ZPAGE_RECIPROCAL_SHIFT 40
 

@@ -42,4 +42,19 @@ static inline size_t zsize_class_block_size(unsigned size_class) {
   return ((size_t)1 << doubling) + (medium % ZMEDIUM_STEPS + 1) * step;
 }
 
+static inline bool zsize_class_is_small(unsigned size_class) {
+  return size_class < ZSMALL_CLASSES || size_class >= ZCLASS_GC;
+}
+
+/* size must be <= ZMEDIUM_MAX; first_class: 0, or ZCLASS_GC. */
+static inline unsigned zsize_class_of(size_t size, unsigned first_class) {
+  return size <= ZSMALL_MAX ? first_class + zsize_class_small(size) : zsize_class_medium(size);
+}
+
+/* Bytes of the block that any request gets. */
+static inline size_t zsize_class_size_for(size_t size) {
+  if (size <= ZMEDIUM_MAX) return zsize_class_block_size(zsize_class_of(size, 0));
+  return size > SIZE_MAX - ZBLOCK_ALIGNMENT ? size : zalign_up(size, ZBLOCK_ALIGNMENT);
+}
+
 #endif

@@ -33,6 +33,7 @@
 #include "heap/base/zoption.h"
 #include "heap/base/zos.h"
 #include "heap/base/zstat.h"
+#include "heap/zheap.h"
 #include "heap/zold_map.h"
 
 #define WAIT_SLICE_MS 5
@@ -69,7 +70,7 @@ bool zcollector_start(const char **why) {
   }
   zpy.Py_DecRef(gc);
   zthresholds_start();
-  zold_map_free_hook = forget_type;
+  zheap_hooks.old_freed = forget_type;
   zidle_start();
   zswitch(true);
   if (zoption(interval) != 0) zcollector_thread_ensure();

@@ -8,6 +8,7 @@
 #include "heap/base/zstat.h"
 #include "heap/base/zstatpage.h"
 #include "heap/zallocator.h"
+#include "heap/zheap_report.h"
 #include "heap/zold_map.h"
 #include "heap/zsparse.h"
 
@@ -16,8 +17,8 @@
 #define WALK_AT_SAFEPOINT (256 * ZM) /* a heap of this size is walked in 0.1 ms */
 
 void zpublish_refresh(void) {
-  zallocator_stats_t heap;
-  zallocator_stats(&heap);
+  zheap_report_t heap;
+  zheap_report(&heap);
   zstat_set(heap_used, heap.used_bytes);
   zstat_set(heap_committed, zgranules_resident_bytes() - zsparse_hole_bytes());
   zstat_set(fallback_blocks, heap.fallback_blocks);
@@ -36,9 +37,9 @@ static void refresh_if_due(uint64_t at, bool may_walk) {
     zcollector_thread_ensure(); /* which will do it */
     return;
   }
-  zallocator_stats_t heap;
+  zheap_report_t heap;
   uint64_t start = zos_now_ns();
-  zallocator_stats(&heap);
+  zheap_report(&heap);
   uint64_t pause = (zos_now_ns() - start) * WALK_SHARE;
   if (pause > REFRESH_NS) zstore_relaxed(&refresh_from_ns, at + pause);
   zstat_set(fallback_blocks, heap.fallback_blocks);

@@ -7,6 +7,7 @@
 #include "collector/python/zpyabi.h"
 #include "heap/base/zlog.h"
 #include "heap/zallocator.h"
+#include "heap/zheap_report.h"
 #include "heap/zold_map.h"
 
 #define ROUNDS 30
@@ -46,7 +47,7 @@ static Py_ssize_t count_missed(void) {
 
 Py_ssize_t zverify(void) {
   char message[160];
-  if (!zallocator_verify(message, sizeof message)) {
+  if (!zheap_report_verify(message, sizeof message)) {
     zpy.PyErr_SetString(*zpy.PyExc_RuntimeError, message);
     return -1;
   }

@@ -224,7 +224,7 @@ static void moved(void *samples, void *block) {
   zlock_drop(ZLOCK_PROFILE);
 }
 
-static const zallocator_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
+static const zsampler_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
 
 /* -- start, pause ---------------------------------------------------------------------------------------- */
 
@@ -272,7 +272,7 @@ bool zprofile_start(const char *text) {
   if (why != NULL) zlog_notice("ZGC_PROFILE: %s; stacks will show Python functions only", why);
   started_ns = zos_now_ns();
   is_on = true;
-  zallocator_start_watch(&watcher);
+  zsampler_start(&watcher);
   return true;
 }
 

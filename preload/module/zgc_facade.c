@@ -10,6 +10,7 @@
 #include "collector/python/zcallbacks.h"
 #include "collector/python/zpyabi.h"
 #include "heap/zallocator.h"
+#include "heap/zheap_report.h"
 
 static PyObject *stock_collect, *stock_set_threshold, *stock_freeze, *stock_unfreeze, *stock_debugmallocstats;
 
@@ -93,22 +94,22 @@ static PyObject *gc_unfreeze(PyObject *self, PyObject *unused) {
 static PyObject *sys_getallocatedblocks(PyObject *self, PyObject *unused) {
   (void)self;
   (void)unused;
-  zallocator_stats_t heap;
-  zallocator_stats(&heap);
+  zheap_report_t heap;
+  zheap_report(&heap);
   return zpy.PyLong_FromUnsignedLongLong(heap.used_blocks);
 }
 
 /* pymalloc's table would not be there at all; this is ours, in the manner of it. */
 static void print_heap(void) {
-  static zallocator_class_t classes[ZCLASS_COUNT];
-  zallocator_stats_t heap;
-  zallocator_class_stats(classes);
-  zallocator_stats(&heap);
+  static zheap_report_class_t classes[ZCLASS_COUNT];
+  zheap_report_t heap;
+  zheap_report_classes(classes);
+  zheap_report(&heap);
   fprintf(stderr, "Small block threshold = %zu, in %u size classes.\n\n", ZSMALL_MAX,
           ZSMALL_CLASSES);
   fprintf(stderr, "class     size   pages   blocks in use  avail blocks\n");
   for (unsigned i = 0; i < ZCLASS_COUNT; i++) {
-    const zallocator_class_t *c = &classes[i];
+    const zheap_report_class_t *c = &classes[i];
     if (c->pages == 0) continue;
     fprintf(stderr, "%5u %8zu %7zu %15zu %13zu\n", i, zsize_class_block_size(i), c->pages, c->used,
             c->capacity - c->used);

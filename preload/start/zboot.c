@@ -89,7 +89,7 @@ static PyObject *on_exit_of_interpreter(PyObject *self, PyObject *unused) {
     seen_uninitialised = is_queued = false;
     zbinding_watch_raw(look_whether_ended);
     zbinding_stay_for_next();
-    zallocator_slow_hook = watch_for_interpreter;
+    zheap_hooks.slow = watch_for_interpreter;
   }
   return zpy_new_none();
 }
@@ -132,7 +132,7 @@ static const char *start_collector(void) {
 static int late_start(void *unused) {
   (void)unused;
   if (zstage() != ZSTAGE_WAITING || !zpy.Py_IsInitialized()) return 0;
-  zallocator_slow_hook = NULL;
+  zheap_hooks.slow = NULL;
   zbinding_settle();
   if (!register_exit()) {
     zpy.PyErr_Clear();
@@ -146,7 +146,7 @@ static int late_start(void *unused) {
     zstage_become_passive(text);
     return 0;
   }
-  zallocator_idle_hook = start_thread;
+  zheap_hooks.idle = start_thread;
   zstage_enter(ZSTAGE_ACTIVE);
   if (zoption(huge_pages)) zpopulator_start();
   if (zoption(statpage)) zstatpage_enable();
@@ -254,7 +254,7 @@ static void start_in_python(void *library, bool is_late) {
   zlog_info("gc,init", "zgcpreload %s pid %d python %.*s binding %s heap range %luM", ZVERSION,
             (int)getpid(), (int)strcspn(zpy.Py_GetVersion(), " "), zpy.Py_GetVersion(),
             zbinding_name(), zlog_mb(zgranules_range.size));
-  zallocator_slow_hook = watch_for_interpreter;
+  zheap_hooks.slow = watch_for_interpreter;
   zstage_enter(ZSTAGE_WAITING);
 }
 

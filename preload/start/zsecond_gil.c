@@ -16,8 +16,8 @@ static PyInterpreterState *main_interpreter; /* a part of _PyRuntime: the same f
 
 /* Which interpreter works in which heap. A heap goes with the address of an interpreter's state, until that
  * memory is freed: then no thread has it as its own any more. */
-static const PyInterpreterState *interpreter_of[ZALLOCATOR_HEAPS]; /* NULL: nobody works there */
-static unsigned heaps_end = ZALLOCATOR_COMMON + 1;
+static const PyInterpreterState *interpreter_of[ZHEAP_COUNT]; /* NULL: nobody works there */
+static unsigned heaps_end = ZHEAP_COMMON + 1;
 
 /* Which addresses are not among them, for all frees of the RAW domain: a bit by the low bits of an address. States are
  * large, so malloc places most at the start of an OS page, and few bits are set however many there are. Written under
@@ -39,31 +39,31 @@ static void set_seen(const void *address, bool value) {
 }
 
 static bool shares_place(const void *address) {
-  for (unsigned i = ZALLOCATOR_COMMON + 1; i < heaps_end; i++) {
+  for (unsigned i = ZHEAP_COMMON + 1; i < heaps_end; i++) {
     if (interpreter_of[i] != NULL && seen_place(interpreter_of[i]) == seen_place(address)) return true;
   }
   return false;
 }
 
 static unsigned find(const PyInterpreterState *interpreter) {
-  unsigned i = ZALLOCATOR_COMMON + 1;
+  unsigned i = ZHEAP_COMMON + 1;
   while (i < heaps_end && interpreter_of[i] != interpreter) i++;
   return i;
 }
 
 static unsigned add_heap(void) {
   unsigned number = zallocator_new_heap();
-  if (number != ZALLOCATOR_COMMON) zstore_relaxed(&heaps_end, number + 1);
+  if (number != ZHEAP_COMMON) zstore_relaxed(&heaps_end, number + 1);
   return number;
 }
 
 static unsigned heap_for(const PyInterpreterState *interpreter) {
-  if (interpreter == zload_relaxed(&main_interpreter)) return ZALLOCATOR_FIRST;
+  if (interpreter == zload_relaxed(&main_interpreter)) return ZHEAP_FIRST;
   unsigned number = find(interpreter);
   if (number < heaps_end) return number;
   number = find(NULL);
   if (number == heaps_end) number = add_heap();
-  if (number == ZALLOCATOR_COMMON) return number;
+  if (number == ZHEAP_COMMON) return number;
   zstore_relaxed(&interpreter_of[number], interpreter);
   set_seen(interpreter, true);
   return number;
@@ -90,8 +90,8 @@ static znoinline unsigned look_up(const PyThreadState *thread, const PyInterpret
   const void *const *variable = variable_of(thread, interpreter);
   zlock_take(ZLOCK_INTERPRETERS);
   unsigned number = heap_for(interpreter);
-  if (number == ZALLOCATOR_COMMON) interpreter = NULL;
-  zthread_heap = (zthread_heap_t){variable, interpreter, zallocator_heap(number), number, zthread_heap_endings};
+  if (number == ZHEAP_COMMON) interpreter = NULL;
+  zthread_heap = (zthread_heap_t){variable, interpreter, zheap_of(number), number, zthread_heap_endings};
   zlock_drop(ZLOCK_INTERPRETERS);
   return number;
 }
@@ -101,7 +101,7 @@ static znoinline unsigned look_up(const PyThreadState *thread, const PyInterpret
  * interpreters share a GIL makes no difference. */
 static unsigned holder(void) {
   PyThreadState *thread = current_thread();
-  if (zunlikely(thread == NULL)) return ZALLOCATOR_COMMON;
+  if (zunlikely(thread == NULL)) return ZHEAP_COMMON;
   const PyInterpreterState *interpreter = zpy.PyThreadState_GetInterpreter(thread);
   if (zthread_heap_is_of(interpreter)) return zthread_heap.number;
   return look_up(thread, interpreter);
@@ -119,14 +119,14 @@ static void end(unsigned number) {
  * it came to be freed. */
 static bool is_interpreter(const void *block) {
   if (zlikely(!may_be_seen(block))) return false;
-  for (unsigned i = ZALLOCATOR_COMMON + 1; i < zload_relaxed(&heaps_end); i++) {
+  for (unsigned i = ZHEAP_COMMON + 1; i < zload_relaxed(&heaps_end); i++) {
     if (zload_relaxed(&interpreter_of[i]) == block) return true;
   }
   return false;
 }
 
 void zsecond_gil_on_free(const void *block) {
-  if (zlikely(!zallocator_is_closed()) || block == NULL || !is_interpreter(block)) return;
+  if (zlikely(!zheap_is_closed()) || block == NULL || !is_interpreter(block)) return;
   zlock_take(ZLOCK_INTERPRETERS);
   unsigned number = find(block);
   if (number < heaps_end) end(number);
@@ -166,7 +166,7 @@ void zsecond_gil_settle(void) {
 void zsecond_gil_expect(void) {
   PyInterpreterState *interpreter = zpy.PyInterpreterState_Main();
   if (interpreter == NULL) return; /* the next state is the main interpreter's own */
-  if (!zallocator_is_closed()) zlog_info("gc,heap", "another interpreter may be made: each has a heap from now on");
+  if (!zheap_is_closed()) zlog_info("gc,heap", "another interpreter may be made: each has a heap from now on");
   zstore_relaxed(&main_interpreter, interpreter);
-  zallocator_close(holder);
+  zheap_close(holder);
 }

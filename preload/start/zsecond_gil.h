@@ -14,7 +14,7 @@
  *   3.13-3.15   the same, but _interpreters and InterpreterPoolExecutor come here with no thread state at all
  *               (_PyXI_NewInterpreter swaps it out first): any other thread may hold the main GIL
  * In no version is the main GIL known to be held, and none may be waited for here, because HEAD_LOCK is held.
- * zallocator_close needs neither. Any C thread may ask the RAW domain for as much, at any time: a false
+ * zheap_close needs neither. Any C thread may ask the RAW domain for as much, at any time: a false
  * alarm, which costs some speed and nothing else. */
 #ifndef PRELOAD_START_ZSECOND_GIL_H
 #define PRELOAD_START_ZSECOND_GIL_H

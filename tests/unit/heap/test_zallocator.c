@@ -1,4 +1,5 @@
 #include "heap/zallocator.h"
+#include "heap/zheap_report.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -59,7 +60,7 @@ static void test_stats_count_pages_by_kind(void **state) {
   zallocator_alloc(16);
   zallocator_alloc(2000);
   zallocator_alloc(LARGE);
-  zallocator_stats_t now = zheaptest_stats();
+  zheap_report_t now = zheaptest_stats();
   assert_int_equal(now.pages[ZPAGE_SMALL], 1);
   assert_int_equal(now.pages[ZPAGE_MEDIUM], 1);
   assert_int_equal(now.pages[ZPAGE_LARGE], 1);
@@ -98,7 +99,7 @@ static void fill_and_empty(size_t size, size_t more_than_full) {
       if (n % 61 == 0) zheaptest_check();
     }
     zheaptest_check();
-    zallocator_stats_t now = zheaptest_stats();
+    zheap_report_t now = zheaptest_stats();
     /* The page with the block that is held, and the current one. */
     assert_in_range(now.pages[ZPAGE_SMALL] + now.pages[ZPAGE_MEDIUM], 1, 2);
     assert_int_equal(now.used_bytes, block_size);
@@ -284,7 +285,7 @@ static void test_large_blocks_of_all_sizes_share_their_memory(void **state) {
     memset(block, 1, size);
     zallocator_free(block);
   }
-  zallocator_stats_t stats = zheaptest_stats();
+  zheap_report_t stats = zheaptest_stats();
   assert_int_equal(stats.page_bytes, stats.pages[ZPAGE_MEDIUM] * ZGRANULE_SIZE);
   assert_in_range(stats.pages[ZPAGE_MEDIUM], 0, 2);
   size_t resident = resident_bytes(zgranules_range.base, zgranules_range.committed_end);
@@ -524,7 +525,7 @@ static void *work(void *key) {
 }
 
 static void *work_apart(void *key) {
-  zheaptest_heap = ZALLOCATOR_COMMON;
+  zheaptest_heap = ZHEAP_COMMON;
   return work(key);
 }
 
@@ -532,9 +533,9 @@ static void test_two_threads_once_closed(void **state) {
   (void)state;
   char *before[100]; /* born without the lock, freed with it */
   for (int i = 0; i < 100; i++) before[i] = zallocator_alloc(i * 40);
-  assert_false(zallocator_is_closed());
-  zallocator_close(zheaptest_holder);
-  assert_true(zallocator_is_closed());
+  assert_false(zheap_is_closed());
+  zheap_close(zheaptest_holder);
+  assert_true(zheap_is_closed());
   for (int i = 0; i < 100; i++) assert_true(zpage_find(before[i])->flags & ZPAGE_FLAG_CLOSED);
   char *after = zallocator_alloc(5000);
   assert_true(zpage_find(after)->flags & ZPAGE_FLAG_CLOSED);
@@ -559,9 +560,9 @@ static void *work_in(void *heap) {
 /* One interpreter after the other in each, beside the main one: they need no lock, and leave nothing behind. */
 static void test_interpreters_have_their_own_heaps(void **state) {
   (void)state;
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   unsigned heaps[2] = {zallocator_new_heap(), zallocator_new_heap()};
-  assert_true(heaps[0] > ZALLOCATOR_COMMON && heaps[1] > heaps[0]);
+  assert_true(heaps[0] > ZHEAP_COMMON && heaps[1] > heaps[0]);
   for (int round = 0; round < 3; round++) {
     pthread_t threads[2];
     for (size_t i = 0; i < 2; i++) pthread_create(&threads[i], NULL, work_in, (void *)(uintptr_t)heaps[i]);
@@ -579,11 +580,11 @@ static void test_interpreters_have_their_own_heaps(void **state) {
 
 static void test_more_interpreters_than_heaps_share_one(void **state) {
   (void)state;
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   unsigned number = 0;
-  for (unsigned i = 2; i < ZALLOCATOR_HEAPS; i++) number = zallocator_new_heap();
-  assert_int_equal(number, ZALLOCATOR_HEAPS - 1);
-  assert_int_equal(zallocator_new_heap(), ZALLOCATOR_COMMON);
+  for (unsigned i = 2; i < ZHEAP_COUNT; i++) number = zallocator_new_heap();
+  assert_int_equal(number, ZHEAP_COUNT - 1);
+  assert_int_equal(zallocator_new_heap(), ZHEAP_COMMON);
 }
 
 /* The thread with the first GIL is anywhere in the heap when another closes it, and goes on. */
@@ -593,7 +594,7 @@ static void test_closed_while_the_first_heap_works(void **state) {
   pthread_t first, second;
   pthread_create(&first, NULL, work, (void *)1);
   while (zload_relaxed(&rounds_done) < ROUNDS / 100) zspin_hint();
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   pthread_create(&second, NULL, work_apart, (void *)1001);
   void *wrong;
   pthread_join(first, &wrong);
@@ -606,14 +607,14 @@ static void test_closed_while_the_first_heap_works(void **state) {
 
 /* Blocks change hands in both directions, as buffers that one interpreter shows to another. */
 static void *free_all(void *blocks) {
-  zheaptest_heap = ZALLOCATOR_COMMON;
+  zheaptest_heap = ZHEAP_COMMON;
   for (void **b = blocks; *b != NULL; b++) zallocator_free(*b);
   return NULL;
 }
 
 static void test_blocks_freed_outside_of_their_heap(void **state) {
   (void)state;
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   static const size_t lengths[] = {16, 100, 1024, 5000, 60000, LARGE};
   for (int round = 0; round < 50; round++) {
     void *blocks[601] = {NULL};
@@ -622,10 +623,10 @@ static void test_blocks_freed_outside_of_their_heap(void **state) {
     pthread_create(&other, NULL, free_all, blocks);
     for (size_t i = 0; i < 600; i++) zallocator_free(zallocator_alloc(lengths[i % 6]));
     pthread_join(other, NULL);
-    zheaptest_heap = ZALLOCATOR_COMMON;
+    zheaptest_heap = ZHEAP_COMMON;
     void *theirs[600];
     for (size_t i = 0; i < 600; i++) theirs[i] = zallocator_realloc(zallocator_alloc(lengths[i % 6]), 500);
-    zheaptest_heap = ZALLOCATOR_FIRST;
+    zheaptest_heap = ZHEAP_FIRST;
     for (size_t i = 0; i < 600; i++) zallocator_free(i % 2 ? theirs[i] : zallocator_realloc(theirs[i], 70000));
   }
   zheaptest_check();
@@ -635,8 +636,8 @@ static void test_blocks_freed_outside_of_their_heap(void **state) {
 static void test_closed_allocator_fills_and_empties_pages(void **state) {
   (void)state;
   zallocator_alloc(64);
-  zallocator_close(zheaptest_holder);
-  zallocator_close(zheaptest_holder); /* again is harmless */
+  zheap_close(zheaptest_holder);
+  zheap_close(zheaptest_holder); /* again is harmless */
   char *blocks[3000];
   for (int i = 0; i < 3000; i++) blocks[i] = zallocator_alloc(64);
   zheaptest_check();
@@ -653,7 +654,7 @@ static void count_slow_call(void) { slow_calls++; }
 
 static void test_slow_hook_is_called_about_once_per_page_filling(void **state) {
   (void)state;
-  zallocator_slow_hook = count_slow_call;
+  zheap_hooks.slow = count_slow_call;
   for (size_t i = 0; i < 4 * ((ZGRANULE_SIZE - ZPAGE_LEAD) / 64); i++) zallocator_alloc(64);
   assert_in_range(slow_calls, 4, 4 * ZGRANULE_SIZE / 4096);
 }
@@ -669,7 +670,7 @@ static void test_freed_block_is_no_longer_old(void **state) {
 
 static void assert_broken(void) {
   char message[200] = "";
-  assert_false(zallocator_verify(message, sizeof message));
+  assert_false(zheap_report_verify(message, sizeof message));
   assert_non_null(strstr(message, "free list broken"));
 }
 
@@ -757,11 +758,11 @@ static void moved(void *known, void *block) {
   assert_true(zallocator_is_sampled(block));
 }
 
-static const zallocator_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
+static const zsampler_watcher_t watcher = {blocks_before_sample, is_sample, sampled, freed, moving, moved};
 
 static int start_watched(void **state) {
   if (zheaptest_start(state) != 0) return -1;
-  zallocator_start_watch(&watcher);
+  zsampler_start(&watcher);
   return 0;
 }
 
@@ -798,7 +799,7 @@ static void test_every_seventh_small_block_is_a_sample(void **state) {
 static void test_a_block_reused_again_and_again_comes_to_its_turn(void **state) {
   (void)state;
   before_sample = 99;
-  zallocator_start_watch(&watcher);
+  zsampler_start(&watcher);
   for (size_t i = 1; i <= 1000; i++) {
     zallocator_free(zallocator_alloc_gc(48));
     assert_int_equal(sampled_count, i / 100);
@@ -860,7 +861,7 @@ static void test_larger_blocks_and_growth_are_asked_for_by_the_byte(void **state
 static void test_a_block_that_moves_is_not_counted_again(void **state) {
   (void)state;
   before_sample = 0;
-  zallocator_start_watch(&watcher);
+  zsampler_start(&watcher);
   void *block = zallocator_alloc(64);
   assert_int_equal(sampled_count, 1);
   before_sample = 1000;
@@ -907,7 +908,7 @@ static void test_watched_pages_once_closed(void **state) {
   (void)state;
   void *blocks[10];
   for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) blocks[i] = zallocator_alloc(48);
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   assert_int_equal(zheaptest_stats().used_blocks, ZARRAY_LENGTH(blocks));
   zheaptest_check(); /* what was left of the batch is free again */
   for (size_t i = 0; i < ZARRAY_LENGTH(blocks); i++) zallocator_free(blocks[i]);
@@ -919,7 +920,7 @@ static void test_realloc_keeps_blocks_sampled(void **state) {
   (void)state;
   before_sample = 0;
   bytes_are_sample = true;
-  zallocator_start_watch(&watcher);
+  zsampler_start(&watcher);
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) {
     for (size_t j = 0; j < ZARRAY_LENGTH(sizes); j++) {
       void *block = zallocator_alloc(sizes[i]);

@@ -4,6 +4,7 @@
 
 #include "heap/base/zos.h"
 #include "heap/zallocator.h"
+#include "heap/zheap_report.h"
 #include "tests/support/zheaptest.h"
 
 static int hooked;
@@ -16,7 +17,7 @@ static void note_freed(void *object) {
 
 static int start(void **state) {
   (void)state;
-  zold_map_free_hook = note_freed;
+  zheap_hooks.old_freed = note_freed;
   return zallocator_start(64 * ZM) ? 0 : -1;
 }
 
@@ -252,10 +253,10 @@ static void *live_and_die(void *heap) {
   for (int round = 0; round < 1500; round++) {
     for (int i = 0; i < 1200; i++) {
       blocks[i] = zallocator_alloc(64);
-      if (heap == ZALLOCATOR_FIRST && i % 3 != 0 && !zold_map_add(blocks[i] + ZOLD_HEADER_MIN)) return "not old";
+      if (heap == ZHEAP_FIRST && i % 3 != 0 && !zold_map_add(blocks[i] + ZOLD_HEADER_MIN)) return "not old";
     }
     for (int i = 1; i < 1200; i += 6) {
-      if (heap == ZALLOCATOR_FIRST) zold_map_remove(blocks[i] + ZOLD_HEADER_MIN);
+      if (heap == ZHEAP_FIRST) zold_map_remove(blocks[i] + ZOLD_HEADER_MIN);
     }
     for (int i = 0; i < 1200; i++) zallocator_free(blocks[i]);
   }
@@ -264,9 +265,9 @@ static void *live_and_die(void *heap) {
 
 static void test_two_interpreters(void **state) {
   (void)state;
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   pthread_t threads[2];
-  void *const heaps[] = {(void *)ZALLOCATOR_FIRST, (void *)ZALLOCATOR_COMMON};
+  void *const heaps[] = {(void *)ZHEAP_FIRST, (void *)ZHEAP_COMMON};
   for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, live_and_die, heaps[i]), 0);
   for (int i = 0; i < 2; i++) {
     void *wrong;
@@ -277,26 +278,26 @@ static void test_two_interpreters(void **state) {
   size_t words = (zgranules_range.committed_end >> ZOLD_UNIT_SHIFT) / 64;
   for (size_t i = 0; i < words; i++) assert_int_equal(zold_map_bits[i], 0);
   char why[200];
-  if (!zallocator_verify(why, sizeof why)) fail_msg("%s", why);
-  zallocator_stats_t stats;
-  zallocator_stats(&stats);
+  if (!zheap_report_verify(why, sizeof why)) fail_msg("%s", why);
+  zheap_report_t stats;
+  zheap_report(&stats);
   assert_int_equal(stats.used_blocks, 0);
 }
 
 static void test_objects_of_other_heaps_do_not_become_old(void **state) {
   (void)state;
   char *mine = zallocator_alloc(64);
-  zallocator_close(zheaptest_holder);
-  zheaptest_heap = ZALLOCATOR_COMMON;
+  zheap_close(zheaptest_holder);
+  zheaptest_heap = ZHEAP_COMMON;
   char *other = zallocator_alloc(64);
-  zheaptest_heap = ZALLOCATOR_FIRST;
+  zheaptest_heap = ZHEAP_FIRST;
   assert_true(zold_map_add(mine + ZOLD_HEADER_MIN));
   assert_false(zold_map_add(other + ZOLD_HEADER_MIN));
   assert_int_equal(zold_map_count, 1);
   /* Freed outside of its heap, it stays old until its heap takes the block: nobody uses it meanwhile. */
-  zheaptest_heap = ZALLOCATOR_COMMON;
+  zheaptest_heap = ZHEAP_COMMON;
   zallocator_free(mine);
-  zheaptest_heap = ZALLOCATOR_FIRST;
+  zheaptest_heap = ZHEAP_FIRST;
   for (int i = 0; zold_map_count > 0 && i < 2000; i++) {
     assert_false(zold_map_has((char *)zallocator_alloc(64) + ZOLD_HEADER_MIN));
   }

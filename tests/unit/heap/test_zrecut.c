@@ -161,12 +161,12 @@ static void test_a_leftover_comes_back_from_another_heap(void **state) {
   unsigned char *leftover = find_leftover();
   size_t leftovers = count_leftovers(), i = 0;
   while (blocks[i] != leftover) i++;
-  zallocator_close(zheaptest_holder);
-  zheaptest_heap = ZALLOCATOR_COMMON;
+  zheap_close(zheaptest_holder);
+  zheaptest_heap = ZHEAP_COMMON;
   zallocator_free(leftover);
-  zheaptest_heap = ZALLOCATOR_FIRST;
+  zheaptest_heap = ZHEAP_FIRST;
   blocks[i] = NULL;
-  zallocator_leave_heap(ZALLOCATOR_FIRST); /* takes what was returned */
+  zallocator_leave_heap(ZHEAP_FIRST); /* takes what was returned */
   assert_int_equal(count_leftovers(), leftovers - 1);
   zheaptest_check();
   free_list(others);

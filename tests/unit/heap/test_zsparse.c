@@ -114,7 +114,7 @@ static void test_memory_between_live_blocks_goes_back_and_comes_again(void **sta
 
 static void test_the_same_with_a_second_gil(void **state) {
   (void)state;
-  zallocator_close(zheaptest_holder);
+  zheap_close(zheaptest_holder);
   for (size_t i = 0; i < ZARRAY_LENGTH(sizes); i++) come_and_go(sizes[i], sizes[i] < 256 ? 5 : 100);
 }
 
