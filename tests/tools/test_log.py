@@ -21,7 +21,7 @@ END = re.compile(r'^\[[^\n]*\]\[gc +\] GC\(\d+\)[^\n]* reclaimed (\d+) [^\n]*\n'
 
 
 class Golden(ToolCase):
-    """Each log in logs/ with the output it must give; ZGC_GOLDEN=write writes them anew."""
+    """Each log in logs/ with the output it must give; ZGC_GOLDEN=write writes them again."""
 
     def test_corpus(self):
         found = sorted(glob.glob(os.path.join(LOGS, '*.log*')))

@@ -151,6 +151,7 @@ class Wheel(ToolCase):
             self.assertRegex(self.call(venv + '/bin/' + command, '--version'), rf'^{command} [0-9.]+\n$')
             self.assertIn('examples:', self.call(venv + '/bin/' + command, '--help'))
         self.assertIn('ZGC_TRIGGER', self.call(venv + '/bin/zgcpreload', 'options'))
+        self.assertTrue(glob.glob(venv + '/lib/python*/site-packages/zgcpreload/py.typed'))
         library = self.call(venv + '/bin/zgcpreload', 'path').strip()
         self.assertTrue(library.startswith(venv) and os.path.isfile(library), library)
         self.assertEqual(self.call(venv + '/bin/python', '-c', 'import zgc; print(zgc.status()["active"])',
