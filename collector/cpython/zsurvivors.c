@@ -5,6 +5,7 @@
 #include "collector/cpython/zweight.h"
 
 static PyObject *marker; /* NULL: not needed so far */
+static size_t new_weight; /* of what was new when it was weighed last */
 
 static zgc_head_t *list_of(int generation) { return &zgc_state.generations[generation].head; }
 
@@ -60,32 +61,33 @@ static void promote(zgc_head_t *head) {
 }
 
 /* The marker stands behind the aged. */
-static size_t weigh(size_t most, size_t aged, size_t *aged_weight) {
+static void weigh(size_t most, zsurvivors_look_t *look) {
   const zgc_head_t *young = list_of(0), *first = zgc_head_next(young);
-  const zgc_head_t *mark = aged > 0 ? zpyabi_head(marker) : first;
-  *aged_weight = zweight_of_members(first, mark, most);
-  return *aged_weight + zweight_of_members(mark, young, most);
+  const zgc_head_t *mark = look->aged > 0 ? zpyabi_head(marker) : first;
+  look->aged_weight = zweight_of_members(first, mark, most);
+  look->new_weight = zweight_of_members(mark, young, most);
+  look->weight = look->aged_weight + look->new_weight;
+  new_weight = look->new_weight;
 }
 
-size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged, size_t *aged_weight) {
+void zsurvivors_lighten(size_t most, zsurvivors_look_t *look) {
   zgc_head_t *young = list_of(0), *mark = marker == NULL ? NULL : zpyabi_head(marker);
-  size_t weight = weigh(most, *aged, aged_weight);
-  if (weight <= most) return weight;
-  size_t each = most / *members, left = weight, old = 0, old_aged = 0;
-  bool is_aged = *aged > 0;
-  for (zgc_head_t *at = zgc_head_next(young), *next; at != young && left > most; at = next) {
+  weigh(most, look);
+  if (look->weight <= most) return;
+  size_t each = most / look->members, old = 0, old_aged = 0;
+  bool is_aged = look->aged > 0;
+  for (zgc_head_t *at = zgc_head_next(young), *next; at != young && look->weight > most; at = next) {
     next = zgc_head_next(at);
     if (at == mark) is_aged = false;
     size_t its = zweight_of(zpyabi_object(at), most);
     if (its <= each) continue;
     promote(at);
-    left -= its;
+    look->weight -= its;
     old++;
     if (is_aged) old_aged++;
   }
-  *members -= old;
-  *aged -= old_aged;
-  return weight;
+  look->members -= old;
+  look->aged -= old_aged;
 }
 
 /* What is kept may weigh so much more. Heavy objects have a limit of their own: a few lists of thousands do not push
@@ -94,7 +96,9 @@ typedef struct {
   size_t light, heavy;
 } allowance_t;
 
-static bool is_allowed(size_t weight, allowance_t *left) {
+/* It is weighed no further than it matters. */
+static bool is_allowed(PyObject *object, allowance_t *left) {
+  size_t weight = zweight_of(object, zmax(left->heavy, ZTENURING_HEAVY));
   size_t *most = weight > ZTENURING_HEAVY ? &left->heavy : &left->light;
   if (weight > *most) return false;
   *most -= weight;
@@ -108,7 +112,7 @@ static zgc_head_t *last_members(zgc_head_t *list, size_t count, allowance_t *lef
   *heavy = 0;
   for (; count > 0 && zgc_head_prev(at) != list; count--) {
     zgc_head_t *before = zgc_head_prev(at);
-    if (left == NULL || is_allowed(zweight_of(zpyabi_object(before), left->heavy), left)) {
+    if (left == NULL || is_allowed(zpyabi_object(before), left)) {
       at = before;
     } else {
       promote(before);
@@ -116,6 +120,12 @@ static zgc_head_t *last_members(zgc_head_t *list, size_t count, allowance_t *lef
     }
   }
   return at;
+}
+
+/* While it is not known what has been kept before, nothing that is heavy is visited again and again. */
+static size_t heavies(void) {
+  if (!ztenuring_is_on()) return ZTENURING_HEAVY;
+  return zmin(ztenuring_weight(0) / 4 * 3, new_weight * ZTENURING_VISITS / 2);
 }
 
 static size_t members_until(const zgc_head_t *list, const zgc_head_t *end) {
@@ -139,7 +149,7 @@ size_t zsurvivors_settle(size_t aged, size_t collected, size_t weight, size_t *p
   zgc_head_t *young = list_of(0), *survivors = list_of(1);
   size_t garbage = garbage_among(aged, collected);
   size_t most = ztenuring_is_clearing() ? 0 : ztenuring_kept(), light = most * ZTENURING_KEPT_WEIGHT, heavy;
-  allowance_t left = {light, zmin(light, ztenuring_weight(0) / 2)};
+  allowance_t left = {light, zmin(light, heavies())};
   zgc_head_t *kept = last_members(survivors, most, weight <= left.heavy ? NULL : &left, &heavy);
   *promoted = members_until(survivors, kept) + heavy;
   zgc_list_splice_until(survivors, kept, list_of(2));

@@ -22,10 +22,16 @@
  * collection before, 0 where that is not known. */
 size_t zsurvivors_count(size_t most, size_t *aged);
 
-/* At `start`: when the members of generation 0 weigh more than `most` (zweight.h), promotes heavy ones
- * without a look, so that the others do not. Returns the weight of all, *aged_weight of it that of the aged; *members
- * and *aged become those that are left. */
-size_t zsurvivors_lighten(size_t most, size_t *members, size_t *aged, size_t *aged_weight);
+/* What a young collection is about to look at. */
+typedef struct {
+  size_t members, aged;           /* of generation 0; those kept by the collection before among them */
+  size_t new_weight, aged_weight; /* what all of it weighs (zweight.h) */
+  size_t weight;                  /* what is left of that */
+} zsurvivors_look_t;
+
+/* At `start`: when the members weigh more than `most`, promotes heavy ones without a look, so that the others do not.
+ * Fills in the weights; `members` and `aged` become those that are left. */
+void zsurvivors_lighten(size_t most, zsurvivors_look_t *look);
 
 /* At `stop`, survivors in generation 1: keeps and promotes them. `weight` is that of what was looked at.
  * Returns how many of the aged were garbage, if `collected` objects were. */

@@ -21,6 +21,7 @@
 #define COST_FIRST 64.0     /* ns per object */
 #define COST_STEP (1 / 16.0)
 #define COST_LEAP 0.5
+#define REFERENCE_FALL 0.25
 #define COUNTS_FROM 200     /* objects: of fewer, most of the time is not theirs */
 #define DEARER 1.25         /* times what the sizes were made for */
 #define TOO_LONG 2          /* times the pause target; as old garbage, many objects would cost more */
@@ -30,7 +31,6 @@
 #define REFERENCE_NS 16.0   /* two visits of a reference, half of them to memory that no cache holds, ... */
 #define REFERENCE_NS_MIN 4.0 /* ... or all of them to a few objects, one after the other */
 #define WEIGHTY 16          /* references of each object: then they are what it costs to look at it */
-#define VISITS_MOST 4       /* of what is kept, for each reference that is new */
 #define WEIGHT_EACH 64      /* always allowed: a program that asks for few collections fills many objects */
 #define THRESHOLD_LEAST 4   /* of heavy objects; each of them costs its program more than a collection */
 #define AGE_MAX 16          /* young collections, while few are kept */
@@ -82,12 +82,13 @@ size_t ztenuring_weight(size_t members) { return zmax(pause_weight(), members * 
  * come: the threshold is at most doubled at a time. */
 bool ztenuring_note_weight(size_t new_objects, size_t new_weight, size_t kept_weight) {
   size_t before = ztenuring_threshold(), most = pause_weight();
-  size_t left = zmax(most - zmin(kept_weight, most), most / VISITS_MOST);
+  size_t left = zmax(most - zmin(kept_weight, most), most / ZTENURING_VISITS);
   double fits = (double)zmin(left, most / 2) * (double)new_objects / (double)zmax(new_weight, 1);
   fits_weight = zmin(zmax((size_t)fits, THRESHOLD_LEAST), zmin(2 * fits_weight, FITS_MAX));
-  weight = zmin(new_weight + kept_weight, ztenuring_weight(new_objects));
   return ztenuring_threshold() != before;
 }
+
+void ztenuring_note_look(size_t its_weight) { weight = its_weight; }
 
 /* The median, so to speak: a pause that the machine drew out counts no more than any other. But many objects
  * can be dearer than few, which the caches hold: of a pause far too long that is believed nearly at once. */
@@ -136,11 +137,13 @@ static bool begin_window(void) {
   return size_up();
 }
 
-/* What is dearer than it was taken for is believed at once. */
+/* In few steps, but in steps: a pause that the machine drew out says nothing of references. */
 static void learn_reference(uint64_t took_ns) {
   double seen = (double)took_ns / (double)weight;
-  if (seen < reference_ns / (1 + COST_STEP)) seen = reference_ns / (1 + COST_STEP);
-  reference_ns = seen < REFERENCE_NS_MIN ? REFERENCE_NS_MIN : seen > REFERENCE_NS ? REFERENCE_NS : seen;
+  double least = reference_ns / (1 + REFERENCE_FALL), most = reference_ns * (1 + COST_LEAP);
+  reference_ns = seen < least ? least : seen > most ? most : seen;
+  if (reference_ns < REFERENCE_NS_MIN) reference_ns = REFERENCE_NS_MIN;
+  if (reference_ns > REFERENCE_NS) reference_ns = REFERENCE_NS;
 }
 
 static void learn_cost(size_t looked, uint64_t took_ns) {

@@ -45,9 +45,11 @@ size_t ztenuring_fits(void);
 size_t ztenuring_kept(void);
 
 /* What they weigh, at most, for each that may be kept, and as much again of objects that are heavy by themselves, up to
- * a half of what a pause allows. */
+ * three quarters of what a pause allows. These are visited each time: new objects have to pay for it, with a share of
+ * their own weight. */
 #define ZTENURING_KEPT_WEIGHT 16
 #define ZTENURING_HEAVY 64
+#define ZTENURING_VISITS 4
 /* Whether this young collection is one that keeps nothing, so that no object stays young for ever. */
 bool ztenuring_is_clearing(void);
 /* Something else has made all young objects old. */
@@ -58,6 +60,9 @@ size_t ztenuring_weight(size_t members);
 /* So many objects are new in generation 0, and weigh so much; what was kept weighs so much. True when the threshold is
  * another than before. */
 bool ztenuring_note_weight(size_t new_objects, size_t new_weight, size_t kept_weight);
+
+/* What the young collection that begins will look at weighs so much: for ztenuring_note_young, at its end. */
+void ztenuring_note_look(size_t weight);
 
 /* Allocations between two young collections, where the program has not asked for more or less. */
 #define ZTENURING_THRESHOLD_MIN 350 /* shorter pauses than with 700, and fewer of 1 ms in all */

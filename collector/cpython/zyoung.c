@@ -72,14 +72,17 @@ static void count_as_stock(void) {
 void zyoung_open(void) {
   count_as_stock();
   zgc_list_splice(zplan_list(1), zplan_list(2));
-  size_t most = ztenuring_weight(zplan_now.looked), threshold = ztenuring_threshold();
-  size_t new_objects = zplan_now.looked - zplan_now.aged, aged_weight;
+  size_t threshold = ztenuring_threshold(), new_objects = zplan_now.looked - zplan_now.aged;
+  zsurvivors_look_t look = {.members = zplan_now.looked, .aged = zplan_now.aged};
   zpayload_note_start(zgranules_used_bytes(), new_objects);
-  zplan_now.weight = zsurvivors_lighten(most, &zplan_now.looked, &zplan_now.aged, &aged_weight);
-  ztenuring_note_weight(new_objects, zplan_now.weight - aged_weight, aged_weight);
+  zsurvivors_lighten(ztenuring_weight(look.members), &look);
+  ztenuring_note_weight(new_objects, look.new_weight, look.aged_weight);
+  ztenuring_note_look(look.weight);
+  zplan_now.looked = look.members;
+  zplan_now.aged = look.aged;
+  zplan_now.weight = look.weight;
   zplan_now.is_rethought = ztenuring_threshold() != threshold;
-  zplan_now.weight = zmin(zplan_now.weight, most);
-  zstat_add(young_references, zplan_now.weight);
+  zstat_add(young_references, look.weight);
 }
 
 void zyoung_open_take_over(void) {

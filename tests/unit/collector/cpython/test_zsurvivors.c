@@ -19,8 +19,7 @@ static object_t marker;
 static zgc_generation_t generations[ZGC_GENERATIONS];
 
 size_t zweight_of(PyObject *object, size_t most) {
-  (void)most;
-  return (size_t)object->refcount;
+  return zmin((size_t)object->refcount, most < SIZE_MAX ? most + 1 : most); /* no further than to one more */
 }
 
 size_t zweight_of_members(const zgc_head_t *first, const zgc_head_t *end, size_t most) {
@@ -230,16 +229,18 @@ static void test_the_marker_goes_when_tenuring_ends(void **state) {
 }
 
 static size_t weight_of(int generation) {
-  return zweight_of_members(zgc_head_next(list_of(generation)), list_of(generation), 0);
+  return zweight_of_members(zgc_head_next(list_of(generation)), list_of(generation), SIZE_MAX);
 }
 
 static void test_what_weighs_too_much_grows_old_without_a_look(void **state) {
   (void)state;
   allocate_heavy(0, 99, 10);
   allocate_heavy(99, 1, 1000000);
-  size_t members = 100, aged = 0, aged_weight;
-  assert_int_equal(zsurvivors_lighten(2000, &members, &aged, &aged_weight), 1000000 + 990);
-  assert_int_equal(members, 99);
+  zsurvivors_look_t look = {.members = 100};
+  zsurvivors_lighten(2000, &look);
+  assert_int_equal(look.new_weight, 2001 + 990);
+  assert_int_equal(look.weight, 990);
+  assert_int_equal(look.members, 99);
   assert_members(0, 0, 99);
   assert_members(2, 99, 1);
 }
@@ -248,13 +249,14 @@ static void test_what_is_left_weighs_no_more_than_allowed(void **state) {
   (void)state;
   for (size_t most = 1; most < 100000; most *= 3) {
     for (int g = 0; g < ZGC_GENERATIONS; g++) empty(list_of(g));
-    size_t members = 0, aged = 0, aged_weight;
-    for (size_t weight = 0; weight < 5000; weight = weight * 5 / 4 + 1) allocate_heavy(members++, 1, weight);
-    size_t all = members;
-    zsurvivors_lighten(most, &members, &aged, &aged_weight);
+    size_t all = 0;
+    for (size_t weight = 0; weight < 5000; weight = weight * 5 / 4 + 1) allocate_heavy(all++, 1, weight);
+    zsurvivors_look_t look = {.members = all};
+    zsurvivors_lighten(most, &look);
     assert_true(weight_of(0) <= most);
-    assert_int_equal(members, zgc_list_size(list_of(0)));
-    assert_int_equal(all - members, zgc_list_size(list_of(2)));
+    assert_int_equal(look.weight, weight_of(0));
+    assert_int_equal(look.members, zgc_list_size(list_of(0)));
+    assert_int_equal(all - look.members, zgc_list_size(list_of(2)));
   }
 }
 
@@ -266,13 +268,14 @@ static void test_heavy_ones_that_have_aged_are_not_taken_for_garbage(void **stat
   settle(0, 0);
   objects[7].object.refcount = 100000;
   allocate_heavy(30, 30, 1);
-  size_t aged, aged_weight, members = zsurvivors_count(1000, &aged);
-  assert_int_equal(aged, 30);
-  zsurvivors_lighten(5000, &members, &aged, &aged_weight);
-  assert_int_equal(aged_weight, 100029);
-  assert_int_equal(aged, 29);
+  zsurvivors_look_t look;
+  look.members = zsurvivors_count(1000, &look.aged);
+  assert_int_equal(look.aged, 30);
+  zsurvivors_lighten(5000, &look);
+  assert_int_equal(look.aged_weight, 5001 + 29);
+  assert_int_equal(look.aged, 29);
   collect();
-  assert_int_equal(settle(aged, 5), 0);
+  assert_int_equal(settle(look.aged, 5), 0);
 }
 
 static void test_what_is_kept_weighs_no_more_than_allowed(void **state) {
@@ -289,6 +292,27 @@ static void test_what_is_kept_weighs_no_more_than_allowed(void **state) {
     assert_int_equal(promoted, zgc_list_size(list_of(2)));
     assert_int_equal(promoted + zgc_list_size(list_of(0)), 302);
   }
+}
+
+/* New objects that weigh nothing pay for no visit of a heavy one. */
+static void test_a_heavy_one_is_not_kept_for_nothing(void **state) {
+  (void)state;
+  keep_many();
+  allocate_heavy(0, 1, 5000);
+  allocate_heavy(1, 20, 0);
+  zsurvivors_look_t look = {.members = 21};
+  zsurvivors_lighten(100000, &look);
+  collect();
+  zsurvivors_settle(0, 0, look.weight, &promoted);
+  assert_members(0, 0, 21); /* it has come with its own weight */
+  allocate_heavy(21, 20, 0);
+  look.members = zsurvivors_count(1000, &look.aged);
+  zsurvivors_lighten(100000, &look);
+  assert_int_equal(look.new_weight, 0);
+  collect();
+  zsurvivors_settle(look.aged, 0, look.weight, &promoted);
+  assert_members(0, 1, 40);
+  assert_members(2, 0, 1);
 }
 
 static void test_nothing_stays_young_for_ever(void **state) {
@@ -320,6 +344,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_what_is_left_weighs_no_more_than_allowed),
     cmocka_unit_test(test_heavy_ones_that_have_aged_are_not_taken_for_garbage),
     cmocka_unit_test(test_what_is_kept_weighs_no_more_than_allowed),
+    cmocka_unit_test(test_a_heavy_one_is_not_kept_for_nothing),
     cmocka_unit_test(test_nothing_stays_young_for_ever),
 };
 ZTEST_MAIN(tests, start)
