@@ -122,9 +122,30 @@ Py_ssize_t zcollector_collect(int generation) {
  * The collection under way goes on, with what has been frozen since it began: garbage is fed once it is not. */
 static bool may_move_lists(void) { return zmode_is_on() && zmode_is_warm() && !*zgc_state.collecting; }
 
-void zcollector_before_freeze(void) { zpromotion_before_freeze(may_move_lists()); }
+static zgc_head_t hidden; /* empty but for the time of a call */
+
+void zcollector_hide_garbage(void) {
+  if (hidden.next == 0) hidden = (zgc_head_t){(uintptr_t)&hidden, (uintptr_t)&hidden};
+  zreclaim_hide(&hidden);
+}
+
+void zcollector_show_garbage(void) { zgc_list_splice(&hidden, zplan_list(ZGC_GENERATIONS - 1)); }
+
+static void thaw_hidden(void) {
+  for (zgc_head_t *at = zgc_head_next(&hidden); at != &hidden; at = zgc_head_next(at)) {
+    zold_map_thaw_object(zpyabi_object(at));
+  }
+}
+
+void zcollector_before_freeze(void) {
+  zpromotion_before_freeze(may_move_lists());
+  zcollector_hide_garbage();
+}
+
 void zcollector_after_freeze(void) {
   zpromotion_after_freeze();
+  thaw_hidden();
+  zcollector_show_garbage();
   zdirector_note_frozen(zold_map_frozen_count);
 }
 

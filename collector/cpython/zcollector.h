@@ -25,6 +25,11 @@ void zcollector_after_freeze(void);
 void zcollector_before_unfreeze(void);
 void zcollector_after_unfreeze(void);
 
+/* Around functions of CPython's that go through all objects: callbacks and finalizers find no garbage there, as in a
+ * collection of CPython's. The calls may be nested, by audit hooks. */
+void zcollector_hide_garbage(void);
+void zcollector_show_garbage(void);
+
 /* zgc.collect: starts a concurrent collection, and waits for its end when `wait`. Objects reclaimed,
  * or -1 with an exception. */
 Py_ssize_t zcollector_collect_concurrently(bool wait);

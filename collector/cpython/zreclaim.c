@@ -101,6 +101,13 @@ static void open_batch(bool is_last) {
   zplan_now.batch = zfeed_components(zdriver_garbage(), batch_size(), is_last);
 }
 
+/* CPython has its garbage in a list of its own from before the first callback is called. */
+void zreclaim_hide(zgc_head_t *list) {
+  bool is_batch = zplan_now.is_open && zplan_now.plan->pause == ZPAUSE_RECLAIM;
+  if (!is_batch || zdriver_phase() != ZPHASE_RECLAIMING) return;
+  if (zweakrefs_are_cleared(zdriver_garbage(), zdriver_collection.sequence)) zweakrefs_hide(list);
+}
+
 void zreclaim_open(void) { open_batch(false); }
 void zreclaim_open_last(void) { open_batch(true); }
 

@@ -6,7 +6,7 @@
 #ifndef COLLECTOR_CPYTHON_ZRECLAIM_H
 #define COLLECTOR_CPYTHON_ZRECLAIM_H
 
-#include "collector/python/zpyapi.h"
+#include "collector/python/zpyabi.h"
 
 /* Goes on with the first look at the garbage, if there is any, until `deadline` (zos_now_ns). */
 void zreclaim_look(uint64_t deadline);
@@ -26,5 +26,8 @@ bool zreclaim_is_last(void);
 void zreclaim_open(void);
 void zreclaim_open_last(void);
 void zreclaim_close(PyObject *info);
+
+/* While a batch is open, moves what is still garbage from the oldest list to this one. */
+void zreclaim_hide(zgc_head_t *list);
 
 #endif

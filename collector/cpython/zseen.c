@@ -38,8 +38,10 @@ typedef struct {
 
 static queue_t callbacks; /* weak references */
 static queue_t objects;   /* NULL: not any more */
+static PyObject *current;       /* object, while it is finalized */
 static size_t finalizer_count; /* of the objects, when they were queued */
 
+static queue_t classes;
 static size_t freed; /* weak references that died with their callback, and have not been taken */
 
 static bool grow(void **table, size_t *room, size_t wanted, size_t size) {
@@ -72,6 +74,13 @@ void zseen_add_ref(PyObject *ref) {
   zpy.Py_IncRef(ref);
   noted.refs[noted.ref_count++] = ref;
   noted.objects[noted.count - 1].ref_count++;
+}
+
+bool zseen_add_class(PyObject *class) {
+  if (!grow((void **)&classes.objects, &classes.room, classes.count + 1, sizeof *classes.objects)) return false;
+  zpy.Py_IncRef(class);
+  classes.objects[classes.count++] = class;
+  return true;
 }
 
 /* -- order ------------------------------------------------------------------------------------------------------ */
@@ -196,22 +205,13 @@ static PyObject *take(queue_t *q) {
   return object;
 }
 
-/* With the words of this version of CPython. */
-static void report(PyObject *callback) {
-  if (zpyabi_layout->minor >= 14 && zpy.PyErr_FormatUnraisable != NULL) {
-    zpy.PyErr_FormatUnraisable("Exception ignored on calling weakref callback %R", callback);
-  } else {
-    zpy.PyErr_WriteUnraisable(callback);
-  }
-}
-
 static void call(PyObject *ref) {
   PyObject *callback = zpyabi_word(ref, ZPYABI_WEAKREF_CALLBACK);
   if (callback == NULL) return;
   zpy.Py_IncRef(callback);
   PyObject *result = zpy.PyObject_CallFunction(callback, "O", ref);
   if (result == NULL) {
-    report(callback);
+    zpyabi_report("Exception ignored on calling weakref callback %R", callback);
   } else {
     zpy.Py_DecRef(result);
   }
@@ -237,20 +237,36 @@ size_t zseen_take_freed(void) {
 
 /* -- finalizers ------------------------------------------------------------------------------------------------- */
 
+static void empty_caches(void) {
+  for (size_t i = 0; i < classes.count; i++) zpy.PyType_Modified(classes.objects[i]);
+}
+
+static void release_classes(void) {
+  empty_caches();
+  while (classes.next < classes.count) zpy.Py_DecRef(take(&classes));
+}
+
 bool zseen_has_objects(void) { return objects.next < objects.count; }
 size_t zseen_finalizers(void) { return zseen_has_objects() ? finalizer_count : 0; }
 
 bool zseen_finalize(uint64_t deadline) {
+  empty_caches();
   for (size_t i = 1; zseen_has_objects(); i++) {
     PyObject *object = take(&objects);
     if (object == NULL) continue;
+    current = object;
     if (zpyabi_is_tracked(object) && is_final(object)) zpyabi_finalize(object);
+    current = NULL;
     zpy.Py_DecRef(object);
     if (i % FINALIZE_EVERY == 0 && zos_now_ns() >= deadline) break;
   }
-  if (!zseen_has_objects()) finalizer_count = 0;
-  return !zseen_has_objects();
+  if (zseen_has_objects()) return false;
+  finalizer_count = 0;
+  release_classes();
+  return true;
 }
+
+bool zseen_is_current(const PyObject *object) { return object == current; }
 
 void zseen_each(void (*visit)(PyObject *object)) {
   for (size_t i = objects.next; i < objects.count; i++) {
@@ -274,4 +290,5 @@ void zseen_drop(void) {
     if (object != NULL) zpy.Py_DecRef(object);
   }
   finalizer_count = 0;
+  release_classes();
 }

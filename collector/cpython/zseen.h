@@ -27,6 +27,13 @@ bool zseen_reserve(size_t refs);
 void zseen_add(PyObject *object);
 void zseen_add_ref(PyObject *ref); /* of the last one */
 
+/* A class that is garbage, whose weak references are about to be cleared. CPython's caches of what is looked up in a
+ * class hold no references: when a base changes, the caches of its subclasses are emptied, and it knows those by weak
+ * references alone. So from here on the base can change without the class, and a finalizer would find in its cache
+ * what has been freed. Hence the caches of all such classes are emptied each time before finalizers run. False when
+ * memory is short. */
+bool zseen_add_class(PyObject *class);
+
 /* Puts what has been added in order, until `deadline` (zos_now_ns). True when it is; then callbacks may be called. */
 bool zseen_order(uint64_t deadline);
 
@@ -39,6 +46,9 @@ bool zseen_has_callbacks(void);
 bool zseen_finalize(uint64_t deadline);
 bool zseen_has_objects(void);
 size_t zseen_finalizers(void);
+
+/* Its finalizer is running. */
+bool zseen_is_current(const PyObject *object);
 
 /* Objects that are held: each one; and only these from now on. */
 void zseen_each(void (*visit)(PyObject *object));

@@ -251,6 +251,8 @@ static size_t dead_at_start(PyObject **objects, const uint8_t *at_start, size_t 
 
 /* Where memory is short, its callbacks and finalizer are called by CPython with its batch. */
 static void clear(PyObject *object) {
+  bool is_class = (zpyabi_flags(zpyabi_type(object)) & ZPYABI_FLAG_TYPE_SUBCLASS) != 0;
+  if (is_class && !zseen_add_class(object)) return;
   if (!is_called(object)) {
     clear_refs(object);
   } else if (zseen_reserve(callbacks_of(object))) {
@@ -375,7 +377,9 @@ bool zweakrefs_clear(zcomponents_t *garbage, uint64_t sequence, uint64_t deadlin
   return at.is_ordered;
 }
 
-/* -- finalizers where plain weak references lead to garbage -------------------------------------------------------- */
+/* -- what is left of the garbage, once more -------------------------------------------------------- */
+
+#define ANY 0 /* flags */
 
 typedef void (*verdict_t)(PyObject *const *objects, size_t count, bool is_dead);
 
@@ -385,13 +389,14 @@ static int64_t held_in(PyObject *const *objects, size_t count) {
   return held;
 }
 
-/* Judges each component that had weak references once more; the references that zseen holds do not count. */
-static void judge_observed(verdict_t take) {
+/* Judges what is left of the garbage once more, those components that have one of `flags`; the references that zseen
+ * holds do not count. */
+static void judge(uint32_t flags, verdict_t take) {
   const zcomponents_t *garbage = zdriver_garbage();
-  PyObject **objects = garbage->objects;
-  for (size_t i = 0; i < garbage->component_count; i++) {
+  PyObject **objects = garbage->objects + garbage->next_object;
+  for (size_t i = garbage->next_component; i < garbage->component_count; i++) {
     size_t count = zcomponents_size(garbage, i);
-    if ((zcomponents_flags(garbage, i) & ZCOMPONENTS_OBSERVED) != 0) {
+    if (flags == ANY || (zcomponents_flags(garbage, i) & flags) != 0) {
       bool is_whole = add_members(objects, count);
       take(objects, count, is_whole && is_garbage(objects, count, held_in(objects, count)));
       take_out(&members, objects, count);
@@ -424,10 +429,30 @@ static void finalize_at_once(void) {
     return;
   }
   zseen_each(note_held);
-  judge_observed(forget_living);
+  judge(ZCOMPONENTS_OBSERVED, forget_living);
   zseen_keep(is_held);
   zseen_finalize(UINT64_MAX);
-  if (map_sets()) judge_observed(clear_plain);
+  if (map_sets()) judge(ZCOMPONENTS_OBSERVED, clear_plain);
+  free_sets();
+}
+
+static zgc_head_t *aside;
+
+/* What is being finalized is held by its finalizer, and garbage all the same. */
+static void set_aside(PyObject *const *objects, size_t count, bool is_dead) {
+  for (size_t i = 0; i < count && !is_dead; i++) is_dead = zseen_is_current(objects[i]);
+  for (size_t i = 0; i < count && is_dead; i++) {
+    if (!is_in(&members, objects[i])) continue;
+    zgc_list_unlink(zpyabi_head(objects[i]));
+    zgc_list_insert_before(zpyabi_head(objects[i]), aside);
+  }
+}
+
+void zweakrefs_hide(zgc_head_t *list) {
+  if (!map_sets()) return;
+  aside = list;
+  zseen_each(note_held);
+  judge(ANY, set_aside);
   free_sets();
 }
 

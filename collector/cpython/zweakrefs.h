@@ -71,6 +71,9 @@ bool zweakrefs_are_cleared(const zcomponents_t *garbage, uint64_t sequence);
 bool zweakrefs_finish(uint64_t deadline);
 bool zweakrefs_are_finished(void);
 
+/* Moves all that is still garbage from its list to this one. */
+void zweakrefs_hide(zgc_head_t *list);
+
 /* The collection has been given up: nothing is finalized. Callbacks are still to be called. */
 void zweakrefs_give_up(void);
 

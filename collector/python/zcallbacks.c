@@ -91,7 +91,7 @@ void zcallbacks_forward(PyObject *phase, PyObject *info, const zcallbacks_report
     zpy.Py_IncRef(callback);
     PyObject *result = zpy.PyObject_CallFunction(callback, "OO", phase, told);
     if (result == NULL) {
-      zpy.PyErr_WriteUnraisable(callback);
+      zpyabi_report("Exception ignored while calling GC callback %R", callback);
     } else {
       zpy.Py_DecRef(result);
     }

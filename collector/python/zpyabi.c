@@ -142,6 +142,14 @@ bool zpyabi_has_finalizer(PyTypeObject *type) {
 
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type) { return zpy.PyType_GetSlot(type, ZPYABI_SLOT_DEL) != NULL; }
 
+void zpyabi_report(const char *format, PyObject *called) {
+  if (zpyabi_layout->minor >= 14 && zpy.PyErr_FormatUnraisable != NULL) {
+    zpy.PyErr_FormatUnraisable(format, called);
+  } else {
+    zpy.PyErr_WriteUnraisable(called);
+  }
+}
+
 void zpyabi_finalize(PyObject *object) {
   void (*finalize)(PyObject *) = (void (*)(PyObject *))zpy.PyType_GetSlot(zpyabi_type(object), ZPYABI_SLOT_FINALIZE);
   if (finalize == NULL) return;

@@ -208,6 +208,10 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
 unsigned long zpyabi_flags(PyTypeObject *type);
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type);
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
+/* Reports the exception that is set, as this version of CPython reports one of its collector's: `format` (3.14 and
+ * later) says what was called, with one %R for it. */
+void zpyabi_report(const char *format, PyObject *called);
+
 bool zpyabi_has_legacy_finalizer(PyTypeObject *type); /* tp_del */
 
 /* Its finalizer has been called, once and for all. */

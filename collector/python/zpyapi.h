@@ -162,6 +162,7 @@ typedef struct {
   NEED(PyObject *, PyEval_EvalCode, (PyObject *, PyObject *, PyObject *))                     \
   NEED(void *, PyType_GetSlot, (PyTypeObject *, int))                                         \
   NEED(unsigned long, PyType_GetFlags, (PyTypeObject *))                                      \
+  NEED(void, PyType_Modified, (PyTypeObject *))                                               \
   /* errors */                                                                                \
   NEED(PyObject *, PyErr_Occurred, (void))                                                    \
   NEED(void, PyErr_Clear, (void))                                                             \

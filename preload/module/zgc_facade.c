@@ -13,6 +13,7 @@
 #include "heap/zheap_report.h"
 
 static PyObject *stock_collect, *stock_set_threshold, *stock_freeze, *stock_unfreeze, *stock_debugmallocstats;
+static PyObject *stock_get_objects, *stock_get_referrers;
 
 /* 0, 1 or 2; -1 for arguments that are not as they should be. */
 static int generation_of(PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
@@ -90,6 +91,24 @@ static PyObject *gc_unfreeze(PyObject *self, PyObject *unused) {
   return result;
 }
 
+static PyObject *call_unseen(PyObject *function, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+  if (function == NULL) return zpy.PyList_New(0);
+  zcollector_hide_garbage();
+  PyObject *result = zpy.PyObject_Vectorcall(function, arguments, (size_t)count, names);
+  zcollector_show_garbage();
+  return result;
+}
+
+static PyObject *gc_get_objects(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+  (void)self;
+  return call_unseen(stock_get_objects, arguments, count, names);
+}
+
+static PyObject *gc_get_referrers(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+  (void)self;
+  return call_unseen(stock_get_referrers, arguments, count, NULL);
+}
+
 /* pymalloc's number, which would stand at nothing (test runners look for leaks with it). */
 static PyObject *sys_getallocatedblocks(PyObject *self, PyObject *unused) {
   (void)self;
@@ -144,6 +163,8 @@ static PyMethodDef functions[] = {
     {"get_count", gc_get_count, METH_NOARGS, NULL},
     {"freeze", gc_freeze, METH_NOARGS, NULL},
     {"unfreeze", gc_unfreeze, METH_NOARGS, NULL},
+    {"get_objects", (PyCFunction)(void (*)(void))gc_get_objects, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"get_referrers", (PyCFunction)(void (*)(void))gc_get_referrers, METH_FASTCALL, NULL},
     {"getallocatedblocks", sys_getallocatedblocks, METH_NOARGS, NULL},
     {"_debugmallocstats", sys_debugmallocstats, METH_NOARGS, NULL},
 };
@@ -178,6 +199,8 @@ static void find_stock(void) {
   stock_set_threshold = original_of("set_threshold");
   stock_freeze = original_of("freeze");
   stock_unfreeze = original_of("unfreeze");
+  stock_get_objects = original_of("get_objects");
+  stock_get_referrers = original_of("get_referrers");
   stock_debugmallocstats = original_of("_debugmallocstats");
 }
 

@@ -165,10 +165,89 @@ PROGRAMS = {
 }
 
 
+# What callbacks and finalizers find when they look at all objects, or freeze them.
+FINDINGS = {
+    "no_garbage_among_all_objects": """
+        def look():
+            objects = gc.get_objects()
+            note("garbage", sum(type(each) in (Node, Final, Looker) for each in objects))
+            note("others", len(objects) > 1000)
+        class Looker(Final):
+            def __del__(self):
+                note("referrers", len(gc.get_referrers(self)))
+                look()
+        nodes = [Node(i) for i in range(COUNT)]
+        refs = [weakref.ref(node, lambda ref: look()) for node in nodes[::500]]
+        lookers = [Looker(i) for i in range(8)]
+        grow_old()
+        nodes = node = lookers = None
+        collect()
+    """,
+    "callbacks_that_freeze": """
+        nodes = [Node(i) for i in range(COUNT)]
+        refs = [weakref.ref(nodes[9], lambda ref: gc.freeze())] + [weakref.ref(node) for node in nodes]
+        grow_old()
+        nodes = node = None
+        collect()
+        print(gc.get_freeze_count() > 1000, sum(ref() is None for ref in refs))
+        gc.unfreeze()
+        collect()
+    """,
+    "finalizers_that_freeze": """
+        class Freezer(Final):
+            def __del__(self):
+                if self.number % 500 == 0:
+                    gc.freeze()
+                super().__del__()
+        nodes = [Freezer(i) for i in range(COUNT)]
+        grow_old()
+        nodes = node = None
+        collect()
+        gc.unfreeze()
+        collect()
+    """,
+}
+
+# A class whose base changes while the class is garbage: its finalizers find what the base has.
+BASES = """
+class Base:
+    value = object()
+    def __del__(self):
+        note("finalized")
+        note("stale", self.value is not Base.value or type(self).value is not Base.value)
+
+class Other(Node):
+    def __del__(self):
+        pass
+
+classes = [type(f"C{i}", (Base,), {}) for i in range(30)]
+instances = [each() for each in classes]
+for each in instances:
+    each.me = each
+others = [Other() for i in range(60_000)]
+grow_old()
+for each in instances:
+    each.value, type(each).value
+each = instances = classes = others = None
+if zgc:
+    zgc.collect(wait=False)
+gc.enable()
+for i in range(400_000):
+    keep = [i]
+    if zgc and not Base.__subclasses__() or i == 399_999:
+        Base.value = object()
+        break
+if zgc:
+    zgc.collect()
+gc.collect()
+show()
+"""
+
+
 @requires_active
 class Order(unittest.TestCase):
     def check(self, name, **options):
-        program = PRELUDE + PROGRAMS[name].replace("\n        ", "\n") + "\nshow()\n"
+        program = PRELUDE + {**PROGRAMS, **FINDINGS}[name].replace("\n        ", "\n") + "\nshow()\n"
         stock = run(program, preload=False).out
         self.assertEqual(run(program, preload=True, options={"SMALL": 0, **options}).out, stock)
 
@@ -176,6 +255,16 @@ class Order(unittest.TestCase):
         for name in PROGRAMS:
             with self.subTest(name):
                 self.check(name)
+
+    def test_all_objects(self):
+        for name in FINDINGS:
+            with self.subTest(name):
+                self.check(name)
+
+    def test_base_of_a_class_that_is_garbage(self):
+        for options in {}, {"PAUSE_TARGET": 50}:
+            result = run(PRELUDE + BASES, options={"SMALL": 0, **options})
+            self.assertIn("('finalized', 30), ('stale', 0)", result.out, result.describe())
 
     def test_order_in_small_slices(self):
         for name in "finalizers", "plain_weak_references_in_finalizers", "what_is_brought_back":
