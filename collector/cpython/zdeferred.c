@@ -4,6 +4,7 @@
 
 #include "collector/cpython/zalive.h"
 #include "collector/python/ztype_learning.h"
+#include "collector/python/ztype_registry.h"
 #include "heap/base/zos.h"
 
 #define WORDS_FIRST 512

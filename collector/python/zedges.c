@@ -73,3 +73,8 @@ bool zedges_take_all(zedges_t *edges, zedges_t *some) {
   edges->count = kept;
   return taken == some->count;
 }
+
+bool zedges_have(PyObject *instance, const void *reference) {
+  static zedges_t edges; /* GIL */
+  return zedges_from_traverse(instance, &edges) && zedges_take(&edges, reference);
+}

@@ -3,7 +3,7 @@
 #ifndef COLLECTOR_PYTHON_ZEDGES_H
 #define COLLECTOR_PYTHON_ZEDGES_H
 
-#include "collector/python/ztype_registry.h"
+#include "collector/python/ztype_table.h"
 
 #define ZEDGES_MAX 512 /* an instance with more proves nothing: a walk to its end would be a pause */
 
@@ -24,5 +24,8 @@ bool zedges_equal(zedges_t *a, zedges_t *b);
 bool zedges_take(zedges_t *edges, const void *reference);
 /* Takes all of `some` out of `edges`; false when one is not there. Sorts both. */
 bool zedges_take_all(zedges_t *edges, zedges_t *some);
+
+/* Does the instance's own tp_traverse report this reference? */
+bool zedges_have(PyObject *instance, const void *reference);
 
 #endif

@@ -18,7 +18,7 @@
 #ifndef COLLECTOR_PYTHON_ZTYPE_LEARNING_H
 #define COLLECTOR_PYTHON_ZTYPE_LEARNING_H
 
-#include "collector/python/ztype_registry.h"
+#include "collector/python/ztype_table.h"
 
 #define ZTYPE_LESSONS 64     /* instances that are all looked at, then one in ... */
 #define ZTYPE_LESSON_EVERY 64

@@ -1,7 +1,6 @@
 #include "collector/python/ztype_registry.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "collector/python/zedges.h"
@@ -13,134 +12,9 @@
 #include "heap/base/zstat.h"
 #include "heap/zold_map.h"
 
-#define FIRST_TABLE 1024
-#define POOL_BYTES (256 * ZK)
-
-const void *zwalker_empty_keys[ZWALKER_EMPTY_KEYS];
-zwalker_shared_values_t zwalker_shared_values;
-
-ztype_table_t *ztype_table;
-static size_t slots_used;
-static ztype_t *free_entries;
-static char *pool;
-static size_t pool_left;
-
-const void *ztype_set_dummy;
-zpy_traverse_t ztype_class_traverse;
-
-/* -- table --------------------------------------------------------------------------------------- */
-
-/* A reader may still look at a dead entry that is used again: it then sees another type's. */
-static void recycle(ztype_t *dead) {
-  dead->free_next = free_entries;
-  free_entries = dead;
-}
-
-/* Takes an unused slot or that of a dead entry. */
-static void insert(ztype_table_t *t, ztype_t *entry) {
-  size_t i = ztype_hash(entry->type) & t->mask;
-  while (t->slots[i] != NULL && t->slots[i]->type != NULL) i = (i + 1) & t->mask;
-  if (t->slots[i] == NULL) {
-    slots_used++;
-  } else {
-    recycle(t->slots[i]);
-  }
-  zstore_release(&t->slots[i], entry);
-}
-
-static bool grow(void) {
-  size_t size = ztype_table == NULL ? FIRST_TABLE : (ztype_table->mask + 1) * 2;
-  ztype_table_t *larger = zos_table_map(sizeof *larger + size * sizeof larger->slots[0]);
-  if (larger == NULL) return false;
-  larger->mask = size - 1;
-  slots_used = 0;
-  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
-    ztype_t *entry = ztype_table->slots[i];
-    if (entry == NULL) continue;
-    if (entry->type != NULL) {
-      insert(larger, entry);
-    } else {
-      recycle(entry);
-    }
-  }
-  zstore_release(&ztype_table, larger);
-  return true;
-}
-
-static ztype_t *new_entry(void) {
-  ztype_t *entry = free_entries;
-  if (entry != NULL) {
-    free_entries = entry->free_next;
-    memset(entry, 0, sizeof *entry);
-    return entry;
-  }
-  if (pool_left < sizeof *entry) {
-    pool = zos_table_map(POOL_BYTES);
-    pool_left = pool == NULL ? 0 : POOL_BYTES;
-    if (pool == NULL) return NULL;
-  }
-  entry = (ztype_t *)pool;
-  pool += sizeof *entry;
-  pool_left -= sizeof *entry;
-  return entry;
-}
-
-static bool publish(ztype_t *entry) {
-  if ((ztype_table == NULL || slots_used * 2 > ztype_table->mask) && !grow()) return false;
-  insert(ztype_table, entry);
-  zstat_add(types_registered, 1);
-  if (entry->kind == ZTYPE_DEFERRED) zstat_add(types_deferred, 1);
-  return true;
-}
-
-void ztype_forget(PyTypeObject *type) {
-  ztype_t *entry = ztype_find(type);
-  if (entry == NULL) return;
-  /* The slot keeps pointing at the dead entry, so that probe chains stay whole. */
-  if (entry->kind == ZTYPE_DEFERRED) zstat_add(types_deferred, -1);
-  zstat_add(types_registered, -1);
-  zstore_relaxed(&entry->type, NULL);
-}
-
-void ztype_registry_stop(void) {
-  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
-    const ztype_t *entry = ztype_table->slots[i];
-    if (entry != NULL && entry->type != NULL) ztype_forget(entry->type);
-  }
-}
-
-void ztype_each(void (*visit)(const ztype_t *, void *), void *arg) {
-  for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
-    const ztype_t *entry = ztype_table->slots[i];
-    if (entry != NULL && entry->type != NULL) visit(entry, arg);
-  }
-}
-
 /* -- comparing with tp_traverse ------------------------------------------------------------------------- */
 
 static zedges_t expected, walked; /* GIL */
-
-static void make_deferred(ztype_t *entry, const char *why) {
-  entry->lesson_in = entry->sample_tries = 0;
-  entry->is_refuted = true;
-  if (entry->kind == ZTYPE_DEFERRED) return;
-  zlog_debug("gc,types", "type %.80s is deferred: %s", zpyabi_read_type(entry->type).name, why);
-  entry->kind = ZTYPE_DEFERRED;
-  zstat_add(types_deferred, 1);
-}
-
-static PyTypeObject *family_of(const ztype_t *entry) { return entry->c_base != NULL ? entry->c_base : entry->type; }
-
-/* What is wrong with a learned type is wrong with its subclasses in Python. */
-void ztype_refute(ztype_t *entry, const char *why) {
-  PyTypeObject *family = family_of(entry);
-  make_deferred(entry, why);
-  for (size_t i = 0; entry->is_learned && i <= ztype_table->mask; i++) {
-    ztype_t *other = ztype_table->slots[i];
-    if (other == NULL || other->type == NULL || other == entry || !other->is_learned) continue;
-    if (family_of(other) == family) make_deferred(other, why);
-  }
-}
 
 /* Compares the walker with tp_traverse on this instance. An instance whose storage lies outside the
  * heap, or with very many edges, proves nothing either way: false. */
@@ -157,10 +31,6 @@ static bool compare_on(ztype_t *entry, PyObject *instance) {
 static void prove_on(ztype_t *entry, PyObject *instance) {
   if (entry->kind == ZTYPE_DEFERRED || entry->proofs_left == 0) return;
   if (compare_on(entry, instance)) entry->proofs_left--;
-}
-
-bool ztype_visits(PyObject *object, const void *reference) {
-  return zedges_from_traverse(object, &expected) && zedges_take(&expected, reference);
 }
 
 bool ztype_verify(PyObject *instance, char *why, size_t size) {
@@ -181,17 +51,11 @@ void ztype_recheck(void) {
   for (size_t i = 0; ztype_table != NULL && i <= ztype_table->mask; i++) {
     ztype_t *entry = ztype_table->slots[i];
     if (entry == NULL || entry->type == NULL || entry->kind == ZTYPE_DEFERRED) continue;
-    if (zpyabi_traverse(entry->type) != entry->traverse) make_deferred(entry, "its tp_traverse is another one now");
+    if (zpyabi_traverse(entry->type) != entry->traverse) ztype_defer(entry, "its tp_traverse is another one now");
   }
 }
 
 /* -- describing a type -------------------------------------------------------------------------------- */
-
-bool ztype_add_field(ztype_t *entry, size_t offset) {
-  if (entry->field_count == ZTYPE_FIELDS_MAX || offset + sizeof(void *) > ZTYPE_BASIC_SIZE_MAX) return false;
-  entry->fields[entry->field_count++] = (uint16_t)offset;
-  return true;
-}
 
 static ztype_kind_t exact_kind(PyTypeObject *type) {
   if (type == zpy.PyList_Type) return ZTYPE_LIST;
@@ -204,8 +68,8 @@ static ztype_kind_t exact_kind(PyTypeObject *type) {
 zpy_traverse_t ztype_not_learned;
 
 static bool is_learnable(const zpyabi_type_t *t, uint64_t *words) {
-  return ztype_class_traverse != NULL && t->traverse != NULL && t->traverse != ztype_not_learned && !(t->flags & ZPYABI_FLAG_MANAGED_DICT) &&
-         ztype_words(t, words);
+  if (ztype_class_traverse == NULL || t->traverse == NULL || t->traverse == ztype_not_learned) return false;
+  return !(t->flags & ZPYABI_FLAG_MANAGED_DICT) && ztype_words(t, words);
 }
 
 static ztype_t *register_type(PyTypeObject *type);
@@ -306,7 +170,7 @@ static void describe(ztype_t *entry, const zpyabi_type_t *t) {
 }
 
 static ztype_t *register_type(PyTypeObject *type) {
-  ztype_t *entry = new_entry();
+  ztype_t *entry = ztype_new_entry();
   if (entry == NULL) return NULL;
   zpyabi_type_t t = zpyabi_read_type(type);
   uint64_t words;
@@ -329,7 +193,7 @@ static ztype_t *register_type(PyTypeObject *type) {
     ztype_learning_begin(entry, words);
     ztype_learning_note_container(entry, &t);
   }
-  return publish(entry) ? entry : NULL;
+  return ztype_publish(entry) ? entry : NULL;
 }
 
 /* Each edge that the container part does not explain must stand in exactly as many words of the
@@ -352,7 +216,9 @@ static void learn_from_sample(ztype_t *entry, PyObject *sample, ztype_kind_t kin
   zstat_add(types_deferred, -1);
 }
 
-void ztype_learn(PyObject *sample, ztype_kind_t kind) {
+/* Learns the sample's type, or compares its walker with tp_traverse once more. Every field of the first sample of a
+ * type is set, to objects that occur nowhere else in it. */
+static void learn(PyObject *sample, ztype_kind_t kind) {
   ztype_t *entry = ztype_find(zpyabi_type(sample));
   if (entry == NULL) entry = register_type(zpyabi_type(sample));
   if (entry == NULL || entry->is_refuted) return;
@@ -378,7 +244,7 @@ static bool describe_again(ztype_t *entry, const zpyabi_type_t *t) {
 
 static bool prove_again(ztype_t *entry) {
   zpyabi_type_t t = zpyabi_read_type(entry->type);
-  return is_class(&t) ? describe_again(entry, &t) : ztype_samples_prove(entry->type);
+  return is_class(&t) ? describe_again(entry, &t) : ztype_samples_prove(entry->type, learn);
 }
 
 /* Proves what is proven on samples at the first meeting. Where they cannot be made, it is tried again, after
@@ -415,7 +281,7 @@ static void log_entry(const ztype_t *entry, void *unused) {
 
 bool ztype_registry_start(void) {
   uint64_t start = zos_now_ns();
-  if (!ztype_samples_prove_core()) return false;
+  if (!ztype_samples_prove_core(learn)) return false;
   if (zlog_is(ZLOG_DEBUG)) ztype_each(log_entry, NULL);
   zlog_info("gc,init", "walkers proven for %llu types, %llu deferred, in %.3fms",
             (unsigned long long)(zstat_get(types_registered) - zstat_get(types_deferred)),

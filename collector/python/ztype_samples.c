@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "collector/python/zedges.h"
 #include "collector/python/zwalker.h"
 
 static bool is_short; /* something could not be made since this was set to false; GIL */
@@ -60,8 +61,10 @@ static PyObject *dict_of(PyObject *object) {
   return object == NULL ? NULL : made(zpy.PyObject_GetAttrString(object, "__dict__"));
 }
 
+static ztype_learn_t learn; /* the caller's */
+
 static void prove(PyObject *sample, ztype_kind_t kind) {
-  if (sample != NULL && !is_short) ztype_learn(sample, kind);
+  if (sample != NULL && !is_short) learn(sample, kind);
 }
 
 static void prove_and_drop(PyObject *sample, ztype_kind_t kind) {
@@ -207,9 +210,9 @@ static void find_shared_values(PyObject *instance, PyObject *dict) {
   zpyabi_type_t t = zpyabi_read_type(zpyabi_type(instance));
   const void *value = zpyabi_word(instance, t.basic_size + zpyabi_layout->values_header);
   if (zpyabi_word(instance, ZPYABI_MANAGED_DICT) != dict || value == NULL) return;
-  zwalker_shared_values.instance_visits_dict = ztype_visits(instance, dict);
-  zwalker_shared_values.instance_visits_values = ztype_visits(instance, value);
-  zwalker_shared_values.dict_visits_values = ztype_visits(dict, value);
+  zwalker_shared_values.instance_visits_dict = zedges_have(instance, dict);
+  zwalker_shared_values.instance_visits_values = zedges_have(instance, value);
+  zwalker_shared_values.dict_visits_values = zedges_have(dict, value);
 }
 
 /* In each of the places where attributes can be. */
@@ -280,7 +283,8 @@ static void prove_classes(void) {
   prove_subclass(zpy.PyDict_Type, zpy.Py_BuildValue("(N)", dict_by_text(1)), NULL, ZTYPE_DICT);
 }
 
-bool ztype_samples_prove_core(void) {
+bool ztype_samples_prove_core(ztype_learn_t take) {
+  learn = take;
   static void (*const groups[])(void) = {prove_sets, prove_dicts, prove_sequences, prove_classes};
   is_short = false;
   for (size_t i = 0; i < ZARRAY_LENGTH(groups) && !is_short; i++) groups[i]();
@@ -302,7 +306,7 @@ static void prove_template(PyTypeObject *type) {
   PyObject *template = (PyObject *)&words[2]; /* behind a head that no list knows */
   template->refcount = 1;
   template->type = type;
-  ztype_learn(template, ZTYPE_PLAIN);
+  learn(template, ZTYPE_PLAIN);
 }
 
 static PyObject *no_method(PyObject *self, PyObject *unused) {
@@ -383,7 +387,8 @@ static int row_of(const zpyabi_type_t *type) {
 
 bool ztype_samples_know(const zpyabi_type_t *type) { return row_of(type) >= 0; }
 
-bool ztype_samples_prove(PyTypeObject *type) {
+bool ztype_samples_prove(PyTypeObject *type, ztype_learn_t take) {
+  learn = take;
   zpyabi_type_t t = zpyabi_read_type(type);
   int row = row_of(&t);
   is_short = false;

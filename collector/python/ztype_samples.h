@@ -12,15 +12,19 @@
 #ifndef COLLECTOR_PYTHON_ZTYPE_SAMPLES_H
 #define COLLECTOR_PYTHON_ZTYPE_SAMPLES_H
 
-#include "collector/python/ztype_registry.h"
+#include "collector/python/ztype_table.h"
+
+/* What is done with a sample, whose type has this kind of walker. Every field of a type's first sample is set, to
+ * objects that occur nowhere else in it. */
+typedef void (*ztype_learn_t)(PyObject *sample, ztype_kind_t kind);
 
 /* Containers and classes. False when some could not be made (memory was short, or the stack): call again
  * later, what was proven stays so. */
-bool ztype_samples_prove_core(void);
+bool ztype_samples_prove_core(ztype_learn_t learn);
 
 /* Is this a type of the interpreter's own that is proven when the first instance is met? */
 bool ztype_samples_know(const zpyabi_type_t *type);
 /* Proves it; its entry is registered. False as above. */
-bool ztype_samples_prove(PyTypeObject *type);
+bool ztype_samples_prove(PyTypeObject *type, ztype_learn_t learn);
 
 #endif

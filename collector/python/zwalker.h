@@ -12,7 +12,7 @@
 #define COLLECTOR_PYTHON_ZWALKER_H
 
 #include "collector/python/zpyabi_generator.h"
-#include "collector/python/ztype_registry.h"
+#include "collector/python/ztype_table.h"
 #include "heap/zpage.h"
 
 typedef void (*zwalker_visit_t)(void *context, void *reference);
