@@ -179,7 +179,11 @@ static inline void **zmanaged_type_word(PyTypeObject *type, size_t offset) {
 bool zmanaged_api_prepare(void);
 
 static inline PyObject *zmanaged_incref(PyObject *object) {
-  zpy.Py_IncRef(object);
+  if (zpyabi_layout->immortal) {
+    zpy.Py_IncRef(object);
+  } else {
+    object->refcount++;
+  }
   return object;
 }
 

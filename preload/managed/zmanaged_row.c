@@ -64,12 +64,31 @@ void zmanaged_row_color(uint64_t *slots, Py_ssize_t count) {
   for (Py_ssize_t i = 0; i < count; i++) zstore_relaxed(&slots[i], zcolored_none().bits);
 }
 
+/* As zmanaged_copy_python, for a newborn that no handle stands for: young or old, as its page is. */
+static zalways_inline bool copy_into_storage(zcolored_t word, bool is_old, zcolored_t *copy) {
+  if (zlikely(!is_python(word))) return zmanaged_copy_word(word, zaddress(0), copy);
+  PyObject *object = (PyObject *)zpyref_table.entries[zcolored_payload(word)].object;
+  *copy = zcolored_none();
+  if (zunlikely(object == NULL)) return true; /* released early */
+  uint32_t index = zpyref_alloc(object, is_old);
+  if (zunlikely(index == 0)) return zma.PyErr_NoMemory() != NULL;
+  zmanaged_incref(object);
+  *copy = zcolored_value(ZKIND_PYTHON, index);
+  return true;
+}
+
 bool zmanaged_row_copy(zaddress_t newborn, const zrow_t *from, Py_ssize_t start, Py_ssize_t step, Py_ssize_t count) {
   uint64_t *to = zbody_elements(newborn);
+  bool is_storage = zload_relaxed(&zbody_header(newborn)->handle) == 0;
+  bool is_old = zbody_page_is_old(zbody_page_of(newborn));
   for (Py_ssize_t i = 0; i < count; i++) {
     Py_ssize_t at = start + i * step;
     zcolored_t copy = zcolored_none();
-    if (at < from->length && !zmanaged_copy_word(zbarrier_load(zslot(&from->slots[at])), newborn, &copy)) return false;
+    if (zlikely(at < from->length)) {
+      zcolored_t word = zbarrier_load(zslot(&from->slots[at]));
+      bool ok = is_storage ? copy_into_storage(word, is_old, &copy) : zmanaged_copy_word(word, newborn, &copy);
+      if (zunlikely(!ok)) return false;
+    }
     zstore_relaxed(&to[i], copy.bits);
   }
   return true;

@@ -19,33 +19,35 @@ typedef struct {
   bool is_storage, is_done;
 } look_at_t;
 
-static void look_at(uint64_t *slot, void *argument);
-
-/* The slots of a list or a dict lie in bodies without a class, which its own slots refer to. */
-static void look_into(zaddress_t storage, look_at_t *at) {
-  const zshape_t *shape = zbody_shape(storage);
-  uint64_t steps = zbody_slot_steps(storage, shape);
-  if (steps > at->most) return;
-  look_at_t inner = {at->look, at->context, at->most, false, false};
-  zbody_visit_slots(storage, shape, 0, steps, look_at, &inner);
-  at->is_done = inner.is_done;
+/* A slot that leads to no other body. Most slots hold nothing of Python's. */
+static zalways_inline void look_at_leaf(uint64_t *slot, void *argument) {
+  look_at_t *at = argument;
+  zcolored_t word = {zload_acquire(slot)};
+  if (zcolored_kind(word) == ZKIND_PYTHON && !at->is_done) at->is_done = !at->look(slot, at->context);
 }
 
-static void look_at(uint64_t *slot, void *argument) {
+/* The slots of a list or a dict lie in bodies without a class, which its own slots refer to. */
+static zalways_inline void look_into(zaddress_t storage, look_at_t *at) {
+  const zshape_t *shape = zbody_shape(storage);
+  uint64_t steps = zbody_slot_steps(storage, shape);
+  if (steps <= at->most) zbody_visit_slots(storage, shape, 0, steps, look_at_leaf, at);
+}
+
+static zalways_inline void look_at(uint64_t *slot, void *argument) {
   look_at_t *at = argument;
-  if (at->is_done) return;
   zcolored_t word = {zload_acquire(slot)};
-  if (zcolored_kind(word) == ZKIND_PYTHON) {
-    at->is_done = !at->look(slot, at->context);
-  } else if (at->is_storage && zcolored_is_body(word)) {
+  if (at->is_storage && zcolored_is_body(word)) {
     zaddress_t part = zcolored_strip(zbarrier_load(zslot(slot)));
     if (zbody_shape(part)->owner == NULL) look_into(part, at);
+  } else {
+    look_at_leaf(slot, argument);
   }
 }
 
 static bool has_storage(const zshape_t *shape) { return shape->use == ZFAMILY_LIST || shape->use == ZFAMILY_DICT; }
 
-static void look_through(zhandle_entry_t *entry, uint64_t most, look_t look, void *context) {
+/* Inline so that what looks is too. */
+static zalways_inline void look_through(zhandle_entry_t *entry, uint64_t most, look_t look, void *context) {
   zaddress_t body = zbarrier_load_entry(zslot(&entry->word));
   const zshape_t *shape = zbody_shape(body);
   uint64_t steps = zbody_slot_steps(body, shape);
