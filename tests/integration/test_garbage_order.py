@@ -273,6 +273,31 @@ class Order(unittest.TestCase):
 
 
 @requires_active
+class SwitchedOff(unittest.TestCase):
+    def test_nothing_ends_while_collections_are_off(self):
+        for off, on in ("gc.set_threshold(0)", "gc.set_threshold(700)"), ("gc.disable()", "gc.enable()"):
+            with self.subTest(off):
+                result = run(PRELUDE + f"""
+import time
+nodes = [Final(i) for i in range(COUNT)]
+grow_old()
+nodes = None
+gc.enable()
+zgc.collect(wait=False)
+{off}
+before = len(order)
+for _ in range(60):
+    keep = [[i] for i in range(2000)]
+    time.sleep(0.003)
+print(len(order) - before)
+{on}
+zgc.collect()
+print(len(order))
+""", options={"SMALL": 0})
+                self.assertEqual(result.out, "0\n4000\n", result.describe())
+
+
+@requires_active
 class Abandoned(unittest.TestCase):
     def test_finalizers_run_once(self):
         """Whatever ends the collection between callbacks and finalizers, each finalizer runs once."""
