@@ -13,6 +13,7 @@
 #include "heap/base/zos.h"
 #include "heap/base/zprobe.h"
 #include "preload/managed/zmanaged_cycles.h"
+#include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_number.h"
 #include "preload/managed/zmanaged_source.h"
 #include "preload/managed/zmanaged_types.h"
@@ -150,7 +151,7 @@ static bool start_types(void) {
             zmanaged_array_start(names) && zmanaged_list_start(names) && zmanaged_dict_start(names) &&
             zmanaged_raw_start(names) && zmanaged_group_start();
   if (!ok) return false;
-  zmanaged_class_close();
+  zmanaged_metaclass_close();
   PyObject *finish = zpy.PyDict_GetItemString(zmanaged_helpers, "finish");
   PyObject *done = zpy.PyObject_CallFunction(finish, "O", names);
   if (done == NULL) return false;

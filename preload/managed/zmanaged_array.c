@@ -1,4 +1,5 @@
 /* zgc.Array: a body that is a row of slots, of a length that stays. */
+#include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_row.h"
 
 zshape_t *zmanaged_array_shape;
@@ -33,7 +34,7 @@ static PyObject *array_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
   if (count == 2) {
     return zpy.PyObject_CallObject(zpy.PyDict_GetItemString(zmanaged_helpers, "raw_array"), arguments);
   }
-  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_ARRAY);
+  zclass_t *class = zmanaged_metaclass_to_make(type, ZFAMILY_ARRAY);
   if (class == NULL) return NULL;
   if (count == 0) return zmanaged_array_new(class, 0);
   PyObject *values = zma.PySequence_List(zpy.PyTuple_GetItem(arguments, 0));
@@ -52,7 +53,7 @@ static int accept_init(PyObject *self, PyObject *arguments, PyObject *keywords) 
 
 /* Array._new(n): n times None. */
 static PyObject *array_of_length(PyObject *type, PyObject *length) {
-  zclass_t *class = zmanaged_class_to_make((PyTypeObject *)type, ZFAMILY_ARRAY);
+  zclass_t *class = zmanaged_metaclass_to_make((PyTypeObject *)type, ZFAMILY_ARRAY);
   Py_ssize_t n = class == NULL ? -1 : zma.PyNumber_AsSsize_t(length, *zma.PyExc_OverflowError);
   if (class == NULL || (n == -1 && zpy.PyErr_Occurred() != NULL)) return NULL;
   return zmanaged_array_new(class, n);
@@ -131,6 +132,6 @@ static PyType_Spec array_spec = {"zgc.Array", sizeof(zhandle_t), 0, Py_TPFLAGS_B
 
 bool zmanaged_array_start(PyObject *names) {
   zmanaged_array_shape = zmanaged_class_make_shape(ZBODY_ARRAY);
-  zmanaged_array_class = zmanaged_class_make(names, ZFAMILY_ARRAY, &array_spec, ZBODY_SIZE_MIN, 0);
+  zmanaged_array_class = zmanaged_metaclass_make(names, ZFAMILY_ARRAY, &array_spec, ZBODY_SIZE_MIN, 0);
   return zmanaged_row_start() && zmanaged_array_class != NULL;
 }

@@ -74,9 +74,6 @@ extern zhidden size_t zmanaged_class_offset; /* of the zclass_t pointer in a typ
 static inline zclass_t *zmanaged_class_of(PyTypeObject *type) {
   return *(zclass_t **)((char *)type + zmanaged_class_offset);
 }
-/* The class that a constructor is asked for, or NULL with an exception set. */
-zclass_t *zmanaged_class_to_make(PyTypeObject *type, zfamily_t family);
-
 /* Do bodies of `class` have what the class with this number laid out at this depth? */
 static inline bool zmanaged_class_has(const zclass_t *class, unsigned depth, uint64_t number) {
   return depth <= class->depth && class->line[depth] == number;
@@ -103,25 +100,20 @@ void zmanaged_class_release_unused(void);
  * None. */
 void zmanaged_class_let_go(void);
 
-/* A type of our metaclass over the C type of `spec` (a handle type), whose bodies have this
- * family; with `size` bytes and the slots of `slot_map`, but for arrays. Put into `names`. */
-zclass_t *zmanaged_class_make(PyObject *names, zfamily_t family, PyType_Spec *spec, uint32_t size,
-                              uint64_t slot_map);
-
 /* Another shape for bodies of the same type: it shares all but what the caller changes. */
 zclass_t *zmanaged_class_twin(const zclass_t *class);
 
 /* An internal shape without handles. */
 zshape_t *zmanaged_class_make_shape(zbody_kind_t kind);
 
-/* Once all types are made: nobody can inherit from the C types themselves any more. */
-void zmanaged_class_close(void);
-
-/* Is an instance made by zgc.Object's own constructor? That __init__, __new__ and __del__ may be assigned to
- * any base at any time is why this is asked at each call. */
-bool zmanaged_class_is_plain(const zclass_t *class);
-
-/* Makes the metaclass and zgc.Object over the base of all handles. */
-bool zmanaged_class_start(PyObject *names);
+/* A record that is not entered yet: what its bodies look like is not known. NULL with an exception set. */
+zclass_t *zmanaged_class_new(PyTypeObject *type, zfamily_t family);
+void zmanaged_class_free(zclass_t *class); /* one that was not entered */
+/* fields: list of (name, kind, default or the list itself) in order. False with an exception set. */
+bool zmanaged_class_lay_out(zclass_t *class, const zclass_t *base, PyObject *fields);
+/* Enters one that is laid out: its record from now on, or NULL with an exception set, and it is gone. */
+zclass_t *zmanaged_class_enter(zclass_t *class);
+/* The type of an entered one has ended. */
+void zmanaged_class_end(zclass_t *class);
 
 #endif

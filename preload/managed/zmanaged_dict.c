@@ -2,6 +2,7 @@
  * is in zmanaged.py, on top of these. Each method is one step for other threads, as it is with dict: where
  * Python code has run between the look and the change, the look is repeated. */
 #include "preload/managed/zmanaged_iterator.h"
+#include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_table.h"
 
 /* The number of arguments. False with the words that dict has for it. */
@@ -421,7 +422,7 @@ static PyObject *dict_items(PyObject *self, PyObject *unused) { return unused ==
 static PyObject *dict_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
   (void)keywords;
-  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_DICT);
+  zclass_t *class = zmanaged_metaclass_to_make(type, ZFAMILY_DICT);
   return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
@@ -463,7 +464,7 @@ bool zmanaged_dict_start(PyObject *names) {
   zmanaged_entries_shape = zmanaged_class_make_shape(ZBODY_ENTRIES);
   iterator_type = zmanaged_iterator_type("zgc.dict_iterator", iterator_next, iterator_methods);
   uint64_t map = 1u << (ZDICT_ENTRIES / 8) | 1u << (ZDICT_INDEX / 8);
-  const zclass_t *class = zmanaged_class_make(names, ZFAMILY_DICT, &dict_spec, ZDICT_SIZE, map);
+  const zclass_t *class = zmanaged_metaclass_make(names, ZFAMILY_DICT, &dict_spec, ZDICT_SIZE, map);
   base_type = class == NULL ? NULL : class->type;
   return iterator_type != NULL && base_type != NULL;
 }

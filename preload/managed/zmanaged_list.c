@@ -4,6 +4,7 @@
  * others being moved. Every change is made of two steps, a gap that opens and a gap that closes, and no
  * Python code runs between the first and the last word that a change moves; only an allocation may run some,
  * before anything has changed, and what references end is dropped after all is in order again. */
+#include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_row.h"
 
 static zclass_t *list_class;
@@ -641,7 +642,7 @@ static int list_ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
 static PyObject *list_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
   (void)keywords;
-  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_LIST);
+  zclass_t *class = zmanaged_metaclass_to_make(type, ZFAMILY_LIST);
   return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
@@ -698,6 +699,6 @@ static PyType_Slot list_slots[] = {{Py_tp_dealloc, zmanaged_handle_dealloc},
 static PyType_Spec list_spec = {"zgc.List", sizeof(zhandle_t), 0, Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, list_slots};
 
 bool zmanaged_list_start(PyObject *names) {
-  list_class = zmanaged_class_make(names, ZFAMILY_LIST, &list_spec, ZLIST_SIZE, 1u << (ZLIST_STORAGE / 8));
+  list_class = zmanaged_metaclass_make(names, ZFAMILY_LIST, &list_spec, ZLIST_SIZE, 1u << (ZLIST_STORAGE / 8));
   return list_class != NULL;
 }

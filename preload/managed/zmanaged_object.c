@@ -3,6 +3,7 @@
 
 #include "collector/python/ztype_registry.h"
 #include "preload/managed/zmanaged_field.h"
+#include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_sole.h"
 #include "preload/managed/zmanaged_types.h"
 
@@ -178,7 +179,7 @@ PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments,
                                    PyObject *keywords) {
   zclass_t *class = zmanaged_class_of((PyTypeObject *)type);
   size_t count = flags & ~PY_VECTORCALL_ARGUMENTS_OFFSET;
-  if (zunlikely(!zmanaged_class_is_plain(class))) return call_type(type, arguments, count, keywords);
+  if (zunlikely(!zmanaged_metaclass_is_plain(class))) return call_type(type, arguments, count, keywords);
   PyObject *self = zmanaged_object_make(class);
   if (zunlikely(self == NULL)) return NULL;
   bool ok = set_positional(self, class, arguments, count);
@@ -195,7 +196,7 @@ PyObject *zmanaged_object_vectorcall(PyObject *type, PyObject *const *arguments,
 PyObject *zmanaged_object_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
   (void)arguments;
   (void)keywords;
-  zclass_t *class = zmanaged_class_to_make(type, ZFAMILY_OBJECT);
+  zclass_t *class = zmanaged_metaclass_to_make(type, ZFAMILY_OBJECT);
   return class == NULL ? NULL : zmanaged_object_make(class);
 }
 
@@ -310,5 +311,5 @@ bool zmanaged_object_start(PyObject *names) {
   }
   ztype_not_learned = zmanaged_handle_traverse;
   zmanaged_handle_type = (PyTypeObject *)zma.PyType_FromSpecWithBases(&handle_spec, NULL);
-  return zmanaged_handle_type != NULL && zmanaged_field_start() && zmanaged_class_start(names);
+  return zmanaged_handle_type != NULL && zmanaged_field_start() && zmanaged_metaclass_start(names);
 }

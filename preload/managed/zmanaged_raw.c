@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "preload/managed/zmanaged_field.h"
+#include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_row.h"
 
 enum { RAW_DATA = 8, RAW_LENGTH = 16, RAW_EXPORTS = 24, RAW_SIZE = 32 };
@@ -293,7 +294,7 @@ static PyType_Spec raw_spec = {"zgc.RawArray", sizeof(zhandle_t), 0, Py_TPFLAGS_
 bool zmanaged_raw_start(PyObject *names) {
   pinned_shape = zmanaged_class_make_shape(ZBODY_RAW);
   pinned_shape->is_pinned = true;
-  zclass_t *first = zmanaged_class_make(names, ZFAMILY_RAW, &raw_spec, RAW_SIZE, 1u << (RAW_DATA / 8));
+  zclass_t *first = zmanaged_metaclass_make(names, ZFAMILY_RAW, &raw_spec, RAW_SIZE, 1u << (RAW_DATA / 8));
   if (first == NULL) return false;
   for (unsigned kind = 1; kind < ZFIELD_KINDS; kind++) {
     classes[kind] = kind == 1 ? first : zmanaged_class_twin(first);
