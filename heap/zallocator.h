@@ -17,8 +17,8 @@ bool zallocator_start(size_t range_size);
 void *zallocator_alloc(size_t size);
 void *zallocator_alloc_zeroed(size_t size);
 void *zallocator_realloc(void *block, size_t size);
-/* The same for a block that will hold a GC object: up to ZSMALL_MAX from pages of their own. Only
- * where it lies differs; realloc keeps the kind of the block, and free takes either. */
+/* For a block that will hold a GC object. Only its place differs: up to ZSMALL_MAX such blocks have pages of their own.
+ * realloc keeps the kind of the block, and free takes either. */
 void *zallocator_alloc_gc(size_t size);
 void *zallocator_realloc_gc(void *block, size_t size);
 void zallocator_free(void *block);
@@ -26,7 +26,7 @@ void zallocator_free(void *block);
 /* The block lies in a page of sampled blocks (zsampler.h). */
 bool zallocator_is_sampled(const void *block);
 
-/* Bytes of the block that a request for `size` gets, and of a block that exists; 0: not ours. */
+/* Bytes of the block that a request for `size` gets; bytes of a block that exists, 0 for one that is not ours. */
 size_t zallocator_size_for(size_t size);
 size_t zallocator_size_of(const void *block);
 
@@ -36,12 +36,11 @@ bool zallocator_trim(size_t *at, uint64_t deadline_ns, size_t *bytes);
 /* About how much that would be in the first heap. Any thread; walks the page table. */
 size_t zallocator_sparse_bytes(void);
 
-/* A heap for one more interpreter; ZHEAP_COMMON when there is none. The caller sees to it that only one
- * thread is here at a time. */
+/* A heap for one more interpreter; ZHEAP_COMMON when there is none. The caller lets in one thread at a time. */
 unsigned zallocator_new_heap(void);
 
-/* The interpreter has ended: nobody works in its heap until the caller gives it to another, with what lives in
- * it still. */
+/* The interpreter has ended. No thread works in its heap until the caller gives it to another interpreter, together
+ * with the blocks that are still in use. */
 void zallocator_leave_heap(unsigned number);
 
 void zallocator_reset_after_fork_in_child(void);

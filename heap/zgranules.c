@@ -217,14 +217,14 @@ bool zgranules_start(size_t size) {
   return false;
 }
 
-/* Somebody has mapped something where the heap was to grow: it ends there. */
+/* Another mapping lies where the heap was to grow: the range ends before it. */
 static void end_range(size_t committed) {
   zlog_notice("the addresses behind the heap's first %luM are taken: what does not fit comes from elsewhere",
               zlog_mb(committed));
   zgranules_range.size = committed;
 }
 
-/* Where a step of the usual size is refused, a limit may leave room for what is needed. */
+/* A limit may refuse a step of the usual size and still leave room for the bytes that are needed. */
 static int commit_step(size_t needed, size_t wanted, size_t *end) {
   *end = wanted;
   int error = commit_bytes(wanted);
@@ -236,7 +236,7 @@ static int commit_step(size_t needed, size_t wanted, size_t *end) {
 static bool commit_up_to(size_t end) {
   size_t offset = end * ZGRANULE_SIZE, committed = zgranules_range.committed_end;
   if (offset <= committed) return true;
-  if (refused >= COMMIT_TRIES && refused % COMMIT_RETRY != 0) { /* every allocation would come here with a system call */
+  if (refused >= COMMIT_TRIES && refused % COMMIT_RETRY != 0) { /* else each allocation would make a system call */
     refused++;
     return false;
   }
@@ -328,7 +328,7 @@ static void tell_if_low(bool is_low) {
   if (is_low && hook != NULL) hook();
 }
 
-/* What is claimed counts as handed out, so that no allocation runs into it. */
+/* A claimed chunk counts as handed out, so that no allocation takes a part of it. */
 char *zgranules_claim_chunk(void) {
   zlock_take(ZLOCK_GRANULES);
   size_t first = zalign_up(top, CHUNK), end = first + CHUNK;
@@ -386,8 +386,8 @@ static uint64_t starts_of_runs(size_t word, size_t count) {
   return (uint64_t)starts;
 }
 
-/* The same as find_long_run for runs that are no longer than a word: whole words at a time, because a heap
- * full of holes that are too short is no reason to take long. */
+/* Like find_long_run, for runs of at most a word's bits. It looks at whole words, so that many holes that are too short
+ * do not make the search long. */
 static size_t find_short_run(size_t from, size_t count) {
   size_t word = from / 64;
   uint64_t starts = starts_of_runs(word, count) & (~(uint64_t)0 << (from % 64));
@@ -421,8 +421,8 @@ static size_t find_run(size_t count) {
   return first;
 }
 
-/* A run with room behind it, which nobody else is offered before lower places are full. What is free at the
- * end of the heap is another's room: so at the top, or in a hole that is large enough. */
+/* A run with room behind it, which no other run gets before lower places are full. Free granules at the end of the heap
+ * are the room of another run: so the place is at the top, or in a hole that is large enough. */
 static size_t find_growing_run(size_t count) {
   size_t first = find_long_run(lowest[SHORT], ROOM * count);
   if (first == NONE || first + ROOM * count > top) first = top;

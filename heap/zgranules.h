@@ -4,9 +4,9 @@
  * for the rest of the process and are never unmapped: memory given back to the system reads as zeros.
  * That is what lets the collector thread read any address below `committed_end` at any time.
  *
- * What lies above is not reserved: it costs nothing where address space or locked memory is limited, and in
- * a dump of the process. Nothing else is likely to be mapped there (zos_find_space); if something is, the
- * range ends before it. So whoever asks whether an address is ours asks about what is committed.
+ * The addresses above are not reserved: they cost nothing where address space or locked memory is limited, and
+ * nothing in a dump of the process. Nothing else is likely to be mapped there (zos_find_space); if something is,
+ * the range ends before it. So an address is ours if it is committed.
  *
  * A short run is taken where one of its length became free lately, others at the lowest address that fits, so
  * that a shrinking heap empties from the top. A freed run keeps its memory until two calls of
@@ -21,7 +21,7 @@
 
 #include "heap/base/zbase.h"
 
-/* As small as pymalloc's pools: what is left alive of objects of one size keeps no more from the others. */
+/* As small as pymalloc's pools: live objects of one size keep no more memory from other sizes than with pymalloc. */
 #define ZGRANULE_SHIFT 14
 #define ZGRANULE_SIZE ((size_t)1 << ZGRANULE_SHIFT)
 
@@ -50,7 +50,7 @@ void zgranules_add_table(void **table, size_t bits_of_granule);
 /* First granule of a run of `count`, or SIZE_MAX when there is none. *dirty: so many granules from its start may hold
  * something else than zeros, those behind them read as zeros. */
 size_t zgranules_alloc(size_t count, size_t *dirty);
-/* The same for a run that will soon be extended: where there is room behind it, if there is such a place. */
+/* For a run that will soon be extended: at a place with room behind it, if there is one. */
 size_t zgranules_alloc_growing(size_t count, size_t *dirty);
 void zgranules_free(size_t first, size_t count);
 
@@ -87,7 +87,7 @@ void zgranules_offer_chunk(bool is_populated);
 void zgranules_reset_after_fork_in_child(void);
 
 
-/* For a block that the caller owns, or any address. Relaxed: who was given a block here has seen the commit. */
+/* For a block that the caller owns, or any address. Relaxed: a thread that was given a block has seen its commit. */
 static inline bool zgranules_contains(const void *address) {
   return (uintptr_t)address - (uintptr_t)zgranules_range.base <
          __atomic_load_n(&zgranules_range.committed_end, __ATOMIC_RELAXED);

@@ -11,7 +11,7 @@ bool zheap_has_batches;
 static zheap_t *heaps[ZHEAP_COUNT] = {&zheap_first, &zheap_common};
 static unsigned heap_count = 2; /* grows only; a heap is in its place before it has a page that others can meet */
 
-/* Set before a second GIL exists; whoever works in the first heap may see it later. `holder` comes with it. */
+/* Set before a second GIL exists; a thread that works in the first heap may see it later. `holder` comes with it. */
 bool zheap_closed;
 static unsigned (*holder)(void);
 static zpage_t closed_page; /* what the fast path pops from once closed */

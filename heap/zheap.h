@@ -26,7 +26,7 @@
 
 enum { ZHEAP_FIRST, ZHEAP_COMMON, ZHEAP_COUNT = 256 };
 
-/* What the heap calls, each if it is set. None may run Python or allocate. */
+/* Functions that the heap calls, each if it is set. None may run Python or allocate. */
 typedef struct {
   /* On the way through the slow path of an allocation in the first heap, about once per page: the caller holds the
    * first GIL. */
@@ -74,8 +74,8 @@ extern zheap_t zheap_first, zheap_common;
 /* Where a class has no page: nothing is free in it, so the fast path takes its exit. */
 extern zpage_t zheap_empty_page;
 
-/* What the fast path pops from: the first heap's `front`. Once closed, an empty page for good. Written by whoever
- * works in the first heap, in one step from what was there before, and by the closer: so what that wrote stays. */
+/* The fast path pops from these pages: the first heap's `front`, and once closed an empty page for good. A thread that
+ * works in the first heap writes by compare and swap, the closer by a store: so the closer's value stays. */
 extern zpage_t *zheap_open_page[ZCLASS_ALL];
 
 /* Small blocks are handed out in batches (zsampler.h). Set before the first allocation. */
@@ -111,7 +111,7 @@ static inline void zheap_leave(zheap_t *heap) {
   if (zunlikely(heap == &zheap_common)) zlock_drop(ZLOCK_COMMON_HEAP);
 }
 
-/* -- by whoever works in the heap --------------------------------------------------------------- */
+/* -- by a thread that works in the heap --------------------------------------------------------------- */
 
 static inline bool zheap_owns(const zheap_t *heap, const zpage_t *page) {
   return ((zpage_flags(page) ^ heap->page_flags) & ZPAGE_HEAP_MASK) == 0;

@@ -12,15 +12,14 @@ typedef struct {
   size_t fallback_blocks; /* blocks that the heap could not give, over all time */
 } zheap_report_t;
 
-/* Walks the page table (about 1 ms per 4 GiB). The first GIL for exact numbers of the first heap; any others
- * are approximate. */
+/* Walks the page table (about 1 ms per 4 GiB). Exact for the first heap under the first GIL, else approximate. */
 void zheap_report(zheap_report_t *stats);
 
 typedef struct {
   size_t pages, capacity, used; /* blocks there is room for, and those handed out */
 } zheap_report_class_t;
 
-/* The same by size class; GC objects' own pages count with the others of the size. */
+/* Pages and blocks by size class. The pages of GC objects count with the others of their size. */
 void zheap_report_classes(zheap_report_class_t classes[ZCLASS_COUNT]);
 
 /* Checks every page of the caller's heap, and of the common one, against the equation in zpage.h; a message and

@@ -42,7 +42,6 @@ void *zlarge_alloc(zheap_t *heap, size_t size, bool want_zeroed) {
   return block;
 }
 
-/* The block at its old address with another number of granules, or NULL. */
 void *zlarge_resize(zheap_t *heap, zpage_t *page, size_t size) {
   size_t before = zpage_granules(page), after = zgranules_for(size), index = zpage_index(page);
   if (after > before) {
@@ -60,8 +59,8 @@ void *zlarge_resize(zheap_t *heap, zpage_t *page, size_t size) {
   return zpage_start(page);
 }
 
-/* Fills a run with what another holds: with its OS pages, or with a copy. No page stands there as yet, so that
- * no collector thread reads it. False: the run is lost, and the other is as it was. */
+/* Fills a run with the content of a page: moves its OS pages, or copies. The run is no page so far, so no collector
+ * thread reads it. False: the run is lost, and the page is unchanged. */
 static bool move_contents(const zpage_t *from, char *to) {
   size_t bytes = zpage_granules(from) * ZGRANULE_SIZE;
   bool may_move = zos_page_size() <= ZGRANULE_SIZE && zload_relaxed(&moved_runs) < MOVED_RUNS_MAX;
@@ -79,8 +78,6 @@ static bool move_contents(const zpage_t *from, char *to) {
   return true;
 }
 
-/* A block that grows and has no room: to where there is some. It will grow again, and then needs neither a
- * copy nor a system call. NULL: it stays. */
 void *zlarge_move(zheap_t *heap, zpage_t *page, size_t size) {
   size_t dirty;
   size_t first = zgranules_alloc_growing(zgranules_for(size), &dirty);

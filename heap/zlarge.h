@@ -3,7 +3,7 @@
  * Such a block grows in place where the granules behind it are free. Else it moves to a place with room, by moving its
  * OS pages instead of copying where it is long enough: it will grow again, and then needs neither.
  *
- * By whoever works in the heap. */
+ * By a thread that works in the heap. */
 #ifndef HEAP_ZLARGE_H
 #define HEAP_ZLARGE_H
 

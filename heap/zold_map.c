@@ -23,7 +23,7 @@ static bool change(const void *object, bool value) {
   return true;
 }
 
-/* Of all bits of the units [from, to), those in this word of the map. */
+/* The bits of units [from, to) that lie in this word of the map. */
 static uint64_t bits_of_word(size_t word, size_t from, size_t to) {
   uint64_t bits = zload_relaxed(&zold_map_bits[word]);
   if (word == from / 64) bits &= ~(uint64_t)0 << (from % 64);
@@ -172,7 +172,7 @@ static bool has_frozen_map(size_t words) {
 
 #define WORDS_AT_ONCE 64 /* of a granule */
 
-/* What is the same on both sides, mostly because it is empty, is not written to. */
+/* Words that are equal already, mostly because they are empty, are not written to. */
 static void copy_words(size_t w) {
   uint64_t *to = zold_map_frozen_bits + w;
   const uint64_t *from = zold_map_bits + w;
@@ -180,7 +180,7 @@ static void copy_words(size_t w) {
   for (size_t i = 0; i < WORDS_AT_ONCE; i++) zstore_relaxed(&to[i], from[i]);
 }
 
-/* What is still frozen is old, too, and what is there of an earlier time goes. */
+/* Objects that are frozen already are old, too; bits of an earlier freeze go. */
 bool zold_map_freeze(void) {
   size_t words = committed_words();
   if (!has_frozen_map(words)) return false;

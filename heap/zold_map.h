@@ -1,6 +1,6 @@
-/* The old set: one bit per 16-byte granule, set where an old object starts.
+/* The old set: one bit for each unit of 16 bytes, set where an old object starts.
  *
- * One kind of writer: whoever holds the first GIL (zheap.h). It is set when an object is promoted and
+ * Only the holder of the first GIL writes (zheap.h). It is set when an object is promoted and
  * cleared by free before the block can be reused. Collector threads read it relaxed: an answer out of date
  * costs time, never correctness (collector/cpython/zpass.h says why).
  *
@@ -81,7 +81,7 @@ static inline bool zold_map_may_start_in(const void *block) {
   return (bits >> (unit % 8) & 3) != 0;
 }
 
-/* These by who holds the first GIL. */
+/* -- by the holder of the first GIL -- */
 
 /* The object, anywhere, can become old: it lies in a block of the first heap in which nothing else is, and
  * frees of its page will look for it where it is. */
@@ -92,18 +92,18 @@ void zold_map_remove(void *object);
 /* Forgets all. */
 void zold_map_clear(void);
 
-/* All that is old is frozen from now on. False when memory is short, then nothing has changed. */
+/* All old objects are frozen from now on. False when memory is short, then nothing has changed. */
 bool zold_map_freeze(void);
-/* Nothing is any more. */
+/* No object is frozen any more. */
 void zold_map_thaw(void);
-/* This object is not. */
+/* This object is not frozen any more. */
 void zold_map_thaw_object(const void *object);
 
-/* Forgets what starts in this block, which is being freed. */
+/* Clears the bits of objects that start in this block, which is being freed, ... */
 void zold_map_forget_block(zpage_t *page, void *block);
 /* ... in a leftover of an earlier size (zrecut.h). */
 void zold_map_forget_leftover(const void *leftover, size_t size);
-/* ... in the end of a block from this granule of its page on, which is being cut off. */
+/* ... and in the end of a block, from this granule of its page on, which is being cut off. */
 void zold_map_forget_tail(zpage_t *page, size_t from_granule, size_t to_granule);
 
 #endif

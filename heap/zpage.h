@@ -8,8 +8,8 @@
  * touches the block, its zpage_t and nothing else. Entries of the inner granules of a run point back
  * to the first one.
  *
- * Who may touch what: a page belongs to a heap, and whoever works in that heap owns every field
- * (zheap.h says who that is). Any thread may read the fields marked shared
+ * Who may touch what: a page belongs to a heap, and the thread that works in that heap owns every
+ * field (zheap.h says which thread). Any thread may read the fields marked shared
  * through zpage_find and zpage_block_of: a page can be freed and divided differently meanwhile, so what they
  * answer may be out of date, but it always lies in readable memory. zsparse_bytes reads the counts, too,
  * for a guess.
@@ -47,7 +47,7 @@ enum {
 typedef struct zpage {
   zblock_t *free;      /* blocks that were freed, or carved ahead */
   uint32_t used;       /* blocks handed out */
-  uint32_t flags;      /* zpage_set_flags, zpage_close; frees look at them whoever they are */
+  uint32_t flags;      /* zpage_set_flags, zpage_close; every free reads them */
   uint32_t carved;     /* blocks that have been put on the free list at least once */
   uint32_t capacity;
   uint16_t size_class;
@@ -169,7 +169,7 @@ static inline void zpage_push(zpage_t *page, void *block) {
   page->used--;
 }
 
-/* Of the page's blocks (a leftover has its own size). */
+/* The size of the page's blocks; a leftover has its own. */
 static inline size_t zpage_block_bytes(const zpage_t *page) {
   return page->block_size != 0 ? page->block_size : zpage_large_size(page);
 }
@@ -199,7 +199,7 @@ static inline bool zpage_grid_block(const zpage_t *page, const void *address, co
   return true;
 }
 
-/* What zpage_block_of answers for an address before the first block: false, unless the page was cut again. */
+/* The slow path of zpage_block_of, for an address before the first block: false, unless the page was cut again. */
 bool zpage_block_of_recut(const zpage_t *page, const void *address, const char **start, const char **end);
 
 /* Bounds of the block that holds `address`; false when the address is not in a page. Safe on any

@@ -233,7 +233,7 @@ static void reopen(zheap_t *heap, zpage_t *page) {
   }
 }
 
-/* What is left to do when a block went back to a page with flags, or when it was the last one. A class keeps its
+/* The rest of a free, where the page has flags or the block was its last one in use. A class keeps its
  * current page when that is empty, but no more than a granule: the memory of larger ones is sooner wanted by other
  * classes than again by this one. */
 static void after_free(zheap_t *heap, zpage_t *page) {

@@ -1,8 +1,8 @@
 /* The pages of a heap: for each size class a current one, from which blocks come, and a list of others with free ones.
  *
- * By whoever works in the heap (zheap.h). A page that has no free block is in no list, until one comes back. An empty
- * page goes back to the granules; a class keeps its current page when that is empty, if it is one granule, until the
- * heap would take memory that was never touched.
+ * By a thread that works in the heap (zheap.h). A page that has no free block is in no list, until one comes back.
+ * An empty page goes back to the granules; but a class keeps its current page of one granule when that is empty,
+ * until the heap would take memory that was never touched.
  *
  * Where the heap grows, it pays in proportion: pages of few blocks are cut again for the size that is wanted
  * (zrecut.h), and what lies free within sparse pages goes back (zsparse.h). */

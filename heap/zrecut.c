@@ -7,7 +7,7 @@
 
 _Static_assert(ZGRANULE_SIZE / (ZRECUT_BLOCK_MIN + ZBLOCK_ALIGNMENT) < 32, "a bit for each block");
 
-/* Of up to 32. */
+/* `count` is at most 32. */
 static uint32_t first_bits(size_t count) { return (uint32_t)(((uint64_t)1 << count) - 1); }
 
 /* -- leftovers and blocks -------------------------------------------------------------------- */
@@ -46,7 +46,7 @@ static bool qualifies(const zpage_t *page) {
   return page->size_class < ZCLASS_COUNT && page->used > 0 && page->used * USED_SHARE <= page->capacity;
 }
 
-/* Those that are handed out, or covered. */
+/* A bit for each block that is handed out or covered. */
 static uint32_t blocks_in_use(const zpage_t *page) {
   uint32_t in_use = first_bits(page->carved);
   const char *first = zpage_first_block(page);

@@ -13,7 +13,7 @@
  * collection knows of an object it knows by block: so a page with old objects is not cut again, and no two leftovers
  * start in one block of the new size.
  *
- * By who works in the page's heap. Pages of one granule, and of blocks larger than ZRECUT_BLOCK_MIN. */
+ * By a thread that works in the page's heap. Pages of one granule, and of blocks larger than ZRECUT_BLOCK_MIN. */
 #ifndef HEAP_ZRECUT_H
 #define HEAP_ZRECUT_H
 

@@ -9,7 +9,7 @@
  * Sampled blocks lie in flagged pages of their own: the test of page flags that every free makes anyway
  * leads their frees here.
  *
- * By whoever works in the heap, if nothing else is said. */
+ * By a thread that works in the heap, if nothing else is said. */
 #ifndef HEAP_ZSAMPLER_H
 #define HEAP_ZSAMPLER_H
 

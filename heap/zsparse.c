@@ -40,7 +40,7 @@ static void push(zpage_t *page, size_t i) {
   page->free = block;
 }
 
-/* Those of the OS pages that went back. */
+/* Gives these OS pages back; a bit for each that the kernel took. */
 static uint32_t uncommit(const zpage_t *page, uint32_t pages) {
   uint32_t gone = 0;
   for (size_t from = 0, to; from < OS_PAGES; from = to + 1) {

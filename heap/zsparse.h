@@ -23,7 +23,7 @@ bool zsparse_take_back(zpage_t *page);
 /* The page is being freed. */
 void zsparse_forget(zpage_t *page);
 
-/* What all holes come to. Any thread. */
+/* Bytes of all holes. Any thread. */
 size_t zsparse_hole_bytes(void);
 
 /* Whether block i is in no free list because it touches a hole; how many are. */

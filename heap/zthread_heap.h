@@ -2,12 +2,12 @@
  *
  * It is the heap of the interpreter that the thread runs, and which one that is, CPython alone knows: a variable of
  * each thread leads to its state, and a word of the state to the interpreter. Where the two lie is proven by
- * collector/python/zpyabi_interpreter.h. Each thread asks the loader once for the address of its variable: where libpython was
- * loaded late, or there is an auditor, the variables of two threads may have no distance in common. Nobody but the
- * thread itself writes its variables; its current state stays what it is, and is not freed, until it sets another.
+ * collector/python/zpyabi_interpreter.h. Each thread asks the loader once for the address of its variable: where
+ * libpython was loaded late, or there is an auditor, the variables of two threads may have no distance in common. Only
+ * the thread itself writes its variables; its current state stays what it is, and is not freed, until it sets another.
  *
- * An answer that is remembered holds as long as no interpreter has ended since: another one may come to the same
- * address. Who sees that address as its own comes after the ending was counted. */
+ * A remembered answer holds as long as no interpreter has ended since: the next one may get the same address. A thread
+ * of that interpreter runs after the ending was counted. */
 #ifndef HEAP_ZTHREAD_HEAP_H
 #define HEAP_ZTHREAD_HEAP_H
 

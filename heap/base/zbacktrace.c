@@ -33,7 +33,7 @@ static bool find(void *library, const char *name, void *where) {
   return symbol != NULL;
 }
 
-/* What libunwind calls to set itself up, for the validation of addresses. */
+/* The calls by which libunwind sets itself up for the validation of addresses. */
 static void try_calls(void) {
   int ends[2];
   unsigned char present;

@@ -64,7 +64,7 @@ static int write_all(int fd, const char *bytes, size_t size) {
   return 0;
 }
 
-/* A file, or nothing yet: what else may stand there (/dev/null, a link) is not ours to replace. */
+/* A file, or nothing yet. Anything else (/dev/null, a link) is not ours to replace. */
 static bool may_replace(const char *path) {
   struct stat status;
   return lstat(path, &status) != 0 || S_ISREG(status.st_mode);

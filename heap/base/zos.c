@@ -436,7 +436,7 @@ void zos_sleep_ns(uint64_t ns) {
   zos_sleep_while(&never_changed, 0, ns);
 }
 
-/* Where there is one processor, who is waited for needs it. */
+/* With one processor, the thread that is waited for needs it. */
 void zos_wait_round(unsigned round) {
   if (round < WAIT_SPINS && zos_cpu_count() > 1) {
     for (int i = 0; i < WAIT_SPIN_HINTS; i++) zspin_hint();
@@ -451,7 +451,7 @@ uint64_t zos_start_ns(void) {
   return start;
 }
 
-/* Of /proc/self/stat; 0 when it cannot be read. */
+/* A field of /proc/self/stat; 0 when it cannot be read. */
 static uint64_t own_number(int field) {
   char text[1024];
   if (!read_text("/proc/self/stat", text, sizeof text)) return 0;
@@ -518,7 +518,7 @@ size_t zos_rss_bytes(void) {
   return (size_t)strtoul(resident, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Asked once, as the processors below: who asks again may be under a filter of system calls by then. */
+/* Asked once, as the processors below: by the next time a filter of system calls may refuse. */
 size_t zos_memory_bytes(void) {
   static size_t bytes; /* racing threads write the same */
   size_t known = zload_relaxed(&bytes);

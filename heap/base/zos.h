@@ -9,7 +9,7 @@
 
 #include "heap/base/zbase.h"
 
-/* What can fail, and its name in ZGC_FAULT. */
+/* The calls that can fail, and their names in ZGC_FAULT. */
 #define ZOS_FAULT_TABLE(X)                                                  \
   X(RESERVE, "reserve")   /* mmap of address space */                       \
   X(COMMIT, "commit")     /* mprotect: making it usable */                  \
@@ -32,7 +32,7 @@ typedef enum {
       ZOS_FAULT_COUNT
 } zos_fault_t;
 
-/* What the kernel is asked for memory with; unit tests put another kernel in its place. `page_size` is what it
+/* The system calls for memory; unit tests replace them by another kernel. `page_size` is what it
  * gives and takes: 4 KiB, on some machines 16 or 64. Fixed before the first call. */
 typedef struct {
   size_t page_size; /* 0: not asked yet */
@@ -94,13 +94,13 @@ void zos_table_unmap(void *table, size_t size);
  * table is as it was. */
 void *zos_table_resize(void *table, size_t size, size_t new_size);
 
-/* The same for the duration of one collection: a forked child does not inherit it (the thread that
+/* A table for the duration of one collection: a forked child does not inherit it (the thread that
  * was writing there does not exist in the child), or where the kernel refuses that, only wastes it.
  * Given back with zos_table_unmap. */
 void *zos_scratch_map(size_t size);
 
-/* One of those made larger, as it is but perhaps elsewhere; NULL on failure, then it stays. What was never
- * touched takes no memory, so there may be room in plenty. */
+/* Makes such a table larger, perhaps at another address; NULL on failure, then it is unchanged. Untouched parts take no
+ * memory, so it may be much larger than needed. */
 void *zos_scratch_resize(void *table, size_t size, size_t new_size);
 
 /* A shared mapping of an open file; NULL on failure. Given back with zos_table_unmap. */
@@ -117,9 +117,9 @@ int zos_thread_start(void (*run)(void *), void *argument, const char *name);
  * changed to a stack of its own. */
 size_t zos_stack_left(void);
 
-/* Sleeps while *word is `seen`, `ns` at most; false when it still is so then. Who changes the word calls
- * zos_wake afterwards. Neither takes a lock, as a condition would: zos_wake never waits for a sleeper that is
- * about to wake and gets no processor. */
+/* Sleeps while *word is `seen`, `ns` at most; false when it still is so then. A thread that changes the
+ * word calls zos_wake afterwards. Neither takes a lock, as a condition would: zos_wake never waits for a sleeper that
+ * is about to wake and gets no processor. */
 bool zos_sleep_while(const uint32_t *word, uint32_t seen, uint64_t ns);
 void zos_wake(uint32_t *word);
 
@@ -164,8 +164,8 @@ size_t zos_data_limit(void);      /* RLIMIT_DATA, SIZE_MAX where there is none *
 unsigned zos_cpu_count(void);     /* processors this process might use when it was first asked */
 
 /* Called once, before there are threads. From then on a thread is restricted that has got a filter of system
- * calls (seccomp) since: no thread can be started from it. Filters put before the program started do not count:
- * whoever runs Python under one chose it for Python and what is preloaded. */
+ * calls (seccomp) since: no thread can be started from it. Filters set before the program started do not count:
+ * they were chosen for Python and the preloaded library. */
 void zos_note_filters(void);
 bool zos_is_restricted(void); /* opens a file */
 

@@ -41,7 +41,7 @@ void zpause_note(zpause_kind_t kind, uint64_t ns);
 /* Any thread. */
 zpause_histogram_t zpause_read(zpause_kind_t kind);
 
-/* The same for a histogram of the caller's, who sees to it that there is one writer at a time. */
+/* For a histogram of the caller's, which has one writer at a time. */
 void zpause_histogram_add(zpause_histogram_t *histogram, uint64_t ns);
 zpause_histogram_t zpause_histogram_read(const zpause_histogram_t *histogram);
 

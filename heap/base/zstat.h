@@ -8,7 +8,7 @@
 
 #include "heap/base/zatomic.h"
 
-/* What kind of number it is, and what it counts. */
+/* The kind of number, and what it counts. */
 typedef enum {
   ZSTAT_COUNTER, /* only grows */
   ZSTAT_CAUSE,   /* a counter of the family that the cause of a collection tells apart */

@@ -21,9 +21,9 @@
  * The sequence pairs with the reader's two looks at it, before and after the counters and each a read
  * of its own: odd before a release fence before the counters, even with release after them.
  *
- * Made at the first publishing, which waits until the collector takes part: small programs never have one. Removed at the interpreter's end.
- * What a killed process leaves behind, its start time gives away, and the next process that makes or
- * removes a page of its own in that directory sweeps it up. */
+ * Made at the first publishing, which waits until the collector takes part: small programs never have one.
+ * Removed at the interpreter's end. The file of a killed process is known by its start time, and the next process
+ * that makes or removes a page of its own in that directory removes it. */
 #ifndef HEAP_BASE_ZSTATPAGE_H
 #define HEAP_BASE_ZSTATPAGE_H
 

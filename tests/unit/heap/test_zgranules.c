@@ -142,7 +142,7 @@ static void test_memory_in_use_never_goes_back(void **state) {
   assert_true(ztest_all(at(2), 0, ZGRANULE_SIZE));
 }
 
-static void test_reuse_between_the_calls_starts_the_delay_anew(void **state) {
+static void test_reuse_between_the_calls_starts_the_delay_again(void **state) {
   (void)state;
   take(1);
   zgranules_free(0, 1);
@@ -436,7 +436,7 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_exhaustion),
     STARTED(test_memory_goes_back_at_the_second_call),
     STARTED(test_memory_in_use_never_goes_back),
-    STARTED(test_reuse_between_the_calls_starts_the_delay_anew),
+    STARTED(test_reuse_between_the_calls_starts_the_delay_again),
     STARTED(test_large_runs_go_back_in_steps),
     STARTED(test_growth_into_new_memory_gives_idle_memory_back),
     STARTED(test_failing_uncommit_keeps_the_memory),

@@ -101,7 +101,7 @@ static void test_no_block_once_the_page_is_free(void **state) {
   for (size_t offset = 0; offset < size; offset += ZGRANULE_SIZE) {
     assert_false(zpage_block_of(block + offset, &from, &to));
   }
-  char *small = zallocator_alloc(16); /* the same memory, cut anew */
+  char *small = zallocator_alloc(16); /* the same memory, cut again */
   assert_ptr_equal(small, block);
   check_bounds(small, 16);
   assert_false(zpage_block_of(block + ZGRANULE_SIZE, &from, &to));
@@ -140,7 +140,7 @@ static void *read_blocks(void *unused) {
   return NULL;
 }
 
-static void test_block_of_while_pages_are_cut_anew(void **state) {
+static void test_block_of_while_pages_are_cut_again(void **state) {
   (void)state;
   hunted = zgranules_range.base;
   pthread_t reader;
@@ -167,6 +167,6 @@ static const struct CMUnitTest tests[] = {
     STARTED(test_no_block_outside),
     STARTED(test_no_block_once_the_page_is_free),
     cmocka_unit_test(test_reciprocal_is_exact),
-    STARTED(test_block_of_while_pages_are_cut_anew),
+    STARTED(test_block_of_while_pages_are_cut_again),
 };
 ZTEST_MAIN(tests, NULL)

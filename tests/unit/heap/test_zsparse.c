@@ -74,7 +74,7 @@ static void come_and_go(size_t size, uint32_t kept_of_1000) {
   assert_int_equal(zsparse_hole_bytes(), holes + given);
   is_intact(&heap);
   assert_int_equal(trim(), 0); /* nothing died since */
-  for (size_t i = 0; i < heap.count; i++) { /* all is to be had again, and no block twice */
+  for (size_t i = 0; i < heap.count; i++) { /* all can be allocated again, and no block twice */
     if (heap.blocks[i] == NULL) fill(&heap, i);
     if (i % 64 == 0) zheaptest_check();
   }
@@ -128,7 +128,7 @@ static void test_holes_go_with_their_page(void **state) {
   zheaptest_check();
   trim();
   assert_int_equal(zsparse_hole_bytes(), 0);
-  char *other = zallocator_alloc(ZGRANULE_SIZE / 4); /* the same memory, cut anew */
+  char *other = zallocator_alloc(ZGRANULE_SIZE / 4); /* the same memory, cut again */
   memset(other, 1, ZGRANULE_SIZE / 4);
   zheaptest_check();
   free(heap.blocks);

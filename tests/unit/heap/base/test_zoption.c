@@ -73,7 +73,7 @@ static void test_table_is_in_order(void **state) {
 }
 
 static bool is_number(zoption_type_t type) {
-  return type != ZOPTION_TEXT && type != ZOPTION_LEVEL && type != ZOPTION_BINDING;
+  return type != ZOPTION_TEXT && type != ZOPTION_LEVEL && type != ZOPTION_BINDING && type != ZOPTION_EXIT;
 }
 
 static void test_every_number_at_its_edges(void **state) {
