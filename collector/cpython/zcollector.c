@@ -10,6 +10,7 @@
 #include "collector/cpython/zheap_growth.h"
 #include "collector/cpython/zidle.h"
 #include "collector/cpython/zmode.h"
+#include "collector/cpython/zoutside.h"
 #include "collector/cpython/zpayload.h"
 #include "collector/cpython/zpending.h"
 #include "collector/cpython/zplan.h"
@@ -70,6 +71,7 @@ bool zcollector_start(const char **why) {
   }
   zpy.Py_DecRef(gc);
   zthresholds_start();
+  zoutside_start();
   zheap_hooks.old_freed = forget_type;
   zidle_start();
   zswitch(true);

@@ -11,6 +11,10 @@
 
 #include "heap/base/zbase.h"
 
+/* Asks the loader for the C library's function. At start-up: who asks holds the loader's lock, and a thread that has it
+ * may wait for the GIL. */
+void zoutside_start(void);
+
 /* As they were when last looked at. */
 size_t zoutside_bytes(void);
 

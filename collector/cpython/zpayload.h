@@ -25,8 +25,8 @@ void zpayload_note_end(size_t bytes);
 /* Objects that may be allocated until the next young collection; SIZE_MAX: as many as it likes. */
 size_t zpayload_fits(void);
 
-/* `bytes` are what the heap and malloc have handed out, `promoted` objects have grown old since the program started. True
- * when few of them have made that rise by a share since this was true, or since it was less. */
+/* `bytes` are what the heap and malloc have handed out, `promoted` objects have grown old since the program started.
+ * True when few of them have made that rise by a share since this was true, or since it was less. */
 bool zpayload_is_rising(size_t bytes, uint64_t promoted);
 
 /* For the next interpreter. */

@@ -14,9 +14,9 @@
  * CPython tracks late (dicts) can be a large one all at once, when no collection was due. It is looked at
  * for a trial, and then up to what fits two pauses: more while it is mostly garbage, less where it is not.
  *
- * Where few objects hold much memory (zpayload.h) a trial begins sooner, for there is not room for the garbage that would
- * show what it is worth. It keeps at least as many survivors as CPython's generation 1 would hold, however long that
- * takes.
+ * Where few objects hold much memory (zpayload.h) a trial begins sooner, for there is no room for the garbage that
+ * would show what it is worth. It keeps at least as many survivors as CPython's generation 1 would hold, however long
+ * that takes.
  *
  * Where garbage is old, one young collection after the other finds nothing at all. Most of them are left out then: what
  * is new grows old without a look, which is what would come of it anyway. One in a few is still held, and when that
