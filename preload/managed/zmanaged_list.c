@@ -4,109 +4,14 @@
  * others being moved. Every change is made of two steps, a gap that opens and a gap that closes, and no
  * Python code runs between the first and the last word that a change moves; only an allocation may run some,
  * before anything has changed, and what references end is dropped after all is in order again. */
+#include "preload/managed/zmanaged_gap.h"
 #include "preload/managed/zmanaged_metaclass.h"
 #include "preload/managed/zmanaged_row.h"
 
 static zclass_t *list_class;
 
-/* ---- the gap ------------------------------------------------------------------------------------- */
-
-static inline Py_ssize_t capacity_of(zaddress_t storage) {
-  return zaddress_is_null(storage) ? 0 : (Py_ssize_t)zbody_length(storage);
-}
-
-/* New storage with room for `count` more. May run Python code (a stall), which may change the list: the
- * caller looks again. */
-static bool grow(PyObject *self, Py_ssize_t count, bool in_front) {
-  Py_ssize_t length = *zlist_length(zmanaged_body(self)), needed = length + count;
-  if (count > PTRDIFF_MAX / 16 - length) return zma.PyErr_NoMemory() != NULL;
-  /* Elements that are added one by one come with more; a list that is made as a whole is as long as it is. */
-  Py_ssize_t room = count == 1 || length > 0 ? needed / 2 + 6 : 0;
-  Py_ssize_t capacity = needed + (in_front ? 2 * room : room);
-  zaddress_t storage = zmanaged_new_body(zmanaged_array_shape, (uint64_t)capacity);
-  if (zaddress_is_null(storage)) return false;
-  zaddress_t list = zmanaged_body(self);
-  zrow_t row = zlist_row(list);
-  if (row.length > capacity) return true;
-  Py_ssize_t start = in_front ? room + count : 0;
-  start = start < capacity - row.length ? start : capacity - row.length;
-  uint64_t *slots = zbody_elements(storage);
-  zmanaged_row_color(slots, start);
-  zmanaged_row_move_newborn(slots + start, row.slots, row.length);
-  zmanaged_row_color(slots + start + row.length, capacity - start - row.length);
-  zbarrier_store(zslot((uint64_t *)(list.value + ZLIST_STORAGE)), zcolored_store_good(storage));
-  *zlist_start(list) = start;
-  return true;
-}
-
-/* The row begins elsewhere in its storage. */
-static void slide(zaddress_t list, Py_ssize_t to) {
-  uint64_t *slots = zbody_elements(zlist_storage(list));
-  Py_ssize_t from = *zlist_start(list), length = *zlist_length(list);
-  zmanaged_row_move(slots + to, slots + from, length);
-  Py_ssize_t shift = to < from ? from - to : to - from;
-  Py_ssize_t vacated = shift < length ? shift : length;
-  zmanaged_row_vacate(to < from ? slots + from + length - vacated : slots + from, vacated);
-  *zlist_start(list) = to;
-}
-
-/* Is there room for `count` more at that end? Where the other end has plenty the row slides, which is paid for
- * by as many elements as have left there. */
-static bool has_room(zaddress_t list, Py_ssize_t count, bool in_front) {
-  Py_ssize_t capacity = capacity_of(zlist_storage(list));
-  Py_ssize_t front = *zlist_start(list), length = *zlist_length(list);
-  Py_ssize_t back = capacity - front - length;
-  Py_ssize_t here = in_front ? front : back, there = in_front ? back : front;
-  if (here >= count) return true;
-  if (here + there / 2 < count || there < length / 2 + 8) return false;
-  slide(list, in_front ? front + there / 2 : front - there / 2);
-  return true;
-}
-
-/* Opens a gap of `count` slots before `at`: they are None, and count as elements. The list's length must be
- * what it was when `at` was chosen; where waiting for memory has changed it `at` is clipped. */
-static znoinline bool open_gap_slow(PyObject *self, Py_ssize_t *at, Py_ssize_t count) {
-  for (;;) {
-    zaddress_t list = zmanaged_body(self);
-    Py_ssize_t length = *zlist_length(list);
-    if (*at > length) *at = length;
-    bool in_front = length > 0 && *at < length - *at;
-    if (has_room(list, count, in_front)) {
-      uint64_t *slots = zlist_row(list).slots;
-      if (in_front) {
-        zmanaged_row_move(slots - count, slots, *at);
-        *zlist_start(list) -= count;
-        slots -= count;
-      } else {
-        zmanaged_row_move(slots + *at + count, slots + *at, length - *at);
-      }
-      zmanaged_row_vacate(slots + *at, count);
-      *zlist_length(list) = length + count;
-      return true;
-    }
-    if (!grow(self, count, in_front)) return false;
-  }
-}
-
 static bool open_gap(PyObject *self, Py_ssize_t *at, Py_ssize_t count) {
-  return count == 0 || open_gap_slow(self, at, count);
-}
-
-/* Removes `count` elements from `at` on; what they owned goes to `dropped`. */
-static void close_gap(zaddress_t list, Py_ssize_t at, Py_ssize_t count, zdropped_t *dropped) {
-  zrow_t row = zlist_row(list);
-  for (Py_ssize_t i = at; i < at + count; i++) zmanaged_drop_replace(dropped, &row.slots[i], zcolored_none());
-  Py_ssize_t behind = row.length - at - count;
-  if (at < behind) {
-    zmanaged_row_move(row.slots + count, row.slots, at);
-    zmanaged_row_vacate(row.slots, count < at ? count : at);
-    *zlist_start(list) += count;
-  } else {
-    zmanaged_row_move(row.slots + at, row.slots + at + count, behind);
-    Py_ssize_t vacated = count < behind ? count : behind;
-    zmanaged_row_vacate(row.slots + row.length - vacated, vacated);
-  }
-  *zlist_length(list) = row.length - count;
+  return count == 0 || zmanaged_gap_open(self, at, count);
 }
 
 /* ---- checks -------------------------------------------------------------------------------------- */
@@ -201,14 +106,14 @@ static inline bool append(PyObject *self, PyObject *value) {
   for (;;) {
     zaddress_t list = zmanaged_body(self), storage = zlist_storage(list);
     Py_ssize_t length = *zlist_length(list), end = *zlist_start(list) + length;
-    if (zlikely(end < capacity_of(storage))) {
+    if (zlikely(end < zmanaged_gap_capacity(storage))) {
       zcolored_t word;
       if (zunlikely(!zmanaged_prepare(value, storage, &word))) return false;
       zbarrier_store(zslot(&zbody_elements(storage)[end]), word);
       *zlist_length(list) = length + 1;
       return true;
     }
-    if (!has_room(list, 1, false) && !grow(self, 1, false)) return false;
+    if (!zmanaged_gap_make_room(self)) return false;
   }
 }
 
@@ -224,7 +129,7 @@ static bool extend_by_row(PyObject *self, PyObject *source, Py_ssize_t count) {
   if (fill(self, at, source, count < now ? count : now)) return true;
   zdropped_t dropped;
   if (zmanaged_drop_begin(&dropped, count)) {
-    close_gap(zmanaged_body(self), at, count, &dropped);
+    zmanaged_gap_close(zmanaged_body(self), at, count, &dropped);
     zmanaged_drop_finish(&dropped);
   }
   return false;
@@ -268,12 +173,12 @@ static PyObject *list_insert(PyObject *self, PyObject *const *arguments, Py_ssiz
   Py_ssize_t length = *zlist_length(zmanaged_body(self));
   at = at < 0 ? at + length : at;
   at = at < 0 ? 0 : at > length ? length : at;
-  if (!open_gap_slow(self, &at, 1)) return NULL;
+  if (!zmanaged_gap_open(self, &at, 1)) return NULL;
   zrow_t row = zlist_row(zmanaged_body(self));
   zcolored_t word;
   if (!zmanaged_prepare(arguments[1], row.holder, &word)) {
     zdropped_t none = {.count = 0};
-    close_gap(zmanaged_body(self), at, 1, &none);
+    zmanaged_gap_close(zmanaged_body(self), at, 1, &none);
     return NULL;
   }
   zbarrier_store(zslot(&row.slots[at]), word);
@@ -293,7 +198,7 @@ static PyObject *pop_at(PyObject *self, Py_ssize_t at, const char *message) {
   PyObject *value = zmanaged_value(zbarrier_load(zslot(&row.slots[at])));
   if (value == NULL) return NULL;
   zdropped_t dropped = {.count = 0}; /* making the value was no safepoint */
-  close_gap(zmanaged_body(self), at, 1, &dropped);
+  zmanaged_gap_close(zmanaged_body(self), at, 1, &dropped);
   zmanaged_drop_finish(&dropped);
   return value;
 }
@@ -326,7 +231,7 @@ static bool replace(PyObject *self, Py_ssize_t start, Py_ssize_t stop, PyObject 
     ok = zmanaged_prepare(zpy.PyList_GetItem(values, i), row.holder, &word);
     if (ok) zmanaged_drop_replace(&dropped, &row.slots[start + i], word);
   }
-  if (ok && gone > kept) close_gap(list, start + kept, gone - kept, &dropped);
+  if (ok && gone > kept) zmanaged_gap_close(list, start + kept, gone - kept, &dropped);
   zmanaged_drop_finish(&dropped);
   return ok;
 }
@@ -359,7 +264,7 @@ static bool remove_range(PyObject *self, Py_ssize_t start, Py_ssize_t count) {
   zaddress_t list = zmanaged_body(self);
   Py_ssize_t length = *zlist_length(list);
   start = start < length ? start : length;
-  close_gap(list, start, count < length - start ? count : length - start, &dropped);
+  zmanaged_gap_close(list, start, count < length - start ? count : length - start, &dropped);
   zmanaged_drop_finish(&dropped);
   return true;
 }
