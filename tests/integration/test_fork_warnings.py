@@ -159,10 +159,10 @@ def starve():
                 return True
     return False
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(3)]
+busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"])]
 try:
     keep += [[i] for i in range(200_000)]
-    for _ in range(2):
+    for _ in range(4):
         zgc.collect(wait=False)
         while not starve():
             time.sleep(0.001)
