@@ -28,9 +28,9 @@ void zfeed_close(size_t survivors_most) {
   zgc_list_splice(generation(1), generation(0));
 }
 
-/* CPython finalizes in the order of its list, which is by age, and programs notice: a generator that
- * closes a file in `finally` is older than the file. Candidates come in the order of their addresses.
- * So those with finalizers are marked (with CPython's own flag) and stay behind until the rest has
+/* CPython calls callbacks and finalizers in the order of its list, which is by age, and programs notice: a generator
+ * that closes a file in `finally` is older than the file. Candidates come in the order of their addresses.
+ * So those with finalizers or weak references are marked (with CPython's own flag) and stay behind until the rest has
  * left the list; then each takes along, in the list's order, what is marked near it. */
 #define NEAR 8 /* live objects between two that still count as near */
 
@@ -75,6 +75,10 @@ static void feed_run(zgc_head_t *head) {
   }
 }
 
+static bool is_seen(PyObject *object) {
+  return zpyabi_has_weakrefs(object) || zpyabi_has_finalizer(zpyabi_type(object));
+}
+
 /* Nothing of Python runs in here, so what is alive at first is so at the end. */
 size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
   size_t fed = 0, marked = 0;
@@ -84,7 +88,7 @@ size_t zfeed_candidates(PyObject *const *candidates, size_t count) {
     if (i + 8 < count) __builtin_prefetch(zpyabi_head(candidates[i + 8]));
     if (!zalive_is_member(candidates[i])) continue;
     fed++;
-    if (zpyabi_has_finalizer(zpyabi_type(candidates[i]))) {
+    if (is_seen(candidates[i])) {
       zpyabi_head(candidates[i])->prev |= ZPYABI_PREV_COLLECTING;
       marked++;
     } else {

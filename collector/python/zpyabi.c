@@ -136,6 +136,11 @@ unsigned long zpyabi_flags(PyTypeObject *type) { return (unsigned long)type_ssiz
 
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type) { return (zpy_traverse_t)zpyabi_word(type, TYPE_TRAVERSE); }
 
+bool zpyabi_has_weakrefs(PyObject *object) {
+  Py_ssize_t offset = type_ssize(zpyabi_type(object), TYPE_WEAKLIST_OFFSET);
+  return offset != 0 && zpyabi_word(object, offset) != NULL;
+}
+
 bool zpyabi_has_finalizer(PyTypeObject *type) {
   return zpy.PyType_GetSlot(type, ZPYABI_SLOT_FINALIZE) != NULL;
 }
@@ -154,9 +159,7 @@ void zpyabi_finalize(PyObject *object) {
   void (*finalize)(PyObject *) = (void (*)(PyObject *))zpy.PyType_GetSlot(zpyabi_type(object), ZPYABI_SLOT_FINALIZE);
   if (finalize == NULL) return;
   zpyabi_head(object)->prev |= ZPYABI_PREV_FINALIZED;
-  zpy.Py_IncRef(object);
   finalize(object);
-  zpy.Py_DecRef(object);
 }
 
 bool zpyabi_call_at_once(PyObject *function, zpy_vectorcall_t call) {

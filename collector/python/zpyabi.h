@@ -207,6 +207,7 @@ typedef struct {
 zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
 unsigned long zpyabi_flags(PyTypeObject *type);
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type);
+bool zpyabi_has_weakrefs(PyObject *object); /* to it */
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
 /* Reports the exception that is set, as this version of CPython reports one of its collector's: `format` (3.14 and
  * later) says what was called, with one %R for it. */
@@ -218,7 +219,7 @@ bool zpyabi_has_legacy_finalizer(PyTypeObject *type); /* tp_del */
 static inline bool zpyabi_is_finalized(PyObject *object) {
   return (zpyabi_head(object)->prev & ZPYABI_PREV_FINALIZED) != 0;
 }
-/* Calls the finalizer of a tracked object as CPython's collector does. */
+/* Calls the finalizer of a tracked object as CPython's collector does, which holds one reference, too: the caller's. */
 void zpyabi_finalize(PyObject *object);
 
 /* Calls of this built-in function become calls of `call`, at once. CPython's own way there counts against the

@@ -42,7 +42,8 @@ def grow_old():
         gc.collect(1)
 
 def collect():
-    print("collected", zgc.collect() if zgc else gc.collect())
+    how = zgc.collect if zgc and "stopped" not in sys.argv else gc.collect
+    print("collected", how())
 
 def show():
     print(len(order), order[:5], hash(tuple(order)), sorted(seen.items()))
@@ -246,10 +247,10 @@ show()
 
 @requires_active
 class Order(unittest.TestCase):
-    def check(self, name, **options):
+    def check(self, name, *arguments, **options):
         program = PRELUDE + {**PROGRAMS, **FINDINGS}[name].replace("\n        ", "\n") + "\nshow()\n"
-        stock = run(program, preload=False).out
-        self.assertEqual(run(program, preload=True, options={"SMALL": 0, **options}).out, stock)
+        stock = run(program, *arguments, preload=False).out
+        self.assertEqual(run(program, *arguments, preload=True, options={"SMALL": 0, **options}).out, stock)
 
     def test_order(self):
         for name in PROGRAMS:
@@ -265,6 +266,11 @@ class Order(unittest.TestCase):
         for options in {}, {"PAUSE_TARGET": 50}:
             result = run(PRELUDE + BASES, options={"SMALL": 0, **options})
             self.assertIn("('finalized', 30), ('stale', 0)", result.out, result.describe())
+
+    def test_order_with_the_world_stopped(self):
+        for name in "callbacks", "finalizers", "generators", "all_callbacks_come_before_finalizers":
+            with self.subTest(name):
+                self.check(name, "stopped")
 
     def test_order_in_small_slices(self):
         for name in "finalizers", "plain_weak_references_in_finalizers", "what_is_brought_back":
