@@ -23,6 +23,31 @@ static uintptr_t page_size(void) {
 static size_t up(size_t size) { return (size + page - 1) & ~(page - 1); }
 static int is_inside(const void *address) { return ((uintptr_t)address & (page - 1)) != 0; }
 
+/* The mappings made here. The loader's and libc's are not: theirs have no whole page to themselves, and may begin one by
+ * chance. */
+#define OURS 4096
+static struct {
+  char *start, *end;
+} ours[OURS];
+
+static void note_ours(char *start, char *end) {
+  for (unsigned i = 0; i < OURS; i++) {
+    char *none = NULL;
+    if (__atomic_compare_exchange_n(&ours[i].end, &none, end, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+      __atomic_store_n(&ours[i].start, start, __ATOMIC_RELEASE);
+      return;
+    }
+  }
+}
+
+static int is_ours(const char *address) {
+  for (unsigned i = 0; i < OURS && __atomic_load_n(&ours[i].end, __ATOMIC_ACQUIRE) != NULL; i++) {
+    char *start = __atomic_load_n(&ours[i].start, __ATOMIC_ACQUIRE);
+    if (start != NULL && address >= start && address < ours[i].end) return 1;
+  }
+  return 0;
+}
+
 static int refuse(void) {
   errno = EINVAL;
   return -1;
@@ -39,6 +64,7 @@ void *mmap(void *start, size_t size, int protection, int flags, int fd, off_t of
   char *first = (char *)up((uintptr_t)mapped);
   if (first > mapped) syscall(SYS_munmap, mapped, first - mapped);
   syscall(SYS_munmap, first + up(size), mapped + page - first);
+  note_ours(first, first + up(size));
   if (fd < 0) return first;
   /* A file, too, has whole pages to itself, so that unmapping them takes nothing of a neighbour's. */
   void *file = (void *)syscall(SYS_mmap, first, size, protection, flags | MAP_FIXED, fd, offset);
@@ -51,7 +77,7 @@ void *mmap(void *start, size_t size, int protection, int flags, int fd, off_t of
 }
 
 int munmap(void *start, size_t size) {
-  if (((uintptr_t)start & 4095) == 0 && is_inside(start)) return (int)syscall(SYS_munmap, start, size); /* the loader's */
+  if (((uintptr_t)start & 4095) == 0 && !is_ours(start)) return (int)syscall(SYS_munmap, start, size);
   return is_inside(start) ? refuse() : (int)syscall(SYS_munmap, start, up(size));
 }
 
