@@ -50,6 +50,11 @@ keep = [[i] for i in range(30_000)]
 def grow_old():
     for _ in range(3):
         gc.collect(1)
+def begin():                    # a full collection, which is over at once without the library
+    if zgc:
+        zgc.collect(wait=False)
+    else:
+        gc.collect()
 def churn(until, most=3_000_000):
     keep = []
     for i in range(most):
@@ -78,10 +83,7 @@ x = tree(20_000, Leaf)
 grow_old()
 x = None
 counts = set()
-if zgc:
-    zgc.collect(wait=False)
-else:
-    gc.collect()
+begin()
 done = churn(lambda: counts.add(left()) or left() == 0)
 print(done, left(), Leaf.died)
 if zgc:
@@ -93,10 +95,7 @@ HIDDEN = """
 x = tree(20_000)
 grow_old()
 x = None
-if zgc:
-    zgc.collect(wait=False)
-else:
-    gc.collect()
+begin()
 found = set()
 def look():
     if 0 < left() < 20_000:
