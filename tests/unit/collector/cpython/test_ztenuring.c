@@ -230,6 +230,15 @@ static void test_the_threshold_comes_back_by_doubling(void **state) {
   assert_int_equal(before, YOUNG);
 }
 
+/* As a batch of garbage is. */
+static void test_a_collection_without_new_objects_says_nothing(void **state) {
+  (void)state;
+  size_t before = ztenuring_threshold();
+  assert_false(ztenuring_note_weight(0, 0, 0));
+  assert_false(ztenuring_note_weight(0, 0, 100 * ztenuring_weight(YOUNG)));
+  assert_int_equal(ztenuring_threshold(), before);
+}
+
 /* New objects pay for the visits of what is kept. */
 static void test_what_is_kept_leaves_less_room_but_never_none(void **state) {
   (void)state;
@@ -314,6 +323,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_heavy_objects_are_collected_after_fewer_of_them),
     cmocka_unit_test(test_many_objects_may_weigh_more),
     cmocka_unit_test(test_the_threshold_comes_back_by_doubling),
+    cmocka_unit_test(test_a_collection_without_new_objects_says_nothing),
     cmocka_unit_test(test_what_is_kept_leaves_less_room_but_never_none),
     cmocka_unit_test(test_references_cost_what_they_have_cost_so_far),
     cmocka_unit_test(test_a_trial_for_heavy_objects_pays_with_few_survivors),
