@@ -16,8 +16,8 @@ static const ztype_t *walker_of(PyTypeObject *type) {
   return is_known && zload_relaxed(&entry->unknown) == 0 ? entry : NULL;
 }
 
-/* From 3.14 on a frame may refer to an object without a reference of its own, and tp_traverse tells nobody but CPython's
- * own trial deletion which ones do (Python/gc.c, _PyGC_VisitStackRef). */
+/* From 3.14 on a frame may refer to an object without a reference of its own, and tp_traverse tells nobody but
+ * CPython's own trial deletion which ones do (Python/gc.c, _PyGC_VisitStackRef). */
 static bool may_borrow(const ztype_t *entry) { return entry->kind == ZTYPE_GENERATOR && zpyabi_generator->is_tagged; }
 
 /* Known to the library by CPython's own code, and none of those that the header names. */

@@ -1,5 +1,7 @@
 #include "collector/cpython/zexit.h"
 
+#include <string.h>
+
 #include "collector/python/zbuiltin.h"
 #include "collector/python/zpyabi.h"
 #include "heap/base/zlog.h"
@@ -18,14 +20,9 @@ typedef struct {
 
 typedef enum { KIND_PLAIN, KIND_OTHER, KIND_FILE } kind_t;
 
-static bool is_subtype(PyTypeObject *type, PyObject *base) {
-  while (type != NULL && type != base) type = zpyabi_read_type(type).base;
-  return type != NULL;
-}
-
 static kind_t kind_of(const found_t *found, PyTypeObject *type) {
   if (!zpyabi_has_finalizer(type)) return KIND_PLAIN;
-  return is_subtype(type, found->file_base) ? KIND_FILE : KIND_OTHER;
+  return zpyabi_is_subtype(type, found->file_base) ? KIND_FILE : KIND_OTHER;
 }
 
 static bool is_standard(const found_t *found, PyObject *object) {
@@ -42,12 +39,13 @@ static void note(found_t *found, PyObject *object, kind_t kind) {
 
 #define KINDS 256 /* a power of two */
 
+static struct {
+  PyTypeObject *type;
+  kind_t kind;
+} seen[KINDS];
+
 /* Nothing is destroyed and no code of the program runs in here, so a type's kind holds. */
 static void look_through(found_t *found, const zgc_head_t *list) {
-  static struct {
-    PyTypeObject *type;
-    kind_t kind;
-  } seen[KINDS];
   for (zgc_head_t *at = zgc_head_next(list); at != list && !found->failed; at = zgc_head_next(at)) {
     __builtin_prefetch(zgc_head_next(at));
     PyObject *object = zpyabi_object(at);
@@ -90,25 +88,22 @@ static PyObject *standard_streams(void) {
 static PyObject *find_file_base(void) {
   PyObject *module = zbuiltin_module("_io");
   PyObject *base = module == NULL ? NULL : zpy.PyObject_GetAttrString(module, "_IOBase");
-  if (module != NULL) zpy.Py_DecRef(module);
+  zpy_release(module);
   return base;
 }
 
-static void release(PyObject *object) {
-  if (object != NULL) zpy.Py_DecRef(object);
-}
-
 static void let_go(found_t *found) {
-  release(found->others);
-  release(found->files);
-  release(found->file_base);
-  release(found->standard);
+  zpy_release(found->others);
+  zpy_release(found->files);
+  zpy_release(found->file_base);
+  zpy_release(found->standard);
 }
 
 static bool find(found_t *found) {
   *found = (found_t){.others = zpy.PyList_New(0), .files = zpy.PyList_New(0), .file_base = find_file_base(),
                      .standard = standard_streams()};
   if (!found->others || !found->files || !found->file_base || !found->standard) return false;
+  memset(seen, 0, sizeof seen); /* types of an interpreter before this one */
   look_through(found, zgc_state.permanent);
   for (int i = ZGC_GENERATIONS - 1; i >= 0; i--) look_through(found, &zgc_state.generations[i].head);
   return !found->failed;
@@ -125,17 +120,16 @@ static void finalize_all(const found_t *found) {
 /* What the finalizers have printed. */
 static void flush(const found_t *found) {
   for (Py_ssize_t i = 0; i < zpy.PyList_Size(found->standard); i++) {
-    release(zpy.PyObject_CallMethod(zpy.PyList_GetItem(found->standard, i), "flush", NULL));
+    zpy_release(zpy.PyObject_CallMethod(zpy.PyList_GetItem(found->standard, i), "flush", NULL));
     zpy.PyErr_Clear();
   }
 }
 
-static bool freeze(void) {
+static void freeze(void) {
   PyObject *gc = zbuiltin_module("gc");
   PyObject *done = gc == NULL ? NULL : zpy.PyObject_CallMethod(gc, "freeze", NULL);
-  release(gc);
-  release(done);
-  return done != NULL;
+  zpy_release(gc);
+  zpy_release(done);
 }
 
 /* Those that CPython's collector knows: what has no part in it is small, or has a destructor of its own. The standard
@@ -154,7 +148,7 @@ static void keep_globals(const found_t *found) {
   Py_ssize_t at = 0;
   PyObject *name, *module;
   while (modules != NULL && zpy.PyDict_Next(modules, &at, &name, &module)) {
-    if (is_subtype(zpyabi_type(module), zpy.PyModule_Type)) keep_values(found, zpy.PyModule_GetDict(module));
+    if (zpyabi_is_subtype(zpyabi_type(module), zpy.PyModule_Type)) keep_values(found, zpy.PyModule_GetDict(module));
   }
 }
 
@@ -162,7 +156,7 @@ static bool is_finalizing(void) {
   PyObject *function = zpy.PySys_GetObject("is_finalizing");
   PyObject *answer = function == NULL ? NULL : zpy.PyObject_CallObject(function, NULL);
   bool is = answer != NULL && zpy.PyObject_IsTrue(answer) == 1;
-  release(answer);
+  zpy_release(answer);
   zpy.PyErr_Clear();
   return is;
 }
@@ -205,6 +199,6 @@ void zexit_prepare(void) {
       zpy.PyGC_Enable();
     }
   }
-  release(function);
+  zpy_release(function);
   zpy.PyErr_Clear();
 }

@@ -21,7 +21,7 @@ void zheap_growth_note_end(const zgrowth_record_t *now);
 /* zdirector_behind, by bytes. */
 unsigned zheap_growth_behind(const zgrowth_record_t *now, unsigned progress);
 
-/* "used 5M base 7M ..." for the log. */
+/* The numbers of the rule, for the log. */
 void zheap_growth_describe(const zgrowth_record_t *now, char *text, size_t size);
 
 void zheap_growth_reset(void);

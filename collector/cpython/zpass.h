@@ -23,7 +23,8 @@
  * Two lanes. A pass is driven by one thread, on lane 0. A second one may join any step on lane 1, for
  * as long as it likes (zpass_help): a safepoint that has to hold the program up anyway, or the
  * collector thread while gc.collect has stopped the world. Members are handed out in chunks by an
- * atomic counter, smaller ones to a lane that works against a deadline. No two lanes write the same word in a way that can lose anything:
+ * atomic counter, smaller ones to a lane that works against a deadline. No two lanes write the same word in a way that
+ * can lose anything:
  *   - subtract: a value is written by the lane whose chunk its object is in, and each lane has its
  *     own `minus` (a lost decrement would hide garbage, and an atomic one costs more than a table);
  *     they are added up in the next step;

@@ -144,7 +144,7 @@ void zreclaim_close(PyObject *info) {
               (unsigned long long)zdriver_collection.sequence, zlog_ms(took), zplan_now.batch, collected);
   }
   if (zplan_now.doomed > 0) {
-    zlog_info("gc,phases", "GC(%llu) Large Component %.3fms objects %zu", (unsigned long long)zdriver_collection.sequence,
+    zlog_info("gc,phases", "GC(%llu) Large Component %.3fms objects %zu", zcollection_number(&zdriver_collection),
               zlog_ms(took), zplan_now.doomed);
   }
   zbatch_note(zplan_now.batch, took, zplan_budget_ns());

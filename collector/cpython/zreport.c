@@ -35,11 +35,14 @@ void zreport_settle(void) {
   unsettled.is_due = false;
 }
 
-void zreport_reset(void) { unsettled.is_due = false; }
-
 /* Objects that batches have collected and no collection of generation 2 has told yet. An abandoned collection leaves
  * them to the next one. */
 static zcallbacks_report_t untold;
+
+void zreport_reset(void) {
+  unsettled.is_due = false;
+  memset(&untold, 0, sizeof untold);
+}
 
 static void tell_sums(long collected, long uncollectable) {
   zcallbacks_report_t *report = &zplan_now.report;

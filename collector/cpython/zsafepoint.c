@@ -88,16 +88,15 @@ static void begin_record(long generation) {
   note_stack();
 }
 
-/* CPython must not find references of ours to what it may collect. */
-static void let_go(const zplan_t *plan, long generation) {
-  bool is_all = plan == PLAN(FORWARD) && generation == ZGC_GENERATIONS - 1;
-  if (is_all || zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_give_up();
-}
-
 /* A full collection, whoever does it: behind it no garbage of before is left. */
 static bool is_of_all(const zplan_t *plan) {
   if (plan->is_silent || plan->is_turn) return false;
   return plan->generation == ZGC_GENERATIONS - 1 || zplan_now.generation == ZGC_GENERATIONS - 1;
+}
+
+/* CPython must not find references of ours to what it may collect. */
+static void let_go(const zplan_t *plan) {
+  if (is_of_all(plan) || zdriver_phase() != ZPHASE_RECLAIMING) zweakrefs_give_up();
 }
 
 /* The program's callbacks run after the plan has been chosen, and other threads may run then: our collector
@@ -115,7 +114,7 @@ static void on_start(PyObject *phase, PyObject *info, long generation) {
   bool is_time_wanted = zlog_is(ZLOG_DEBUG) || zplan_now.looked >= ZTENURING_MANY;
   if (is_time_wanted) zplan_now.start_cpu_ns = zos_thread_cpu_ns();
   zplan_now.is_open = true;
-  let_go(plan, generation);
+  let_go(plan);
   if (is_of_all(plan)) zteardown_finish();
   if (plan->open != NULL) plan->open();
 }

@@ -238,7 +238,7 @@ size_t zseen_take_freed(void) {
 /* -- finalizers ------------------------------------------------------------------------------------------------- */
 
 static void empty_caches(void) {
-  for (size_t i = 0; i < classes.count; i++) zpy.PyType_Modified(classes.objects[i]);
+  for (size_t i = classes.next; i < classes.count; i++) zpy.PyType_Modified(classes.objects[i]); /* the held ones */
 }
 
 static void release_classes(void) {

@@ -18,7 +18,7 @@ typedef struct {
   uint64_t found, concurrent_ns; /* handed over with RECLAIMING */
   bool stop;            /* atomic; set by a thread with the GIL, polled by the lanes at work */
   bool with_frozen;     /* for the passes */
-  bool is_trusted;      /* the first pass is: see zdriver_finish */
+  bool is_trusted;      /* the first pass is: learn_trust in zdriver.c */
   bool is_stable;       /* handed over with RECLAIMING: the second one, where there was one, left what the first had */
   bool is_first_pass;   /* atomic; the thread's, a hint for others */
   bool counts;          /* handed over with REQUESTED */

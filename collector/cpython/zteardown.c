@@ -10,8 +10,6 @@
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
 
-#define NEAR 6 /* members whose neighbours in the list are asked for in advance */
-#define FAR 16 /* ... whose own memory is */
 #define PORTION 256 /* items of a long list that go at once */
 #define LONG (4 * PORTION)
 
@@ -37,24 +35,11 @@ bool zteardown_is_pending(void) { return hidden.step != STEP_NONE; }
 
 /* -- begin -------------------------------------------------------------------------------------------------- */
 
-static void ask_ahead(PyObject *const *objects, size_t i, size_t count) {
-  if (i + FAR < count) __builtin_prefetch(zpyabi_head(objects[i + FAR]), 1);
-  if (i + NEAR >= count) return;
-  const zgc_head_t *head = zpyabi_head(objects[i + NEAR]);
-  __builtin_prefetch(zgc_head_next(head), 1);
-  __builtin_prefetch(zgc_head_prev(head), 1);
-}
-
-static void move(zgc_head_t *head, zgc_head_t *list) {
-  zgc_list_unlink(head);
-  zgc_list_insert_before(head, list);
-}
-
 static void hide(PyObject *const *objects, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    ask_ahead(objects, i, count);
+    zgc_ask_ahead(objects, i, count, true);
     zold_map_remove(objects[i]);
-    move(zpyabi_head(objects[i]), &hidden.from);
+    zgc_list_move(zpyabi_head(objects[i]), &hidden.from);
   }
   hidden.step = STEP_HOLD;
 }
@@ -79,7 +64,7 @@ bool zteardown_begin(PyObject *const *objects, size_t count) {
 /* -- steps: each takes the first member, and returns how much work that was ------------------------------------- */
 
 static void move_on(zgc_head_t *head) {
-  move(head, &hidden.to);
+  zgc_list_move(head, &hidden.to);
   __builtin_prefetch((void *)zgc_head_next(zgc_head_next(&hidden.from)), 1);
 }
 

@@ -2,9 +2,9 @@
  *
  * It hangs on lists of ours, which nobody can see: not in gc.get_objects, not in gc.get_referrers, as garbage that
  * CPython takes apart. Nothing can reach it (zverdict.h), so nothing changes it between two slices. Weak references to
- * it have been cleared, and its finalizers called (zweakrefs.h). CPython would do three things with each member at once:
- * hold it, call tp_clear, and let it go (Modules/gcmodule.c, delete_garbage). Here each is done with all members before
- * the next begins:
+ * it have been cleared, and its finalizers called (zweakrefs.h). CPython would do three things with each member at
+ * once: hold it, call tp_clear, and let it go (Modules/gcmodule.c, delete_garbage). Here each is done with all
+ * members before the next begins:
  *
  *   HOLD     a reference of ours to each
  *   CLEAR    tp_clear of each. What is not a member dies here, and its destructors run. A member does not, so a slice

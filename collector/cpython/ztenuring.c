@@ -79,7 +79,8 @@ size_t ztenuring_weight(size_t members) { return zmax(pause_weight(), members * 
 
 /* Half of what a pause allows may be new, and no more than what has been kept leaves. But as much as a part of what is
  * kept it always is: that is visited each time, and the new objects pay for it. Few objects say little of those that
- * come: the threshold is at most doubled at a time. A batch of garbage is fed without new objects, which says nothing. */
+ * come: the threshold is at most doubled at a time. A batch of garbage is fed
+ * without new objects: that says nothing. */
 bool ztenuring_note_weight(size_t new_objects, size_t new_weight, size_t kept_weight) {
   if (new_objects == 0) return false;
   size_t before = ztenuring_threshold(), most = pause_weight();

@@ -10,8 +10,6 @@
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
 
-#define NEAR 6 /* objects whose neighbours in CPython's list are asked for in advance */
-#define FAR 16 /* ... whose own memory is */
 
 /* Its address must not leave the loop over the references of an object: then the fields stay in registers. */
 typedef struct {
@@ -30,14 +28,6 @@ static zalways_inline void count_reference(void *context, void *reference) {
 static int count_visited(PyObject *reference, void *context) {
   count_reference(context, reference);
   return 0;
-}
-
-static void ask_ahead(PyObject *const *objects, size_t i, size_t count) {
-  if (i + FAR < count) __builtin_prefetch(zpyabi_head(objects[i + FAR]));
-  if (i + NEAR >= count) return;
-  const zgc_head_t *head = zpyabi_head(objects[i + NEAR]);
-  __builtin_prefetch(zgc_head_next(head));
-  __builtin_prefetch(zgc_head_prev(head));
 }
 
 static bool have_callback(PyObject *ref) {
@@ -76,7 +66,7 @@ static zalways_inline bool add(sums_t *sums, PyObject *object) {
 
 static bool add_all(sums_t *sums, PyObject *const *objects, size_t count) {
   for (size_t i = 0; i < count; i++) {
-    ask_ahead(objects, i, count);
+    zgc_ask_ahead(objects, i, count, false);
     if (!add(sums, objects[i])) return false;
   }
   return true;
@@ -94,7 +84,7 @@ static void verify(const sums_t *sums, PyObject *const *objects, size_t count) {
 
 static size_t bytes_of(size_t units) { return units / 64 * sizeof(uint64_t); }
 
-/* NULL where memory is short, or an object is not where old ones are. */
+/* NULL where memory is short. An object that is not where old ones are gets no bit, so the sums differ. */
 static uint64_t *map_members(PyObject *const *objects, size_t count, size_t units) {
   uint64_t *bits = zos_table_map(bytes_of(units));
   for (size_t i = 0; bits != NULL && i < count; i++) {

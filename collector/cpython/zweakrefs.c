@@ -63,7 +63,12 @@ static void free_sets(void) {
   free_set(&in_use);
 }
 
-static bool map_sets(void) { return map_set(&members) && map_set(&in_use); }
+/* Both, or none. */
+static bool map_sets(void) {
+  if (map_set(&members) && map_set(&in_use)) return true;
+  free_sets();
+  return false;
+}
 
 /* Of any address. */
 static bool is_in(const set_t *set, const PyObject *object) {
@@ -303,6 +308,7 @@ static void begin(const zcomponents_t *garbage, uint64_t sequence) {
   /* CPython alone gives the order, batch by batch. */
   at.component = at.kept_components = garbage->component_count;
   at.object = at.kept_objects = garbage->object_count;
+  left = 0; /* all is fed */
 }
 
 /* The one that is next. */
@@ -443,8 +449,7 @@ static void set_aside(PyObject *const *objects, size_t count, bool is_dead) {
   for (size_t i = 0; i < count && !is_dead; i++) is_dead = zseen_is_current(objects[i]);
   for (size_t i = 0; i < count && is_dead; i++) {
     if (!is_in(&members, objects[i])) continue;
-    zgc_list_unlink(zpyabi_head(objects[i]));
-    zgc_list_insert_before(zpyabi_head(objects[i]), aside);
+    zgc_list_move(zpyabi_head(objects[i]), aside);
   }
 }
 

@@ -336,5 +336,3 @@ void zprofile_snapshot_free(zprofile_snapshot_t *snapshot) {
   memset(snapshot, 0, sizeof *snapshot);
 }
 
-/* -- fork ---------------------------------------------------------------------------------------------------- */
-

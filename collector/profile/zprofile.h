@@ -57,5 +57,4 @@ typedef struct {
 bool zprofile_snapshot(zprofile_snapshot_t *snapshot); /* false: no memory */
 void zprofile_snapshot_free(zprofile_snapshot_t *snapshot);
 
-
 #endif

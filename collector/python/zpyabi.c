@@ -141,6 +141,11 @@ bool zpyabi_has_weakrefs(PyObject *object) {
   return offset != 0 && zpyabi_word(object, offset) != NULL;
 }
 
+bool zpyabi_is_subtype(PyTypeObject *type, const PyObject *base) {
+  while (type != NULL && type != base) type = zpyabi_read_type(type).base;
+  return type != NULL;
+}
+
 bool zpyabi_has_finalizer(PyTypeObject *type) {
   return zpy.PyType_GetSlot(type, ZPYABI_SLOT_FINALIZE) != NULL;
 }

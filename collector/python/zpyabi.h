@@ -69,10 +69,34 @@ static inline bool zpyabi_is_tracked(PyObject *object) { return zpyabi_head(obje
 static inline bool zgc_list_is_empty(const zgc_head_t *list) { return zgc_head_next(list) == list; }
 void zgc_list_unlink(zgc_head_t *head);                       /* leaves the object's links as they are */
 void zgc_list_insert_before(zgc_head_t *head, zgc_head_t *at); /* head is unlinked */
+static inline void zgc_list_move(zgc_head_t *head, zgc_head_t *at) { /* before `at` */
+  zgc_list_unlink(head);
+  zgc_list_insert_before(head, at);
+}
 void zgc_list_splice(zgc_head_t *from, zgc_head_t *to);       /* all of `from` to the end of `to` */
 /* ... those before `end`, a member or `from` itself. */
 void zgc_list_splice_until(zgc_head_t *from, zgc_head_t *end, zgc_head_t *to);
 size_t zgc_list_size(const zgc_head_t *list);
+
+#define ZGC_ASK_NEAR 6 /* objects whose neighbours in the list are asked for in advance */
+#define ZGC_ASK_FAR 16 /* ... whose own memory is */
+
+static zalways_inline void zgc_ask(const void *address, bool to_write) {
+  if (to_write) {
+    __builtin_prefetch(address, 1);
+  } else {
+    __builtin_prefetch(address);
+  }
+}
+
+/* Within a loop over objects that lie anywhere: asks for those to come. */
+static zalways_inline void zgc_ask_ahead(PyObject *const *objects, size_t i, size_t count, bool to_write) {
+  if (i + ZGC_ASK_FAR < count) zgc_ask(zpyabi_head(objects[i + ZGC_ASK_FAR]), to_write);
+  if (i + ZGC_ASK_NEAR >= count) return;
+  const zgc_head_t *head = zpyabi_head(objects[i + ZGC_ASK_NEAR]);
+  zgc_ask(zgc_head_next(head), to_write);
+  zgc_ask(zgc_head_prev(head), to_write);
+}
 
 /* -- the collector's state in the main interpreter ------------------------------------------ */
 
@@ -208,6 +232,8 @@ zpyabi_type_t zpyabi_read_type(PyTypeObject *type);
 unsigned long zpyabi_flags(PyTypeObject *type);
 zpy_traverse_t zpyabi_traverse(PyTypeObject *type);
 bool zpyabi_has_weakrefs(PyObject *object); /* to it */
+/* By the chain of tp_base. */
+bool zpyabi_is_subtype(PyTypeObject *type, const PyObject *base);
 bool zpyabi_has_finalizer(PyTypeObject *type); /* tp_finalize, that is __del__ and its like */
 /* Reports the exception that is set, as this version of CPython reports one of its collector's: `format` (3.14 and
  * later) says what was called, with one %R for it. */

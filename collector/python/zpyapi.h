@@ -264,4 +264,9 @@ bool zpy_resolve(void *library, const char **missing);
 #define zpy_None() (zpy._Py_NoneStruct)
 PyObject *zpy_new_none(void); /* a new reference */
 
+/* Of what may be NULL. */
+static inline void zpy_release(PyObject *object) {
+  if (object != NULL) zpy.Py_DecRef(object);
+}
+
 #endif

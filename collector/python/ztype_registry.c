@@ -137,7 +137,7 @@ static bool describe_class(ztype_t *entry, const zpyabi_type_t *t) {
   return inherit(entry, known_base(entry, base), &b);
 }
 
-/* The free hook tells of old objects only, and an instance can be promoted before its class is. A class
+/* zheap_hooks.old_freed is called for old objects only, and an instance can be promoted before its class is. A class
  * that cannot be old dies unnoticed. */
 static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
   if (!(t->flags & ZPYABI_FLAG_HEAPTYPE)) return true;
@@ -148,14 +148,8 @@ static bool will_be_told_of_death(PyTypeObject *type, const zpyabi_type_t *t) {
 
 /* The layout of a subclass begins with that of tp_base, so the chain of bases is enough. */
 static bool is_weakref(PyTypeObject *type) {
-  for (; type != NULL; type = zpyabi_read_type(type).base) {
-    PyObject *object = (PyObject *)type;
-    if (object == zpy._PyWeakref_RefType || object == zpy._PyWeakref_ProxyType ||
-        object == zpy._PyWeakref_CallableProxyType) {
-      return true;
-    }
-  }
-  return false;
+  return zpyabi_is_subtype(type, zpy._PyWeakref_RefType) || zpyabi_is_subtype(type, zpy._PyWeakref_ProxyType) ||
+         zpyabi_is_subtype(type, zpy._PyWeakref_CallableProxyType);
 }
 
 static bool is_class(const zpyabi_type_t *t) {

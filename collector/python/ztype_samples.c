@@ -14,10 +14,6 @@ static PyObject *made(PyObject *object) {
   return object;
 }
 
-static void drop(PyObject *object) {
-  if (object != NULL) zpy.Py_DecRef(object);
-}
-
 /* By the type's own functions, not by a call: that would count against the recursion limit. Takes over the
  * arguments. */
 static PyObject *make(PyTypeObject *type, PyObject *arguments) {
@@ -25,10 +21,10 @@ static PyObject *make(PyTypeObject *type, PyObject *arguments) {
   zpy_init_t init = (zpy_init_t)zpy.PyType_GetSlot(type, ZPYABI_SLOT_INIT);
   PyObject *object = arguments == NULL || new == NULL ? NULL : new (type, arguments, NULL);
   if (object != NULL && init != NULL && init(object, arguments, NULL) != 0) {
-    drop(object);
+    zpy_release(object);
     object = NULL;
   }
-  drop(arguments);
+  zpy_release(arguments);
   return made(object);
 }
 
@@ -42,19 +38,19 @@ static PyObject *text(unsigned number) { return made(zpy.PyUnicode_FromFormat("a
 /* These take over what is put. */
 static void put_item(PyObject *list, PyObject *item) {
   if (list != NULL && item != NULL) is_short |= zpy.PyList_Append(list, item) != 0;
-  drop(item);
+  zpy_release(item);
 }
 
 static void put_entry(PyObject *dict, PyObject *key, PyObject *value) {
   if (dict != NULL && key != NULL && value != NULL) is_short |= zpy.PyDict_SetItem(dict, key, value) != 0;
-  drop(key);
-  drop(value);
+  zpy_release(key);
+  zpy_release(value);
 }
 
 static void put_attribute(PyObject *object, const char *name) {
   PyObject *value = thing();
   if (object != NULL && value != NULL) is_short |= zpy.PyObject_SetAttrString(object, name, value) != 0;
-  drop(value);
+  zpy_release(value);
 }
 
 static PyObject *dict_of(PyObject *object) {
@@ -69,7 +65,7 @@ static void prove(PyObject *sample, ztype_kind_t kind) {
 
 static void prove_and_drop(PyObject *sample, ztype_kind_t kind) {
   prove(sample, kind);
-  drop(sample);
+  zpy_release(sample);
 }
 
 /* -- lists, tuples, sets, dicts -------------------------------------------------------------------------------- */
@@ -104,7 +100,7 @@ static PyObject *set_of(unsigned count, unsigned gone) {
   for (unsigned i = 0; i < gone && !is_short; i++) {
     is_short |= zpy.PySet_Discard(set, zpy.PyList_GetItem(members, i)) != 1;
   }
-  drop(members);
+  zpy_release(members);
   return set;
 }
 
@@ -119,7 +115,7 @@ static void find_set_dummy(void) {
       if (key != NULL) ztype_set_dummy = key;
     }
   }
-  drop(set);
+  zpy_release(set);
 }
 
 static void prove_sets(void) {
@@ -129,7 +125,7 @@ static void prove_sets(void) {
   prove_and_drop(set_of(9, 6), ZTYPE_SET); /* the table lies in the set */
   PyObject *set = set_of(2, 0);
   prove_and_drop(set == NULL ? NULL : made(zpy.PyFrozenSet_New(set)), ZTYPE_SET);
-  drop(set);
+  zpy_release(set);
 }
 
 static PyObject *dict_by_text(unsigned count) {
@@ -151,8 +147,8 @@ static PyObject *dict_with_holes(void) {
     PyObject *key = thing(), *value = thing();
     if (!is_short) is_short |= zpy.PyDict_SetItem(dict, key, value) != 0;
     if (!is_short && i % 2 == 0) is_short |= zpy.PyDict_DelItem(dict, key) != 0;
-    drop(key);
-    drop(value);
+    zpy_release(key);
+    zpy_release(value);
   }
   return dict;
 }
@@ -178,12 +174,12 @@ static PyTypeObject *make_class(PyTypeObject *base, PyObject *slots) {
   if (members != NULL && slots != NULL) {
     is_short |= zpy.PyDict_SetItemString(members, "__slots__", slots) != 0;
   }
-  drop(slots);
+  zpy_release(slots);
   zpy_new_t new_type = (zpy_new_t)zpy.PyType_GetSlot(zpy.PyType_Type, ZPYABI_SLOT_NEW);
   PyObject *arguments = is_short ? NULL : zpy.Py_BuildValue("(s(O)O)", "sample", base, members);
   PyObject *class = arguments == NULL ? NULL : new_type(zpy.PyType_Type, arguments, NULL);
-  drop(arguments);
-  drop(members);
+  zpy_release(arguments);
+  zpy_release(members);
   return made(class);
 }
 
@@ -226,20 +222,20 @@ static void prove_attributes(PyTypeObject *class) {
   prove(late, ZTYPE_PLAIN);
   prove(dict, ZTYPE_DICT);
   PyObject *orphan = instance_with(class, 4), *left = dict_of(orphan);
-  drop(orphan);
+  zpy_release(orphan);
   prove(left, ZTYPE_DICT); /* split, and the instance has gone */
   prove_and_drop(instance_with(class, 0), ZTYPE_PLAIN);
   prove_and_drop(instance_with(class, 5), ZTYPE_PLAIN);
   PyObject *crowded = instance_with(class, 40), *all = dict_of(crowded); /* too many for values */
   prove(crowded, ZTYPE_PLAIN);
   prove(all, ZTYPE_DICT);
-  drop(crowded);
-  drop(all);
-  drop(seen);
-  drop(values);
-  drop(late);
-  drop(dict);
-  drop(left);
+  zpy_release(crowded);
+  zpy_release(all);
+  zpy_release(seen);
+  zpy_release(values);
+  zpy_release(late);
+  zpy_release(dict);
+  zpy_release(left);
 }
 
 static void prove_slots(PyTypeObject *class) {
@@ -260,7 +256,7 @@ static void prove_subclass(PyTypeObject *base, PyObject *arguments, PyObject *sl
   PyTypeObject *class = make_class(base, slots);
   PyObject *instance = NULL;
   if (class == NULL) {
-    drop(arguments);
+    zpy_release(arguments);
   } else {
     instance = make(class, arguments);
   }

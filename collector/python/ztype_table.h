@@ -5,7 +5,7 @@
  * acquire in ztype_find), and every field read through it is bounded by the walker, so an entry
  * that is out of date costs time, never memory safety.
  *
- * A heap type can die and another be born at its address: zold_map's free hook calls
+ * A heap type can die and another be born at its address: zheap_hooks.old_freed calls
  * ztype_forget before the block can be reused. */
 #ifndef COLLECTOR_PYTHON_ZTYPE_TABLE_H
 #define COLLECTOR_PYTHON_ZTYPE_TABLE_H
@@ -110,7 +110,7 @@ void ztype_registry_stop(void);
 /* The type object at this address is being freed. GIL held. */
 void ztype_forget(PyTypeObject *type);
 
-/* Calls visit(name, deferred, arg) per live entry; GIL held. */
+/* Calls visit(entry, arg) for each live entry; GIL held. */
 void ztype_each(void (*visit)(const ztype_t *, void *), void *arg);
 
 #endif

@@ -12,8 +12,8 @@
 
 #include "heap/base/zbase.h"
 
-/* NULL, or why there will be no stacks: libunwind.so.8 cannot be loaded, or may not make its calls. Before other threads
- * start, or under a lock of the caller's. */
+/* NULL, or why there will be no stacks: libunwind.so.8 cannot be loaded, or may not make its calls. Before other
+ * threads start, or under a lock of the caller's. */
 const char *zbacktrace_start(void);
 
 /* Return addresses, innermost first, without the innermost ones that lie in this library. At most

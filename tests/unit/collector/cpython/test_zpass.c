@@ -11,6 +11,7 @@
 #include "collector/python/ztype_learning.h"
 #include "collector/python/zuntrack.h"
 #include "collector/python/zwalker.h"
+#include "collector/python/ztype_registry.h"
 #include "heap/base/zos.h"
 #include "heap/zallocator.h"
 #include "tests/support/ztest.h"
