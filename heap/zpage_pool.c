@@ -125,6 +125,7 @@ static zpage_t *recut_next(zheap_t *heap, unsigned size_class) {
     heap->next_recut = heap->next_recut + 1 < end ? heap->next_recut + 1 : 0;
     zpage_t *page = &zpage_table[heap->next_recut];
     zrecut_t plan;
+    if (zload_relaxed(&page->block_size) <= ZRECUT_BLOCK_MIN) continue; /* a large page has 0, and no class */
     if (!zheap_owns(heap, page) || zload_relaxed(&page->inner) != 0 || !may_have_holes(heap, page)) continue;
     if (!zrecut_plan(page, size_class, &plan)) continue;
     list_remove(heap, page);
@@ -268,10 +269,7 @@ void zpage_pool_free(zheap_t *heap, zpage_t *page, void *block) {
     zpage_pool_free_page(heap, page);
     return;
   }
-  zblock_t *b = block;
-  b->next = page->free;
-  page->free = b;
-  page->used--;
+  zpage_push(page, block);
   if (page->used == 0 || zpage_flags(page) & ZPAGE_FLAG_FULL) after_free(heap, page);
 }
 

@@ -62,15 +62,17 @@ void zmanaged_class_free(zclass_t *class) {
 }
 
 void zmanaged_class_end(zclass_t *class) {
+  zfield_t *fields = class->fields;
+  unsigned count = class->field_count;
   class->type = NULL;
-  for (unsigned i = 0; i < class->field_count; i++) {
-    zpy.Py_DecRef(class->fields[i].name);
-    if (class->fields[i].initial != NULL) zpy.Py_DecRef(class->fields[i].initial);
-  }
+  class->fields = NULL; /* first: what ends here runs code, and the class is still tracked */
   class->field_count = 0;
   memset(class->cache, 0, sizeof class->cache);
-  if (class->fields != NULL) zos_table_unmap(class->fields, class->field_room * sizeof *class->fields);
-  class->fields = NULL;
+  for (unsigned i = 0; i < count; i++) {
+    zpy.Py_DecRef(fields[i].name);
+    zpy_release(fields[i].initial);
+  }
+  if (fields != NULL) zos_table_unmap(fields, class->field_room * sizeof *fields);
   class->next_dead = dead_classes;
   dead_classes = class;
 }

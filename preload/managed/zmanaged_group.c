@@ -195,7 +195,8 @@ int zmanaged_group_traverse(PyObject *handle, zpy_visit_t visit, void *argument)
 static zmanaged_group_t *spare;
 
 static void make_spare(void) {
-  zmanaged_group_t *proxy = spare != NULL ? NULL : (zmanaged_group_t *)zma._PyObject_GC_New(proxy_type);
+  if (spare != NULL) return;
+  zmanaged_group_t *proxy = (zmanaged_group_t *)zma._PyObject_GC_New(proxy_type);
   if (proxy == NULL) return zpy.PyErr_Clear();
   memset((char *)proxy + sizeof proxy->base, 0, sizeof *proxy - sizeof proxy->base);
   if (spare == NULL) {

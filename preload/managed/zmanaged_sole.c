@@ -234,5 +234,5 @@ void zmanaged_sole_drop(size_t from) {
   if (drops == NULL || drops->depth == DEPTH_MOST) return;
   drops->depth++;
   while (drops->count > from) zpy.Py_DecRef(drops->objects[--drops->count]);
-  if (--drops->depth == 0) forget_drops(drops);
+  if (--drops->depth == 0 && drops->count == 0) forget_drops(drops); /* else a call outside of this one goes on */
 }
