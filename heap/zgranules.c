@@ -548,4 +548,3 @@ size_t zgranules_resident_bytes(void) {
   return (zload_relaxed(&used_count) + zload_relaxed(&free_dirty_count) + zload_relaxed(&fresh_count)) *
          ZGRANULE_SIZE;
 }
-

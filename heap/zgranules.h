@@ -86,7 +86,6 @@ char *zgranules_claim_chunk(void);
 void zgranules_offer_chunk(bool is_populated);
 void zgranules_reset_after_fork_in_child(void);
 
-
 /* For a block that the caller owns, or any address. Relaxed: a thread that was given a block has seen its commit. */
 static inline bool zgranules_contains(const void *address) {
   return (uintptr_t)address - (uintptr_t)zgranules_range.base <

@@ -44,7 +44,7 @@ extern zheap_hooks_t zheap_hooks;
 
 /* The pages that blocks come from. */
 typedef struct {
-  zpage_t *current[ZCLASS_ALL]; /* the page that it allocates from; never NULL */
+  zpage_t *current[ZCLASS_ALL]; /* the page that the class allocates from; never NULL */
   zpage_t *listed[ZCLASS_ALL];  /* other pages of the class with free blocks, doubly linked */
 } zheap_pages_t;
 

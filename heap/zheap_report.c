@@ -26,8 +26,9 @@ void zheap_report(zheap_report_t *stats) {
     stats->used_bytes += (size_t)page->used * zpage_block_bytes(page);
   }
   for (unsigned i = 0; i < ZCLASS_ALL; i++) {
-    stats->used_blocks -= zsampler_waiting(i);
-    stats->used_bytes -= zsampler_waiting(i) * zsize_class_block_size(i);
+    size_t waiting = zsampler_waiting(i);
+    stats->used_blocks -= waiting;
+    stats->used_bytes -= waiting * zsize_class_block_size(i);
   }
   stats->fallback_blocks = zload_relaxed(&zfallback_blocks);
 }

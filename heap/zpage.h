@@ -36,7 +36,7 @@ enum {
   ZPAGE_FLAG_FULL = 2,    /* no free block: in no list */
   ZPAGE_FLAG_SPECIAL = 4, /* medium, large, or an inner granule */
   ZPAGE_FLAG_CLOSED = 8,  /* a second GIL may exist: look first whose page it is */
-  ZPAGE_FLAG_SAMPLED = 16, /* holds blocks that the watcher is notified of (zallocator.h) */
+  ZPAGE_FLAG_SAMPLED = 16, /* holds blocks that the watcher is notified of (zsampler.h) */
   ZPAGE_FLAG_SHIFTED = 32, /* holds, or held, old objects that start elsewhere in their blocks */
   ZPAGE_FLAG_RECUT = 64   /* holds blocks of a size that it was cut into before (zrecut.h) */
 };
@@ -92,7 +92,8 @@ extern zpage_leftovers_t *zpage_leftover_table; /* one entry per granule; holds 
 static inline size_t zpage_leftover_start(uint32_t word) { return word >> ZPAGE_LEFTOVER_SHIFT; }
 static inline size_t zpage_leftover_size(uint32_t word) { return word & (((uint32_t)1 << ZPAGE_LEFTOVER_SHIFT) - 1); }
 
-/* Behind all of a page of one granule: leads zpage_block_of to its slow path, which looks at leftovers. */
+/* A lead longer than a page of one granule: every address lies before the first block, so zpage_block_of takes its slow
+ * path, which looks at leftovers. */
 #define ZPAGE_LEAD_RECUT UINT16_MAX
 _Static_assert(ZPAGE_LEAD_RECUT >= ZGRANULE_SIZE, "no address in the page is behind it");
 

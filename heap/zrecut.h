@@ -28,8 +28,8 @@ typedef struct {
   uint32_t capacity;
 } zrecut_t;
 
-/* False: the page does not qualify, or too little would come of it. Its current or a full page is no page to ask
- * about. */
+/* False: the page does not qualify, or too little would come of it. Not for the current page of
+ * a class, nor for a full one. */
 bool zrecut_plan(const zpage_t *page, unsigned size_class, zrecut_t *plan);
 
 /* The page, in no list by now, has blocks of this class on its free list. */

@@ -24,7 +24,7 @@ typedef struct {
   void (*sampled)(void *block, size_t from, size_t to);
   /* The block lies in a page of sampled blocks and is freed. */
   void (*freed)(void *block);
-  /* ... is about to be moved or resized; *_moved tells where it lies after that. It may have left
+  /* ... is about to be moved or resized; `moved` is called with where it lies after that. It may have left
    * those pages, when memory is short. The result of the first is handed to the second. */
   void *(*moving)(void *block);
   void (*moved)(void *known, void *block);

@@ -1,4 +1,4 @@
-/* Which heap a thread works in, once there are several GILs (zallocator.h), found without a call.
+/* Which heap a thread works in, once there are several GILs (zheap.h), found without a call.
  *
  * It is the heap of the interpreter that the thread runs, and which one that is, CPython alone knows: a variable of
  * each thread leads to its state, and a word of the state to the interpreter. Where the two lie is proven by

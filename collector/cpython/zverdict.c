@@ -10,7 +10,6 @@
 #include "heap/base/zos.h"
 #include "heap/zold_map.h"
 
-
 /* Its address must not leave the loop over the references of an object: then the fields stay in registers. */
 typedef struct {
   const uint64_t *bits; /* the members: a bit for each unit of the old map */

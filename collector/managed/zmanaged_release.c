@@ -162,4 +162,3 @@ bool zmanaged_release_some(uint64_t ns) {
   zm.releasing = false;
   return empty;
 }
-

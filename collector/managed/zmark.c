@@ -553,4 +553,3 @@ void zmark_take_unmarked(const zaddress_t *bodies, size_t count) {
 
 void zmark_take_records(void) { zstore_buffer_flush_to = take_recorded; }
 void zmark_start(void) { zmark_take_records(); }
-

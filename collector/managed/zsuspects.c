@@ -62,12 +62,8 @@ static struct {
 static bool make_room(table_t *table, size_t item) {
   if (table->count < table->room) return true;
   size_t room = table->room == 0 ? TABLE_FIRST : table->room * 2;
-  void *items = zos_table_map(room * item);
+  void *items = zos_table_resize(table->items, table->room * item, room * item);
   if (items == NULL) return false;
-  if (table->items != NULL) {
-    memcpy(items, table->items, table->count * item);
-    zos_table_unmap(table->items, table->room * item);
-  }
   table->items = items;
   table->room = room;
   return true;

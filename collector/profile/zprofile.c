@@ -157,7 +157,7 @@ static void put_back(sample_t *s, void *block, size_t size) {
   }
 }
 
-/* -- what the allocator tells and asks (zallocator.h) ------------------------------------------------- */
+/* -- what the allocator tells and asks (zsampler.h) --------------------------------------------------- */
 
 /* Whole blocks before the one in which the next sample lies: every block is sampled with the same
  * probability, whatever came before it. */
@@ -335,4 +335,3 @@ void zprofile_snapshot_free(zprofile_snapshot_t *snapshot) {
   free(snapshot->freed);
   memset(snapshot, 0, sizeof *snapshot);
 }
-

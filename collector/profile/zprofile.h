@@ -8,7 +8,7 @@
  * with a standard deviation below sqrt(total bytes * rate). s is what the heap gives, not what was
  * asked for (16-byte steps, 12.5 % above 1 KiB, 64 KiB above 256 KiB).
  *
- * Cost. Off: a test on slow paths. On: small blocks come in batches (zallocator.h), so that the fast
+ * Cost. Off: a test on slow paths. On: small blocks come in batches (zsampler.h), so that the fast
  * paths, of the allocator table and of the symbols, are what they were.
  *
  * realloc. What a block gains is an allocation by whoever made it grow: sampled by itself, a part of

@@ -51,7 +51,6 @@ static uid_t owner;
 static char runtime_directory[PARENT_MAX];
 static char path[PARENT_MAX + 40];
 
-
 /* -- the directory ------------------------------------------------------------------------------ */
 
 /* Opens, and makes if need be, a directory that nobody else can enter; -1 with errno set. What stands
@@ -281,7 +280,6 @@ void zstatpage_disable(void) {
 }
 
 const char *zstatpage_path(void) { return zload_relaxed(&page) != NULL ? path : NULL; }
-
 
 void zstatpage_reset_after_fork_in_child(void) {
   if (page != NULL) zos_table_unmap(page, sizeof *page);

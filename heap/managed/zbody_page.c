@@ -208,7 +208,6 @@ size_t zbody_space_uncommit(size_t keep, void (*yield)(void)) {
   return given;
 }
 
-
 /* ---- side maps ------------------------------------------------------------------------------- */
 
 static size_t used_words(const zbody_page_t *page) {

@@ -98,7 +98,6 @@ void zbody_page_free(zbody_page_t *page);
 /* Gives back free memory beyond `keep` bytes, 16 MiB between two calls of `yield`. Bytes given back. Any thread. */
 size_t zbody_space_uncommit(size_t keep, void (*yield)(void));
 
-
 static inline bool zbody_space_contains(uintptr_t value) {
   return value - zbody_space.base < zbody_space.size;
 }

@@ -1,4 +1,5 @@
-/* The row of a list in its storage: a gap opens where elements come, and closes where they go (zmanaged_list.c). GIL. */
+/* The row of a list in its storage: a gap opens where elements come, and closes where they go (zmanaged_list.c). GIL
+ * held. */
 #ifndef PRELOAD_MANAGED_ZMANAGED_GAP_H
 #define PRELOAD_MANAGED_ZMANAGED_GAP_H
 

@@ -127,7 +127,7 @@ static PyObject *make_type(PyTypeObject *metatype, PyObject *name, PyObject *bas
   return type;
 }
 
-/* May a field that `declared` declares be known by name? Not where a class that is none of ours comes
+/* May a field that `origin` declares be known by name? Not where a class that is none of ours comes
  * before it: that class can get an attribute of this name later, and nobody would tell us. */
 static bool is_stable(const zclass_t *class, const zfield_origin_t *origin) {
   PyObject *order = zpy.PyObject_GetAttrString((PyObject *)class->type, "__mro__");

@@ -5,7 +5,7 @@
 
 #include "collector/python/zpyapi.h"
 
-/* Replaces collect, get_threshold, set_threshold, get_count and freeze in the gc module. A function
+/* Replaces the functions of the gc module, and two of sys, that the library answers itself (zgc_facade.c). A function
  * that cannot be replaced stays the interpreter's own. */
 void zgc_facade_install(void);
 /* Puts ours into a gc module that is being made, if it is the main interpreter's: for zbuiltin_start. Always 0. */

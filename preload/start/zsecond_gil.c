@@ -1,6 +1,5 @@
 #include "preload/start/zsecond_gil.h"
 
-
 #include "collector/python/zpyabi_interpreter.h"
 #include "heap/base/zatomic.h"
 #include "heap/base/zlock.h"
@@ -132,7 +131,6 @@ void zsecond_gil_on_free(const void *block) {
   if (number < heaps_end) end(number);
   zlock_drop(ZLOCK_INTERPRETERS);
 }
-
 
 bool zsecond_gil_start(int minor) {
   if (minor < 12) return true;

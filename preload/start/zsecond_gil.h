@@ -3,7 +3,7 @@
  * An interpreter with a GIL of its own needs a PyInterpreterState, and the one place that makes such a state,
  * alloc_interpreter() in CPython's pystate.c, asks the RAW domain for it: PyMem_RawCalloc(1, sizeof). (The
  * main interpreter's is a part of _PyRuntime.) So a request of that size or more, once there is a main
- * interpreter, is taken for an interpreter, and the heap is closed (zallocator.h) before the request is served.
+ * interpreter, is taken for an interpreter, and the heap is closed (zheap.h) before the request is served.
  * An allocator that wraps the RAW domain may ask for more, and by malloc: then those requests are looked at, too.
  * One that replaces it, which is allowed before the interpreter is up and not later, is noticed before that
  * (zbinding_check_raw), and the heap is closed from the start. The GIL when an interpreter is made:
@@ -36,6 +36,5 @@ void zsecond_gil_expect(void);
 
 /* The RAW domain gets a block back. */
 void zsecond_gil_on_free(const void *block);
-
 
 #endif
