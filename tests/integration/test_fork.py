@@ -18,7 +18,9 @@ from zgctest import ACTIVE, age, collect, main, run, wait_for, zgc
 
 # From 3.12 on a fork beside other threads warns. A child that is forked while another thread writes that warning
 # inherits stderr's lock, and would wait for ever to flush: with stock, too. test_fork_warnings looks at the warning.
-warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
+def setUpModule():
+    """Here, since unittest puts a filter of its own in front of those that were there before."""
+    warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
 
 
 class Node:

@@ -96,16 +96,18 @@ x = tree(20_000)
 grow_old()
 x = None
 begin()
-found = set()
+found, looks = set(), 0
 def look():
+    global looks
     if 0 < left() < 20_000:
+        looks += 1
         found.add(sum(type(o) is Node for o in gc.get_objects()))
         found.add(sum(type(o) is Node for o in gc.get_referrers(Node)))
-        found.add(sum(type(o) is dict and "children" in o for o in gc.get_referrers(token)))
+        found.add(sum(o is not globals() for o in gc.get_referrers(token)))
     return left() == 0
 print(churn(look), found <= {0}, left())
 if zgc:
-    print("slices", len(found), file=sys.stderr)
+    print("slices", looks, file=sys.stderr)
 """
 
 # What a program does in the midst of it.
@@ -313,15 +315,16 @@ class LargeComponentsTest(unittest.TestCase):
         return result
 
     def test_it_dies_in_slices(self):
-        for code, least in (SLICES, 4), (HIDDEN, 1):
+        for code in SLICES, HIDDEN:
             result = self.same(code, {"PAUSE_TARGET": 100})
-            self.assertGreaterEqual(int(result.err.split("slices ")[1]), least, result.describe())
+            self.assertGreaterEqual(int(result.err.split("slices ")[1]), 4, result.describe())
 
     def test_what_a_program_does_meanwhile(self):
         for code in ("gc.collect()", "zgc and zgc.disable(); gc.collect()", "gc.freeze(); gc.unfreeze(); gc.collect()",
                      "gc.set_debug(gc.DEBUG_SAVEALL); gc.collect()", FORKED):
             with self.subTest(code=code):
-                self.same(INTERRUPTED % code if "DEBUG" not in code else INTERRUPTED % f"if zgc: {code}\nelse: gc.collect()")
+                act = f"if zgc: {code}\nelse: gc.collect()" if "DEBUG" in code else code
+                self.same(INTERRUPTED % act)
 
     def test_what_a_destructor_does_in_it(self):
         for code in ("gc.collect()", "zgc and zgc.disable()", "ref and gc.freeze()", "gc.get_objects()",

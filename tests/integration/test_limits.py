@@ -118,9 +118,12 @@ class AddressSpace(unittest.TestCase):
                     return [row.split() for row in file]
             end = time.monotonic() + 10
             while not any(f"/{os.getpid()}" in row[-1] for row in rows()) and time.monotonic() < end: time.sleep(0.01)
+            print(any(f"/{os.getpid()}" in row[-1] for row in rows()))
             bounds = [row[0].split("-") for row in rows() if row[1] == "---p" and row[4] == "0"]
             print(max((int(to, 16) - int(at, 16) for at, to in bounds), default=0))
-            """).out
+            """).out.split()
+        has_page, kept = kept
+        self.assertEqual(has_page, "True")
         self.assertLess(int(kept), 16 * MB)
 
 

@@ -80,8 +80,9 @@ class Programs(ToolCase):
                 self.assertGreater(said['peak_rss_mb'], 1)
 
     def test_modes(self):
-        self.assertEqual(self.serve('documents', '--objects', '2k', '--requests', '20', '--mode', 'disable')['pauses'], 0)
-        self.assertGreater(self.serve('documents', '--objects', '2k', '--requests', '20')['pauses'], 0)
+        documents = ('documents', '--objects', '2k', '--requests', '20')
+        self.assertEqual(self.serve(*documents, '--mode', 'disable')['pauses'], 0)
+        self.assertGreater(self.serve(*documents)['pauses'], 0)
 
 
 if __name__ == '__main__':
