@@ -60,19 +60,16 @@ static void promote(zgc_head_t *head) {
   zgc_list_insert_before(head, list_of(ZGC_GENERATIONS - 1));
 }
 
-/* The marker stands behind the aged. */
-static void weigh(size_t most, zsurvivors_look_t *look) {
-  const zgc_head_t *young = list_of(0), *first = zgc_head_next(young);
-  const zgc_head_t *mark = look->aged > 0 ? zpyabi_head(marker) : first;
-  look->aged_weight = zweight_of_members(first, mark, most);
-  look->new_weight = zweight_of_members(mark, young, most);
-  look->weight = look->aged_weight + look->new_weight;
-  new_weight = look->new_weight;
+/* The marker stands behind the aged, where it is still in the list. */
+zsurvivors_look_t zsurvivors_weigh(size_t most) {
+  zweight_sum_t sum = zweight_of_list(list_of(0), marker == NULL ? NULL : zpyabi_head(marker), most);
+  new_weight = sum.weight - sum.weight_before;
+  return (zsurvivors_look_t){.members = sum.members, .aged = sum.members_before, .new_weight = new_weight,
+                             .aged_weight = sum.weight_before, .weight = sum.weight};
 }
 
 void zsurvivors_lighten(size_t most, zsurvivors_look_t *look) {
   zgc_head_t *young = list_of(0), *mark = marker == NULL ? NULL : zpyabi_head(marker);
-  weigh(most, look);
   if (look->weight <= most) return;
   size_t each = most / look->members, old = 0, old_aged = 0;
   bool is_aged = look->aged > 0;

@@ -29,8 +29,12 @@ typedef struct {
   size_t weight;                  /* what is left of that */
 } zsurvivors_look_t;
 
-/* At `start`: when the members weigh more than `most`, promotes heavy ones without a look, so that the others do not.
- * Fills in the weights; `members` and `aged` become those that are left. */
+/* At `start`, when the program's callbacks have run, which may have moved all of them, and the marker: what is there
+ * now. An object whose references have to be counted is weighed no further than to `most` + 1. */
+zsurvivors_look_t zsurvivors_weigh(size_t most);
+
+/* When the members weigh more than `most`, promotes heavy ones without a look, so that the others do not. `members`,
+ * `aged` and `weight` become those of what is left. */
 void zsurvivors_lighten(size_t most, zsurvivors_look_t *look);
 
 /* At `stop`, survivors in generation 1: keeps and promotes them. `weight` is that of what was looked at.

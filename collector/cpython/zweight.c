@@ -29,10 +29,12 @@ static zalways_inline size_t weight_of(PyObject *object, size_t most) {
 
 size_t zweight_of(PyObject *object, size_t most) { return weight_of(object, most); }
 
-size_t zweight_of_members(const zgc_head_t *first, const zgc_head_t *end, size_t most) {
-  size_t weight = 0;
-  for (zgc_head_t *at = (zgc_head_t *)first; at != end; at = zgc_head_next(at)) {
-    weight += weight_of(zpyabi_object(at), most);
+zweight_sum_t zweight_of_list(const zgc_head_t *list, const zgc_head_t *mark, size_t most) {
+  zweight_sum_t sum = {0, 0, 0, 0};
+  for (zgc_head_t *at = zgc_head_next(list); at != list; at = zgc_head_next(at)) {
+    if (zunlikely(at == mark)) sum.members_before = sum.members, sum.weight_before = sum.weight;
+    sum.members++;
+    sum.weight += weight_of(zpyabi_object(at), most);
   }
-  return weight;
+  return sum;
 }

@@ -11,7 +11,12 @@
  * counted by tp_traverse, and no further than to `most` + 1. */
 size_t zweight_of(PyObject *object, size_t most);
 
-/* Of the members of one of CPython's lists from `first` until `end`. */
-size_t zweight_of_members(const zgc_head_t *first, const zgc_head_t *end, size_t most);
+typedef struct {
+  size_t members, weight;               /* of the whole list */
+  size_t members_before, weight_before; /* of those before the mark; 0 where that is not in the list */
+} zweight_sum_t;
+
+/* Of one of CPython's lists. `mark` may be in it, in another one, in none, or NULL. */
+zweight_sum_t zweight_of_list(const zgc_head_t *list, const zgc_head_t *mark, size_t most);
 
 #endif

@@ -72,8 +72,8 @@ static void count_as_stock(void) {
 void zyoung_open(void) {
   count_as_stock();
   zgc_list_splice(zplan_list(1), zplan_list(2));
-  size_t threshold = ztenuring_threshold(), new_objects = zplan_now.looked - zplan_now.aged;
-  zsurvivors_look_t look = {.members = zplan_now.looked, .aged = zplan_now.aged};
+  zsurvivors_look_t look = zsurvivors_weigh(ztenuring_weight(zplan_now.looked));
+  size_t threshold = ztenuring_threshold(), new_objects = look.members - look.aged;
   zpayload_note_start(zgranules_used_bytes(), new_objects);
   zsurvivors_lighten(ztenuring_weight(look.members), &look);
   ztenuring_note_weight(new_objects, look.new_weight, look.aged_weight);

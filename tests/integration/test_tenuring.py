@@ -55,6 +55,26 @@ def ring():
 print(lowest_share(ring, 8000))
 """
 
+# A callback of the program's moves all objects between lists while a collection begins.
+MOVED = BEGIN + """
+import random
+chance = random.Random(5)
+acts = [lambda: gc.collect(1), gc.collect, lambda: (gc.freeze(), gc.unfreeze()), lambda: zgc.collect()]
+def callback(phase, info):
+    if phase == "start" and info["generation"] == 0 and chance.randrange(4) == 0:
+        chance.choice(acts)()
+gc.callbacks.append(callback)
+class Node:
+    pass
+def ring():
+    nodes = [Node() for _ in range(3000)]
+    for i, node in enumerate(nodes):
+        node.peer = nodes[i - 1]
+for _ in range(60):
+    ring()
+print("done")
+"""
+
 # Each entry dies old: it is of no use to keep it young.
 CACHE = BEGIN + """
 cache = {}
@@ -116,6 +136,9 @@ class Ring:
 
 class Kept(unittest.TestCase):
     """What is kept young is as reachable for the program as anything."""
+
+    def test_callbacks_that_move_all_objects(self):
+        self.assertEqual(run(MOVED, options=OPTIONS, timeout=60).out, "done\n")
 
     def test_collect_finds_it(self):
         age()
